@@ -1,0 +1,199 @@
+//! The resolved application.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{
+    AppName, Backoff, Command, EdgePolicy, Gateway, Health, JobName, LogPolicy, Memory,
+    ProfileName, Restart, SecretName, ServiceName, Stop, TopicName, TopicPattern,
+};
+
+/// What one manifest describes, with profile and defaults applied and every reference checked.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct App {
+    pub name: AppName,
+    pub owner: Option<String>,
+    pub description: Option<String>,
+    /// The directory of the manifest; relative paths in it start here.
+    pub root: PathBuf,
+    /// Every file that was read, the main one first.
+    pub files: Vec<PathBuf>,
+    pub profile: Option<ProfileName>,
+    /// Without those that are `disabled`.
+    pub services: BTreeMap<ServiceName, Service>,
+    pub externals: BTreeMap<ServiceName, External>,
+    pub events: BTreeMap<TopicName, EventContract>,
+    pub gateway: Option<Gateway>,
+    pub jobs: BTreeMap<JobName, Job>,
+    pub secrets: BTreeMap<SecretName, SecretRule>,
+}
+
+impl App {
+    /// Who publishes a topic; a topic has one owner.
+    pub fn publisher(&self, topic: &TopicName) -> Option<&Service> {
+        self.services.values().find(|service| service.publishes.contains(topic))
+    }
+
+    /// Who may call `callee`, in name order.
+    pub fn callers(&self, callee: &ServiceName) -> impl Iterator<Item = &Service> {
+        self.services.values().filter(move |service| service.calls.contains_key(callee))
+    }
+}
+
+/// One independently deployable program.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Service {
+    pub name: ServiceName,
+    /// Absolute; the working directory of `build` and `run`.
+    pub path: PathBuf,
+    pub build: Option<Command>,
+    /// Absolute; files and directories outside `path` that the build reads too.
+    pub sources: Vec<PathBuf>,
+    /// Absolute; what the build makes. All must exist for a build to be skipped.
+    pub artifact: Vec<PathBuf>,
+    pub run: Command,
+    pub replicas: u32,
+    pub memory: Option<Memory>,
+    pub env: BTreeMap<String, EnvValue>,
+    pub health: Health,
+    pub protocol: Protocol,
+    /// `None`: allocated from the private range and kept.
+    pub port: Option<u16>,
+    pub database: Option<Database>,
+    pub calls: BTreeMap<ServiceName, EdgePolicy>,
+    pub publishes: BTreeSet<TopicName>,
+    /// Where the service serves its own outbox for Archipel to pull, e.g. `/_archipel/outbox`.
+    pub outbox: Option<String>,
+    pub subscribes: BTreeMap<TopicPattern, Subscription>,
+    /// Order of start only; `calls` alone never delays a start.
+    pub depends_on: BTreeSet<ServiceName>,
+    /// Absolute path of its OpenAPI, AsyncAPI or `.proto` file.
+    pub api: Option<PathBuf>,
+    pub stop: Stop,
+    pub restart: Restart,
+    pub log: LogPolicy,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Http,
+    /// HTTP/2 cleartext with prior knowledge.
+    Grpc,
+    Tcp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvValue {
+    Text(String),
+    Secret(SecretName),
+    /// The URL under which this service reaches another (declared in `calls`).
+    UrlOf(ServiceName),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseEngine {
+    /// One file in a directory of its own that no other service can open.
+    Sqlite,
+    /// A database and a role of its own on a server given by URL.
+    Postgres,
+    /// Somebody else's: the URL is passed on as it is.
+    External,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Database {
+    pub engine: DatabaseEngine,
+    /// The file's stem, or the database's name; the service's own name unless given.
+    pub name: String,
+    /// Postgres: the server, as a role that may create databases. `None`: `ARCHIPEL_POSTGRES_URL`.
+    /// External: the URL itself.
+    pub url: Option<EnvValue>,
+    /// Run once before the service starts, with its environment.
+    pub migrate: Option<Command>,
+}
+
+/// How one subscriber takes the events of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Subscription {
+    /// Where CloudEvents are posted.
+    pub path: String,
+    /// Events that agree on this CloudEvents attribute, or on this member of `data`, are
+    /// delivered one at a time and in order.
+    pub ordered_by: Option<String>,
+    pub concurrency: u32,
+    pub backoff: Backoff,
+    /// Then the event goes to the dead letters, with the reason.
+    pub attempts_max: u32,
+}
+
+impl Subscription {
+    pub fn new(path: String) -> Self {
+        Self {
+            path,
+            ordered_by: None,
+            concurrency: 8,
+            backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
+            attempts_max: 20,
+        }
+    }
+}
+
+/// A system that we call and do not run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct External {
+    pub name: ServiceName,
+    /// `http://host:port[/prefix]`.
+    pub url: String,
+    pub health: Option<String>,
+    pub owner: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EventContract {
+    /// Absolute path of a JSON Schema for `data`.
+    pub schema: Option<PathBuf>,
+    pub retain: Option<Duration>,
+    pub description: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlap {
+    Forbid,
+    Allow,
+    Replace,
+}
+
+/// A command run on a schedule or by hand, beside the services.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Job {
+    pub name: JobName,
+    /// Whose directory, environment and database it uses.
+    pub service: Option<ServiceName>,
+    pub path: PathBuf,
+    pub run: Command,
+    /// Five-field cron; `None`: by hand only.
+    pub schedule: Option<String>,
+    /// IANA name; `None`: UTC.
+    pub timezone: Option<String>,
+    pub overlap: Overlap,
+    pub timeout: Option<Duration>,
+    pub memory: Option<Memory>,
+    pub env: BTreeMap<String, EnvValue>,
+}
+
+/// A secret's name and rule; values never stand in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SecretRule {
+    pub required: bool,
+    /// Random characters to make on first use (`generate = "random:64"`).
+    pub generate: Option<u32>,
+    pub hint: Option<String>,
+    /// Used when nothing else is set, outside production; not a secret, so it may be shown.
+    pub default_dev: Option<String>,
+}

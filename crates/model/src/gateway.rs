@@ -1,0 +1,157 @@
+//! The public entrance: which request goes to which service.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::{Bytes, ServiceName};
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Gateway {
+    pub listen: SocketAddr,
+    /// Empty: every `Host` is served.
+    pub hosts: Vec<String>,
+    pub routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Route {
+    /// Exact, or `*.example.org`; `None`: every host the gateway serves.
+    pub host: Option<String>,
+    /// Upper case; `None`: every method.
+    pub method: Option<String>,
+    pub path: PathPattern,
+    pub to: ServiceName,
+    /// Removed from the start of the path before it is forwarded.
+    pub strip: Option<String>,
+    pub timeout: Option<Duration>,
+    pub body_max: Option<Bytes>,
+}
+
+/// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself).
+#[derive(Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(into = "String")]
+pub struct PathPattern {
+    text: String,
+    segments: Vec<Segment>,
+}
+
+/// Ordered so that the more specific kind comes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Segment {
+    Literal(String),
+    One,
+    Rest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a path pattern: {rule}")]
+pub struct PathPatternError {
+    pub text: String,
+    pub rule: &'static str,
+}
+
+impl PathPattern {
+    /// # Errors
+    /// [`PathPatternError`] with the rule that `text` breaks.
+    pub fn new(text: &str) -> Result<Self, PathPatternError> {
+        let error = |rule| PathPatternError { text: text.to_owned(), rule };
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(error("it starts with `/`"));
+        };
+        if text.contains(['?', '#', ' '])
+            || !text.is_ascii()
+            || text.bytes().any(|b| b.is_ascii_control())
+        {
+            return Err(error("it is a plain path: no query, no fragment, no spaces, ASCII only"));
+        }
+        let words: Vec<&str> = if rest.is_empty() { vec![] } else { rest.split('/').collect() };
+        let mut segments = Vec::with_capacity(words.len());
+        for (i, word) in words.iter().enumerate() {
+            segments.push(match *word {
+                "*" => Segment::One,
+                "**" if i + 1 == words.len() => Segment::Rest,
+                "**" => return Err(error("`**` stands only at the end")),
+                "." | ".." => return Err(error("it has no `.` or `..` segments")),
+                word if word.contains('*') => {
+                    return Err(error("`*` stands for a whole segment"));
+                }
+                word => Segment::Literal(word.to_owned()),
+            });
+        }
+        Ok(Self { text: text.to_owned(), segments })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    pub fn matches(&self, path: &str) -> bool {
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        let mut words = rest.split('/').peekable();
+        if rest.is_empty() {
+            words.next();
+        }
+        for segment in &self.segments {
+            match (segment, words.next()) {
+                (Segment::Rest, _) => return true,
+                (Segment::One, Some(word)) if !word.is_empty() => {}
+                (Segment::Literal(literal), Some(word)) if literal == word => {}
+                _ => return false,
+            }
+        }
+        words.next().is_none()
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.text)
+    }
+}
+
+impl From<PathPattern> for String {
+    fn from(pattern: PathPattern) -> Self {
+        pattern.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_by_segment() {
+        let check = |pattern: &str, path: &str, expected: bool| {
+            assert_eq!(
+                PathPattern::new(pattern).unwrap().matches(path),
+                expected,
+                "{pattern} {path}"
+            );
+        };
+        check("/", "/", true);
+        check("/", "/a", false);
+        check("/**", "/", true);
+        check("/**", "/a/b", true);
+        check("/a/**", "/a", true);
+        check("/a/**", "/a/", true);
+        check("/a/**", "/ab", false);
+        check("/a/*/b", "/a/x/b", true);
+        check("/a/*/b", "/a//b", false);
+        check("/a/*/b", "/a/x/y/b", false);
+        check("/a", "/a/", false);
+        for bad in ["", "a", "/a/**/b", "/a*b", "/a?x", "/../a", "/a b"] {
+            assert!(PathPattern::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Ids and the resolved application: plain data that every other crate reads.
+//!
+//! Nothing here awaits, reads the clock, or knows a file format. `manifest` makes an [`App`],
+//! everyone else takes it as it is: an `App` has been checked as a whole, so a reference in it
+//! (a callee, a secret, a topic) always resolves.
+
+mod app;
+mod command;
+mod gateway;
+mod health;
+mod name;
+mod policy;
+mod quantity;
+mod state;
+
+pub use app::{
+    App, Database, DatabaseEngine, EnvValue, EventContract, External, Job, Overlap, Protocol,
+    SecretRule, Service, Subscription,
+};
+pub use command::Command;
+pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use health::{Check, Health, Probe};
+pub use name::{
+    AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,
+    TopicPattern,
+};
+pub use policy::{Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, Signal, Stop};
+pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
+pub use state::InstanceState;

@@ -1,0 +1,121 @@
+//! How an instance is limited, restarted and stopped, and how an edge behaves when it fails.
+
+use std::time::Duration;
+
+use crate::Bytes;
+
+/// Limits that the kernel enforces where it can, with hints for runtimes that manage a heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Memory {
+    pub limit: Bytes,
+    /// Above this the kernel reclaims and throttles first (cgroup v2 only).
+    pub high: Option<Bytes>,
+    pub swap: Option<Bytes>,
+    pub jvm: bool,
+    pub go: bool,
+    pub node: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    Term,
+    Int,
+    Quit,
+    Hup,
+    Usr1,
+    Usr2,
+}
+
+/// drain (no new requests) → command or signal → grace → kill.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Stop {
+    pub signal: Signal,
+    pub drain: Duration,
+    pub grace: Duration,
+    pub command: Option<crate::Command>,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            signal: Signal::Term,
+            drain: Duration::from_secs(2),
+            grace: Duration::from_secs(10),
+            command: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RestartOn {
+    /// A non-zero exit or a signal; exit 0 means the service is done.
+    Failure,
+    Always,
+    Never,
+}
+
+/// Exponential between two bounds, with full jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Backoff {
+    pub min: Duration,
+    pub max: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Restart {
+    pub on: RestartOn,
+    pub backoff: Backoff,
+    /// The back-off starts anew after this long *ready*: alive is not enough, or a program that
+    /// dies after fifteen seconds would loop at full speed for ever.
+    pub reset_after: Duration,
+    /// `None`: never gives up.
+    pub max: Option<u32>,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            on: RestartOn::Always,
+            backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
+            reset_after: Duration::from_secs(60),
+            max: None,
+        }
+    }
+}
+
+/// How much of a service's output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct LogPolicy {
+    pub keep: Duration,
+    pub max: Bytes,
+}
+
+impl Default for LogPolicy {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(7 * 86_400), max: Bytes(512 << 20) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Retry {
+    /// Further tries after the first.
+    pub attempts: u32,
+}
+
+/// What the caller's side of one edge (or one route) does when things go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct EdgePolicy {
+    /// Until the response head arrives; streaming bodies are not cut.
+    pub timeout: Option<Duration>,
+    pub retry: Retry,
+    /// Requests in flight on this edge before new ones are refused.
+    pub inflight_max: Option<u32>,
+}
+
+impl Default for EdgePolicy {
+    fn default() -> Self {
+        Self { timeout: None, retry: Retry { attempts: 2 }, inflight_max: None }
+    }
+}
