@@ -12,6 +12,7 @@ mod name;
 mod policy;
 mod quantity;
 mod state;
+mod trace;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, External, Job, Overlap, Protocol,
@@ -27,3 +28,4 @@ pub use name::{
 pub use policy::{Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, Signal, Stop};
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use state::InstanceState;
+pub use trace::{SpanId, TraceId, TraceIdError};

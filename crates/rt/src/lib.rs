@@ -6,6 +6,7 @@
 mod blocking;
 mod channel;
 pub mod clock;
+pub mod random;
 mod tasks;
 
 pub use blocking::blocking;
