@@ -1,1 +1,79 @@
-fn main() {}
+//! Project verbs: `cargo xtask <verb>`. Nothing else needs to be installed to work on Archipel.
+
+mod run;
+mod setup;
+mod suites;
+mod tidy;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask <verb>
+
+  test     everything that CI runs, in its order
+  check    formatting, lints, tidy: seconds after the first time
+  unit     tests of the crates
+  store    tests of the store's services, each in its own language
+  e2e      the real binary running the store, with a real browser
+  tidy     the rules that no linter knows
+  setup    install what the tests need from this system's packages (Debian, as root)
+  audit    check the invariants of the running store   [-- options of store-audit]
+  bench    run a scenario of bench/                    <scenario>
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let verb = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.filter(|arg| arg != "--").collect();
+    match dispatch(&verb, &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
+    std::env::set_current_dir(run::root())?;
+    match verb {
+        "test" | "ci" => all(),
+        "check" => stage("check", suites::check),
+        "unit" => stage("unit", suites::unit),
+        "store" => stage("store", suites::store),
+        "e2e" => stage("e2e", suites::e2e),
+        "tidy" => stage("tidy", tidy::all),
+        "setup" => stage("setup", setup::all),
+        "audit" => suites::audit(rest),
+        "bench" => suites::bench(rest),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn all() -> Result<()> {
+    let started = clock();
+    stage("setup", setup::all)?;
+    stage("check", suites::check)?;
+    stage("unit", suites::unit)?;
+    stage("store", suites::store)?;
+    stage("e2e", suites::e2e)?;
+    eprintln!("\nall green in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// Runs one part and says how long it took.
+fn stage(name: &str, part: fn() -> Result<()>) -> Result<()> {
+    eprintln!("\n── {name} ──");
+    let started = clock();
+    part()?;
+    eprintln!("── {name}: ok, {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a build script measures real time")]
+fn clock() -> Instant {
+    Instant::now()
+}

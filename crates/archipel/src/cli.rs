@@ -1,0 +1,361 @@
+//! The command line: what can be asked, and nothing about how it is answered.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs an application made of services: one binary, one manifest.
+#[derive(Debug, Parser)]
+#[command(
+    name = "archipel",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 ok, 1 unexpected, 2 usage, 3 manifest invalid, 4 nothing running, 5 build failed,\n7 wait timed out, 8 locked by another, 125-127 could not run, 128+n ended by a signal."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Look for the manifest here instead of the current directory
+    #[arg(short = 'C', long = "dir", global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Use this manifest instead of the nearest archipel.toml
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "dir")]
+    pub file: Option<PathBuf>,
+    /// Keep state here instead of .archipel beside the manifest
+    #[arg(long, global = true, value_name = "DIR", env = "ARCHIPEL_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Apply this overlay of the manifest
+    #[arg(long, global = true, value_name = "NAME", env = "ARCHIPEL_PROFILE")]
+    pub profile: Option<String>,
+    /// Print data as JSON with a versioned shape
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No colours (also with NO_COLOR set, or when the output is not a terminal)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Build and run the application; again: apply what changed
+    Up(Up),
+    /// Stop everything, in reverse order, leaving nothing behind
+    Down(Down),
+    /// List the services and how they are
+    Ps(Ps),
+    /// Show what services wrote
+    Logs(Logs),
+    /// Tell all about one service
+    Describe(Describe),
+    /// Stop and start services
+    Restart(Names),
+    /// Stop services and keep them stopped
+    Stop(Names),
+    /// Start services that were stopped, or try failed ones again now
+    Start(Names),
+    /// Run a command with the environment of a service
+    Exec(Exec),
+    /// Wait until services are ready
+    Wait(Wait),
+    /// Look into topics, events and dead letters
+    Events(Events),
+    /// Open the database of a service
+    Db(Db),
+    /// List jobs, run one now
+    Job(Job),
+    /// List, set and remove values of secrets
+    Secret(Secret),
+    /// Check the manifest as a whole, without running anything
+    Validate,
+    /// Tell what an error code means and how to mend it
+    Explain(Explain),
+    /// Check this machine: limits, isolation, toolchains, ports
+    Doctor,
+    /// Print the JSON Schema of the manifest, for editors
+    Schema(Schema),
+    /// Print the completion script of a shell
+    Completion { shell: clap_complete::Shell },
+    /// Write a manifest for what is in this directory, or a small example
+    Init(Init),
+    /// Tell where the dashboard is, and open it
+    Dashboard(Dashboard),
+    /// Serve an application in the background (used by `up -d`)
+    #[command(hide = true)]
+    Serve(Serve),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Up {
+    /// Return as soon as everything is ready, and go on in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Run only these services (comma-separated); calls to others are refused with a reason
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// With --detach: give up waiting after this long (the services go on)
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub timeout: Duration,
+    /// With --detach: do not wait until everything is ready
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Port of the dashboard on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 7700, value_name = "PORT")]
+    pub dashboard_port: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    #[arg(long, default_value_t = 7700)]
+    pub dashboard_port: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct Down {
+    /// Give up waiting after this long
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// One line for each instance, with process, port and memory tier
+    #[arg(short, long)]
+    pub wide: bool,
+    /// Only the names
+    #[arg(short, long, conflicts_with = "wide")]
+    pub quiet: bool,
+    /// Print again at every change
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// All services unless named
+    pub services: Vec<String>,
+    /// Go on as lines are written
+    #[arg(short, long)]
+    pub follow: bool,
+    /// From this long ago (`5m`, `2h`) or this instant (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Until this long ago or this instant
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only lines of this trace
+    #[arg(long, value_name = "ID")]
+    pub trace: Option<String>,
+    /// Only this level and above
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<Level>,
+    /// Only lines that contain this
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// The last lines before following, or of the whole
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 200)]
+    pub tail: usize,
+    /// Show when each line was written
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, Args)]
+pub struct Describe {
+    pub service: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Names {
+    /// Services, or single instances such as orders-0
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Do not wait until it is done
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Give up waiting after this long
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Exec {
+    pub service: String,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// All services unless named
+    pub services: Vec<String>,
+    /// Give up after this long; exit code 7
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Events {
+    #[command(subcommand)]
+    pub verb: EventsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EventsVerb {
+    /// Topics with their subscribers, lag and dead letters
+    List,
+    /// Events of a topic as they come, after the last few
+    Tail {
+        topic: String,
+        /// How many of the past
+        #[arg(short = 'n', long, default_value_t = 10)]
+        tail: u64,
+        /// Stop after the past
+        #[arg(long)]
+        no_follow: bool,
+    },
+    /// Events that could not be delivered, with the reason
+    Dead {
+        /// Only of this topic
+        topic: Option<String>,
+        /// Only of this subscriber
+        #[arg(long)]
+        subscriber: Option<String>,
+    },
+    /// Deliver dead letters again (ids from `events dead`), or a topic from a position
+    Replay {
+        /// Dead letters to deliver again; or use --topic
+        ids: Vec<String>,
+        /// Every dead letter
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Deliver this topic again to one subscriber
+        #[arg(long, requires = "subscriber", conflicts_with_all = ["ids", "all"])]
+        topic: Option<String>,
+        #[arg(long)]
+        subscriber: Option<String>,
+        /// From this position
+        #[arg(long, value_name = "SEQ", conflicts_with = "since")]
+        from: Option<u64>,
+        /// From this long ago or this instant
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
+    /// Drop dead letters for good
+    Discard {
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Publish one event as JSON from the command line
+    Publish {
+        topic: String,
+        /// The event's data; `-` reads standard input
+        data: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Db {
+    #[command(subcommand)]
+    pub verb: DbVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DbVerb {
+    /// An SQL shell on the database of a service
+    Shell {
+        service: String,
+        /// Run these statements and end
+        #[arg(short, long)]
+        command: Option<String>,
+    },
+    /// Which service has which database
+    List,
+}
+
+#[derive(Debug, Args)]
+pub struct Job {
+    #[command(subcommand)]
+    pub verb: JobVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobVerb {
+    /// Jobs with their schedule, last and next run
+    List,
+    /// Run a job now; ends with its exit code
+    Run { job: String },
+}
+
+#[derive(Debug, Args)]
+pub struct Secret {
+    #[command(subcommand)]
+    pub verb: SecretVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretVerb {
+    /// Names, and where each value comes from; never the values
+    List,
+    /// Store a value, read from standard input
+    Set { name: String },
+    /// Forget a value
+    Rm { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// For example ARC0104; all codes unless given
+    pub code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Store it in .archipel/schema.json, where `#:schema` finds it offline
+    #[arg(long)]
+    pub write: bool,
+    /// JSON Schema 2020-12 instead of draft 4 (which editors for TOML understand)
+    #[arg(long)]
+    pub draft2020: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Show what would be written
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Dashboard {
+    /// Only print the address
+    #[arg(long)]
+    pub no_open: bool,
+}
+
+/// `20s`, `2m`, and bare seconds as other tools take them.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    archipel_model::parse_duration(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,144 @@
+//! Talks to a running Archipel over its control socket.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+
+use archipel_console::view::Problem;
+
+use crate::exit::{self, Failure};
+
+/// A connection is made for each question: they are few, and the socket is local.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// Whether somebody answers there.
+    pub async fn is_running(&self) -> bool {
+        tokio::net::UnixStream::connect(&self.socket).await.is_ok()
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        decode(response).await
+    }
+
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, Failure> {
+        let response = self.send(Method::POST, path, body.to_string().into()).await?;
+        decode(response).await
+    }
+
+    /// Reads one JSON document a line until the other side ends or `each` says `false`.
+    pub async fn stream<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(T) -> bool,
+    ) -> Result<(), Failure> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        let mut body = refuse_problem(response).await?.into_body();
+        let mut buffer = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| broken(&self.socket, &error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            buffer.extend_from_slice(&data);
+            let mut start = 0;
+            while let Some(end) = buffer[start..].iter().position(|byte| *byte == b'\n') {
+                let line = &buffer[start..start + end];
+                start += end + 1;
+                if line.is_empty() {
+                    continue; // keep-alive
+                }
+                if !each(serde_json::from_slice(line)?) {
+                    return Ok(());
+                }
+            }
+            buffer.drain(..start);
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Failure> {
+        let stream = tokio::net::UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| not_running(&self.socket, &error))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Ends when the response has been read or the sender is dropped.
+        #[expect(clippy::disallowed_methods, reason = "ends with the connection it drives")]
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::HOST, "archipel")
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))?;
+        sender.send_request(request).await.map_err(|error| broken(&self.socket, &error))
+    }
+}
+
+async fn decode<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Failure> {
+    let response = refuse_problem(response).await?;
+    let bytes = response.into_body().collect().await?.to_bytes();
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+async fn refuse_problem(response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    Err(match serde_json::from_slice::<Problem>(&bytes) {
+        Ok(problem) => Failure::new(problem.exit.unwrap_or(exit::UNEXPECTED), problem.detail),
+        Err(_) => Failure::new(exit::UNEXPECTED, unreadable(status, &bytes)),
+    })
+}
+
+fn unreadable(status: StatusCode, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    format!("the running Archipel answered {status}: {}", text.trim())
+}
+
+fn not_running(socket: &Path, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    match error.kind() {
+        NotFound | ConnectionRefused => {
+            Failure::new(exit::NOT_RUNNING, "this application is not running")
+                .help("start it with `archipel up`")
+        }
+        PermissionDenied => Failure::new(
+            exit::NOT_RUNNING,
+            format!("this application runs as another user ({} is theirs)", socket.display()),
+        ),
+        _ => Failure::unexpected(error),
+    }
+}
+
+fn broken(socket: &Path, error: &dyn std::error::Error) -> Failure {
+    Failure::new(
+        exit::UNEXPECTED,
+        format!("the connection to {} broke: {}", socket.display(), exit::chain(error)),
+    )
+}

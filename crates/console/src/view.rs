@@ -1,0 +1,274 @@
+//! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
+//! removed, and each document names its shape and version in `schema`.
+
+use serde::{Deserialize, Serialize};
+
+use archipel_model::InstanceState;
+
+/// `archipel ps --json`, `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// `archipel.ps/1`
+    pub schema: String,
+    pub app: String,
+    pub version: String,
+    pub profile: Option<String>,
+    pub manifest: String,
+    pub pid: u32,
+    pub started_at_ms: u64,
+    pub gateway: Option<GatewayStatus>,
+    pub dashboard: Option<String>,
+    /// Problems of Archipel itself, not of one service: a port that is taken, a full disk.
+    pub problems: Vec<String>,
+    pub services: Vec<Service>,
+}
+
+impl Status {
+    pub const SCHEMA: &str = "archipel.ps/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    pub url: String,
+    /// Why it does not listen.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: String,
+    /// The worst of its instances, or what is done before they start.
+    pub state: InstanceState,
+    pub desired: u32,
+    pub ready: u32,
+    /// One sentence: why it is not ready.
+    pub reason: Option<String>,
+    /// Its last output, when it is not well.
+    pub last_lines: Vec<String>,
+    pub build: Option<Build>,
+    pub database: Option<String>,
+    pub restarts: u32,
+    pub memory_bytes: u64,
+    pub memory_limit: Option<u64>,
+    /// `v2`, `v1`, `poll` or `none`: who enforces the limit.
+    pub memory_tier: String,
+    pub instances: Vec<Instance>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    /// `waiting`, `building`, `built`, `cached` or `failed`.
+    pub state: String,
+    pub took_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub id: String,
+    pub state: InstanceState,
+    pub pid: Option<u32>,
+    pub port: Option<u16>,
+    pub started_at_ms: Option<u64>,
+    pub ready_since_ms: Option<u64>,
+    pub restarts: u32,
+    /// When the next start is due.
+    pub next_start_at_ms: Option<u64>,
+    /// `exit 1`, `signal 9 (KILL)`, `memory limit 64M reached`.
+    pub last_exit: Option<String>,
+    pub last_probe: Option<String>,
+    pub memory_bytes: u64,
+    /// Found running at our own start and taken over.
+    pub adopted: bool,
+    /// Requests in flight through the data plane.
+    pub inflight: u64,
+}
+
+/// `archipel describe SERVICE --json`, `GET /v1/services/{name}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// `archipel.describe/1`
+    pub schema: String,
+    pub service: Service,
+    pub path: String,
+    pub build_command: Option<String>,
+    pub run_command: String,
+    pub urls: Vec<NamedUrl>,
+    pub routes: Vec<String>,
+    pub calls: Vec<String>,
+    pub called_by: Vec<String>,
+    pub publishes: Vec<String>,
+    pub subscribes: Vec<String>,
+    /// Whose events it takes, and who takes its events, by way of topics.
+    pub database: Option<String>,
+    pub env: Vec<EnvEntry>,
+    pub health: Vec<String>,
+    pub stop: String,
+    pub restart: String,
+    pub isolation: String,
+}
+
+impl Description {
+    pub const SCHEMA: &str = "archipel.describe/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedUrl {
+    pub name: String,
+    pub url: String,
+}
+
+/// A variable of the environment; the value is masked where it is a secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvEntry {
+    pub name: String,
+    pub value: String,
+    pub masked: bool,
+}
+
+/// The whole environment of a service, with secrets: only over the control socket, which
+/// only this user can open, for `archipel exec` and `archipel db shell`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// `archipel.env/1`
+    pub schema: String,
+    pub cwd: String,
+    pub env: std::collections::BTreeMap<String, String>,
+}
+
+impl Environment {
+    pub const SCHEMA: &str = "archipel.env/1";
+}
+
+/// One line of `archipel logs --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at_ms: u64,
+    pub service: String,
+    pub instance: String,
+    pub stream: String,
+    pub level: Option<String>,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fields: Option<serde_json::Value>,
+}
+
+/// `archipel events list --json`, `GET /v1/events/topics`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Topics {
+    /// `archipel.topics/1`
+    pub schema: String,
+    pub topics: Vec<Topic>,
+}
+
+impl Topics {
+    pub const SCHEMA: &str = "archipel.topics/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Topic {
+    pub name: String,
+    pub publisher: Option<String>,
+    pub events: u64,
+    pub bytes: u64,
+    pub subscribers: Vec<Subscriber>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subscriber {
+    pub service: String,
+    /// Events not yet acknowledged.
+    pub lag: u64,
+    pub oldest_age_ms: Option<u64>,
+    pub inflight: u64,
+    /// Keys held back because their subscriber said «not yet».
+    pub parked: u64,
+    pub dead: u64,
+}
+
+/// One event of a topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub topic: String,
+    pub seq: u64,
+    pub at_ms: u64,
+    /// The CloudEvent as stored.
+    pub event: serde_json::Value,
+}
+
+/// `archipel events dead --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// `archipel.dead/1`
+    pub schema: String,
+    pub dead: Vec<DeadLetter>,
+}
+
+impl DeadLetters {
+    pub const SCHEMA: &str = "archipel.dead/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    pub id: String,
+    pub topic: String,
+    pub subscriber: String,
+    pub reason: String,
+    pub attempts: u32,
+    pub first_at_ms: u64,
+    pub last_at_ms: u64,
+    pub event: serde_json::Value,
+}
+
+/// `archipel job list --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Jobs {
+    /// `archipel.jobs/1`
+    pub schema: String,
+    pub jobs: Vec<Job>,
+}
+
+impl Jobs {
+    pub const SCHEMA: &str = "archipel.jobs/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub name: String,
+    pub service: Option<String>,
+    pub schedule: Option<String>,
+    pub timezone: String,
+    pub next_at_ms: Option<u64>,
+    pub running: u32,
+    pub last: Option<JobRun>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRun {
+    pub started_at_ms: u64,
+    pub took_ms: u64,
+    /// As a shell would report it.
+    pub exit_code: i32,
+    /// `exit 0`, `timed out after 30m`.
+    pub outcome: String,
+}
+
+/// What the admin API says when it refuses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    /// The exit code a command line should end with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exit: Option<u8>,
+}
+
+/// Answer to a change that was accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub accepted: bool,
+    /// What was understood, for example the names of the instances.
+    pub targets: Vec<String>,
+}

@@ -1,0 +1,133 @@
+//! Where Archipel keeps what it must remember, beside the manifest.
+//!
+//! ```text
+//! .archipel/
+//! ├── run/         control socket, log FIFOs
+//! ├── secrets/     values and tokens, mode 0600
+//! ├── data/<svc>/  the service's own directory: its SQLite file; nobody else's process sees it
+//! ├── events/      topics, cursors, dead letters
+//! ├── logs/<svc>/  what the services wrote
+//! ├── instances/   identity of each running process, for adoption
+//! └── builds/      what was built from which inputs
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use archipel_model::{AppName, ServiceName};
+
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} `{}`", path.display())]
+pub struct StateDirError {
+    pub action: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: io::Error,
+}
+
+/// The state directory of one application.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+/// `sun_path` holds 108 bytes with the final zero; deeper checkouts need a shorter place.
+const SOCKET_PATH_MAX: usize = 100;
+
+impl StateDir {
+    /// Names the directory without touching the disk.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Makes the directories, private to this user, and tells git to leave them alone.
+    ///
+    /// # Errors
+    /// [`StateDirError`] with the path that could not be made.
+    pub fn create(&self) -> Result<(), StateDirError> {
+        for dir in ["", "run", "secrets", "data", "events", "logs", "instances", "builds"] {
+            private_dir(&self.root.join(dir))?;
+        }
+        let ignore = self.root.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").map_err(|source| StateDirError {
+                action: "write",
+                path: ignore,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn data_root(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    pub fn data(&self, service: &ServiceName) -> PathBuf {
+        self.data_root().join(service.as_str())
+    }
+
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// Archipel's own log when it runs in the background.
+    pub fn own_log(&self) -> PathBuf {
+        self.root.join("archipel.log")
+    }
+
+    /// The control socket: in the state directory, or, when that path is too long for a socket,
+    /// in the user's runtime directory under a name derived from it.
+    pub fn socket(&self, app: &AppName) -> PathBuf {
+        let near = self.root.join("run").join("control.sock");
+        if near.as_os_str().len() <= SOCKET_PATH_MAX {
+            return near;
+        }
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_dir())
+            .unwrap_or_else(std::env::temp_dir);
+        let digest = crate::digest::hex(self.root.as_os_str().as_encoded_bytes());
+        runtime.join(format!("archipel-{app}-{}", &digest[..12])).join("control.sock")
+    }
+}
+
+/// Makes a directory with mode 0700, or tightens the one that is there.
+pub(crate) fn private_dir(path: &Path) -> Result<(), StateDirError> {
+    let error = |action| {
+        let path = path.to_owned();
+        move |source| StateDirError { action, path, source }
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(error("create the directory"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .map_err(error("make private the directory"))
+}
+
+/// Writes a file that only this user reads, whole or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let fresh = path.with_extension("new");
+    let _ = fs::remove_file(&fresh);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)
+}
