@@ -1,1 +1,36 @@
+//! Application file → checked `App`, with source spans.
+//!
+//! The way of a file: text → tree with spans (`tree`) → checked against its shape (`shape`) →
+//! joined with what it includes and with a profile (`document`) → typed values with the places
+//! they came from (`read`) → checked as a whole (`check`) → [`archipel_model::App`] (`assemble`).
+//!
+//! Every step goes on after an error and skips only what it cannot use, so one run reports every
+//! problem there is. An `App` comes out only when there was no error at all.
+//!
+//! This crate alone knows the file format. It never awaits, starts nothing and reads no file
+//! but the manifests themselves; of other paths it only asks whether they exist.
 
+mod assemble;
+mod check;
+mod code;
+mod cron;
+mod document;
+mod files;
+mod load;
+mod problem;
+mod read;
+mod render;
+mod shape;
+mod sink;
+mod source;
+mod suggest;
+mod syntax;
+mod timezone;
+mod tree;
+mod words;
+
+pub use code::{Code, Severity, UnknownCode};
+pub use files::{Disk, Files, Kind, Memory};
+pub use load::{FILE_NAME, Loaded, Options, find, load, load_from, parse};
+pub use problem::{Place, Problem, Problems, count, to_json};
+pub use render::{Style, render};

@@ -1,0 +1,72 @@
+//! The last step: from a draft without errors to the application.
+//!
+//! What `disabled` leaves out goes with all that leads to it, so that a reference in the result
+//! always resolves; each such reference has been warned about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use archipel_model::{App, AppName, Gateway, ProfileName, ServiceName};
+
+use crate::document::Document;
+use crate::read::{Draft, text};
+use crate::shape::format::Format;
+use crate::sink::Sink;
+use crate::source::FileId;
+
+/// `None` when something is missing that a reported error explains.
+pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<App> {
+    let app = document.merged.get("app")?;
+    let own = |key| text(app, key, Format::Any).map(|text| text.value.to_owned());
+    let name = AppName::new(text(app, "name", Format::Name)?.value).ok()?;
+    let disabled: BTreeSet<ServiceName> = draft
+        .services
+        .iter()
+        .filter(|draft| draft.disabled)
+        .map(|draft| draft.service.name.clone())
+        .collect();
+    let mut services = BTreeMap::new();
+    for mut service in draft.services.into_iter().filter(|d| !d.disabled).map(|d| d.service) {
+        service.calls.retain(|callee, _| !disabled.contains(callee));
+        service.depends_on.retain(|name| !disabled.contains(name));
+        services.insert(service.name.clone(), service);
+    }
+    let gateway = draft.gateway.map(|gateway| Gateway {
+        listen: gateway.listen,
+        hosts: gateway.hosts.into_iter().map(|host| host.value).collect(),
+        routes: gateway
+            .routes
+            .into_iter()
+            .map(|draft| draft.route)
+            .filter(|route| !disabled.contains(&route.to))
+            .collect(),
+    });
+    let mut jobs = BTreeMap::new();
+    for mut job in draft.jobs.into_iter().map(|draft| draft.job) {
+        if let Some(service) = &job.service {
+            // Left out with its service.
+            let Some(service) = services.get(service) else { continue };
+            if job.path.as_os_str().is_empty() {
+                job.path.clone_from(&service.path);
+            }
+        }
+        jobs.insert(job.name.clone(), job);
+    }
+    Some(App {
+        name,
+        owner: own("owner"),
+        description: own("description"),
+        root: out.source(FileId(0)).directory.clone(),
+        files: document.files.clone(),
+        profile: document.profile.as_deref().and_then(|profile| ProfileName::new(profile).ok()),
+        services,
+        externals: draft
+            .externals
+            .into_iter()
+            .map(|(name, (_, external))| (name, external))
+            .collect(),
+        events: draft.events.into_iter().map(|draft| (draft.topic, draft.contract)).collect(),
+        gateway,
+        jobs,
+        secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),
+    })
+}

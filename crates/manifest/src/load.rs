@@ -1,0 +1,88 @@
+//! The whole way from a path to an application.
+
+use std::path::{Path, PathBuf};
+
+use archipel_model::App;
+
+use crate::assemble::assemble;
+use crate::files::{Disk, Files, Kind, Memory, resolve};
+use crate::problem::{Problem, Problems};
+use crate::sink::Sink;
+use crate::{check, document, read};
+
+/// The name by which an application file is found.
+pub const FILE_NAME: &str = "archipel.toml";
+
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which of `[profiles]` to merge in.
+    pub profile: Option<String>,
+}
+
+/// A checked application, and what is doubtful about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub app: App,
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the application file at `path` and all that it includes.
+///
+/// # Errors
+/// [`Problems`]: everything that is wrong in all of these files, warnings included.
+pub fn load(path: &Path, options: &Options) -> Result<Loaded, Problems> {
+    load_from(&Disk, path, options)
+}
+
+/// As [`load`], from another file system than the disk.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(files: &dyn Files, path: &Path, options: &Options) -> Result<Loaded, Problems> {
+    run(files, path, options, true)
+}
+
+/// Checks a text by itself: files it includes are not read, paths in it are not looked up.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, file_name: &Path, options: &Options) -> Result<Loaded, Problems> {
+    let path = absolute(file_name);
+    let files = Memory([(path, text.to_owned())].into());
+    run(&files, file_name, options, false)
+}
+
+fn run(
+    files: &dyn Files,
+    path: &Path,
+    options: &Options,
+    follow_includes: bool,
+) -> Result<Loaded, Problems> {
+    let mut out = Sink::new();
+    let main = document::Main { path: &absolute(path), shown: path };
+    let found = document::read(&main, options.profile.as_deref(), files, follow_includes, &mut out);
+    let app = found.and_then(|document| {
+        let draft = read::read(&document.merged, &mut out);
+        check::check(&document, &draft, files, &mut out);
+        if out.has_errors() { None } else { assemble(&document, draft, &out) }
+    });
+    let has_errors = out.has_errors();
+    let problems = out.finish();
+    match app {
+        Some(app) if !has_errors => Ok(Loaded { app, warnings: problems }),
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    // Fails only for an empty path or when the working directory is gone; then the path as it
+    // is leads to an error that names it.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    resolve(Path::new(""), &absolute.to_string_lossy())
+}
+
+/// The application file of the directory `from`, or of the nearest one above it.
+pub fn find(from: &Path) -> Option<PathBuf> {
+    let candidates = from.ancestors().map(|directory| directory.join(FILE_NAME));
+    candidates.into_iter().find(|path| Disk.kind(path) == Kind::File)
+}

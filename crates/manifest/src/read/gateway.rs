@@ -1,0 +1,170 @@
+//! The gateway and its routes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use archipel_model::{Bytes, PathPattern, Route, ServiceName};
+
+use super::{Reader, text, texts};
+use crate::Code;
+use crate::shape::format::Format;
+use crate::sink::shown;
+use crate::source::{Sited, Span};
+use crate::tree::Node;
+
+const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+pub(crate) struct GatewayDraft {
+    pub(crate) listen: SocketAddr,
+    pub(crate) listen_at: Option<Span>,
+    pub(crate) hosts: Vec<Sited<String>>,
+    pub(crate) routes: Vec<RouteDraft>,
+}
+
+pub(crate) struct RouteDraft {
+    pub(crate) route: Route,
+    pub(crate) match_at: Span,
+    pub(crate) to_at: Span,
+    pub(crate) host_at: Option<Span>,
+    pub(crate) strip_at: Option<Span>,
+}
+
+impl Reader<'_> {
+    pub(crate) fn gateway(&mut self, document: &Node) -> Option<GatewayDraft> {
+        let node = document.get("gateway")?;
+        node.table()?;
+        let listen = text(node, "listen", Format::NonEmpty);
+        let hosts = texts(node, "hosts", Format::NonEmpty);
+        let hosts = hosts.iter().filter_map(|host| self.host(host)).collect();
+        let items = node.get("routes").and_then(Node::list).unwrap_or_default();
+        let routes = items.iter().filter_map(|item| self.route(item)).collect();
+        Some(GatewayDraft {
+            listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
+            listen_at: listen.map(|text| text.span),
+            hosts,
+            routes,
+        })
+    }
+
+    fn listen(&mut self, text: &Sited<&str>) -> Option<SocketAddr> {
+        if let Ok(address) = text.value.parse() {
+            return Some(address);
+        }
+        let port = text.value.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
+        let help = match port {
+            Some(port) => format!(
+                "write \"127.0.0.1:{port}\" for this machine only, or \"0.0.0.0:{port}\" for everyone"
+            ),
+            None => "an IP address and a port, for example \"127.0.0.1:8080\"".to_owned(),
+        };
+        self.out
+            .report(
+                Code::BadListen,
+                text.span,
+                format!("`{}` is not an address to listen on", shown(text.value)),
+            )
+            .label("not an IP address with a port")
+            .help(help);
+        None
+    }
+
+    /// Lower-cased, since hosts compare without case.
+    fn host(&mut self, text: &Sited<&str>) -> Option<Sited<String>> {
+        let host = text.value.to_ascii_lowercase();
+        let name = host.strip_prefix("*.").unwrap_or(&host);
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        let address = host.parse::<IpAddr>().is_ok();
+        if address || (host.len() <= 253 && name.split('.').all(is_label)) {
+            return Some(Sited { value: host, span: text.span });
+        }
+        let help = if host.contains("://") || host.contains('/') {
+            "a host only, without `http://` and without a path"
+        } else if host.contains(':') {
+            "without the port: `listen` has it"
+        } else {
+            "for example \"shop.example.org\", or \"*.example.org\" for every name below"
+        };
+        self.out
+            .report(Code::BadHost, text.span, format!("`{}` is not a host name", shown(text.value)))
+            .label("not a host name")
+            .help(help);
+        None
+    }
+
+    fn route(&mut self, node: &Node) -> Option<RouteDraft> {
+        let matched = text(node, "match", Format::NonEmpty);
+        let parsed = matched.as_ref().and_then(|text| self.route_match(text));
+        let to = text(node, "to", Format::Name);
+        if let Some(split) = node.entry("split").filter(|_| node.get("to").is_none()) {
+            let first = split.node.table().and_then(|table| table.keys().next());
+            let first = first.map_or("<service>", String::as_str);
+            self.out
+                .report(
+                    Code::SplitAlone,
+                    split.key,
+                    "`split` is not acted on yet, and this route has no `to`",
+                )
+                .label("nobody would answer")
+                .help(format!(
+                    "add to = \"{}\"; all requests go there until `split` works",
+                    shown(first)
+                ));
+        }
+        let host = text(node, "host", Format::NonEmpty);
+        let host_read = host.as_ref().and_then(|host| self.host(host));
+        let strip = text(node, "strip", Format::UrlPath);
+        let timeout = self.period(node, "timeout");
+        let body_max: Option<Bytes> = self.size(node, "max_body");
+        let (method, path) = parsed?;
+        let (matched, to) = (matched?, to?);
+        Some(RouteDraft {
+            route: Route {
+                host: host_read.map(|host| host.value),
+                method,
+                path,
+                to: ServiceName::new(to.value).ok()?,
+                strip: strip.as_ref().map(|strip| strip.value.to_owned()),
+                timeout,
+                body_max,
+            },
+            match_at: matched.span,
+            to_at: to.span,
+            host_at: host.map(|host| host.span),
+            strip_at: strip.map(|strip| strip.span),
+        })
+    }
+
+    /// `[METHOD ]/path`
+    fn route_match(&mut self, text: &Sited<&str>) -> Option<(Option<String>, PathPattern)> {
+        let (method, path) = match text.value.split_once(' ') {
+            Some((method, path)) => (Some(method), path.trim_start()),
+            None => (None, text.value),
+        };
+        if let Some(method) = method.filter(|method| !METHODS.contains(method)) {
+            let help = self.out.hint(method, METHODS, format!("methods: {}", METHODS.join(", ")));
+            self.out
+                .report(Code::BadPattern, text.span, format!("`{}` is not a method", shown(method)))
+                .label("a method in upper case, a space and a path; or only a path")
+                .help(help);
+            return None;
+        }
+        match PathPattern::new(path) {
+            Ok(path) => Some((method.map(str::to_owned), path)),
+            Err(error) => {
+                let message = format!("`{}` is not a path pattern: {}", shown(path), error.rule);
+                self.out
+                    .report(Code::BadPattern, text.span, message)
+                    .label("cannot be matched")
+                    .help("`/a/*` matches one segment, `/a/**` everything below and `/a` itself");
+                None
+            }
+        }
+    }
+}

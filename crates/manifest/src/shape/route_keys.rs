@@ -1,0 +1,157 @@
+//! The keys of the gateway.
+
+use super::format::Format;
+use super::service_keys::TEXTS;
+use super::{Choice, Either, Inert, Keys, List, Names, Rule, Shape, key};
+
+const TEXT: Shape = Shape::Text(Format::NonEmpty);
+const NAME: Shape = Shape::Text(Format::Name);
+const DURATION: Shape = Shape::Text(Format::Duration);
+const URL_PATH: Shape = Shape::Text(Format::UrlPath);
+
+static SPLIT: Names = Names { key: Format::Name, of: Shape::Integer(0, 100) };
+static FALLBACK_REASONS: Choice =
+    Choice { values: &["connect", "timeout", "breaker"], refused: &[] };
+static FALLBACK_REASON: Either =
+    Either { options: &[Shape::Integer(100, 599), Shape::Choice(&FALLBACK_REASONS)], expand: None };
+static FALLBACK_ON: List =
+    List { of: Shape::Either(&FALLBACK_REASON), nonempty: true, distinct: false };
+static FALLBACK: Keys = Keys {
+    id: "fallback",
+    what: "the fallback",
+    keys: &[
+        key("to", NAME, "Service or external to ask instead.").required(),
+        key("on", Shape::List(&FALLBACK_ON), "Statuses, or connect, timeout, breaker.").required(),
+        key("methods", Shape::List(&TEXTS), "For these methods only."),
+    ],
+    rules: &[],
+    synonyms: &[],
+};
+static COMPARE: Keys = Keys {
+    id: "compare",
+    what: "the comparison",
+    keys: &[
+        key("to", NAME, "Service or external that gets a copy of the request.").required(),
+        key("sample", Shape::Text(Format::Percent), "Share of requests."),
+        key("ignore", Shape::List(&TEXTS), "JSON pointers left out of the comparison."),
+    ],
+    rules: &[],
+    synonyms: &[],
+};
+
+static ROUTE: Keys = Keys {
+    id: "route",
+    what: "a route",
+    keys: &[
+        key(
+            "match",
+            TEXT,
+            "`[METHOD ]/path`; `*` stands for one segment, a last `**` for the rest.",
+        )
+        .required(),
+        key("host", TEXT, "Only requests to this host; `*.example.org` for every name below."),
+        key("to", NAME, "Service or external that answers."),
+        key("strip", URL_PATH, "Removed from the start of the path before it is forwarded."),
+        key("timeout", DURATION, "Until the head of the response arrives."),
+        key("max_body", Shape::Text(Format::Size), "Larger requests are refused with 413."),
+        key("stream", Shape::Bool, "Never buffer.")
+            .later_unless(Inert::Bool(true), "nothing is ever buffered"),
+        key("headers", Shape::Free, "Only requests with these headers.")
+            .later("requests are matched whatever their headers"),
+        key("split", Shape::Names(&SPLIT), "Share of requests per service.")
+            .later("all requests go to `to`"),
+        key(
+            "fallback",
+            Shape::Keys(&FALLBACK),
+            "Ask another service when the first says \"not mine\".",
+        )
+        .later("the first answer stands"),
+        key("compare", Shape::Keys(&COMPARE), "Send a copy elsewhere and store the differences.")
+            .later("no copy is sent"),
+        key("sticky", TEXT, "What keeps a visitor on one instance: `cookie` or `header:Name`.")
+            .later("each request may reach another instance"),
+        key("rewrite", TEXT, "New path.")
+            .later("the path is forwarded as it came, without `strip`"),
+        key("auth", NAME, "Rule of [gateway.auth] that a request must pass.")
+            .later("requests are served WITHOUT this check"),
+        key("limit", NAME, "Rule of [gateway.limits].").later("requests are not limited"),
+        key("cache", DURATION, "Answer from memory for this long.").later("nothing is cached"),
+        key("cors", Shape::Free, "Cross-origin rules.").later("no CORS headers are added"),
+    ],
+    rules: &[Rule::AnyOf(&["to", "split"])],
+    synonyms: &[
+        ("path", "match"),
+        ("service", "to"),
+        ("target", "to"),
+        ("backend", "to"),
+        ("upstream", "to"),
+        ("strip_prefix", "strip"),
+        ("body_max", "max_body"),
+        ("hosts", "host"),
+    ],
+};
+static ROUTES: List = List { of: Shape::Keys(&ROUTE), nonempty: false, distinct: false };
+
+static TLS_MODES: Choice = Choice { values: &["auto", "off"], refused: &[] };
+static TLS_FILES: Keys = Keys {
+    id: "tlsFiles",
+    what: "the certificate",
+    keys: &[
+        key("cert", TEXT, "PEM file with the certificate chain.").required(),
+        key("key", TEXT, "PEM file with the private key.").required(),
+    ],
+    rules: &[],
+    synonyms: &[("certificate", "cert")],
+};
+static TLS: Either =
+    Either { options: &[Shape::Choice(&TLS_MODES), Shape::Keys(&TLS_FILES)], expand: None };
+static AUTH: Names = Names { key: Format::Name, of: Shape::Free };
+static LIMIT: Keys = Keys {
+    id: "limit",
+    what: "a limit",
+    keys: &[
+        key("rate", Shape::Text(Format::Rate), "For example \"50/s\"."),
+        key("burst", Shape::Integer(1, 1_000_000), "Requests allowed at once."),
+        key("by", TEXT, "What is counted by: `ip` or `header:Name`."),
+    ],
+    rules: &[],
+    synonyms: &[],
+};
+static LIMITS: Names = Names { key: Format::Name, of: Shape::Keys(&LIMIT) };
+static HOSTS: List = List { of: TEXT, nonempty: false, distinct: false };
+
+const ROUTES_DOC: &str = "Which requests go where. The most specific wins, wherever it stands: exact host before wildcard, then the path from left to right, then a method.";
+const AUTH_DOC: &str = "Rules by which requests are let in.";
+const AUTH_LATER: &str = "nobody is asked who they are";
+const LIMITS_DOC: &str = "Rules by which requests are limited.";
+const LIMITS_LATER: &str = "requests are not limited";
+
+pub(crate) static GATEWAY: Keys = Keys {
+    id: "gateway",
+    what: "the gateway",
+    keys: &[
+        key("listen", TEXT, "Address and port. Default 127.0.0.1:8080."),
+        key("hosts", Shape::List(&HOSTS), "Names it answers to; `*.example.org` for every name below. Default: all."),
+        key("tls", Shape::Either(&TLS), "auto: certificates by ACME, or a local authority for *.localhost. off: plain HTTP. Or a table with files.")
+            .later_unless(Inert::Text("off"), "the gateway speaks plain HTTP"),
+        key("auth", Shape::Names(&AUTH), AUTH_DOC).later(AUTH_LATER),
+        key("limits", Shape::Names(&LIMITS), LIMITS_DOC).later(LIMITS_LATER),
+        key("routes", Shape::List(&ROUTES), ROUTES_DOC),
+        key("hold", DURATION, "How long a request waits for a service that is starting.").later("requests to a service without ready instances fail at once"),
+    ],
+    rules: &[],
+    synonyms: &[("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
+};
+
+/// In an included file: routes of one team, for the one gateway of the application.
+pub(crate) static PART_GATEWAY: Keys = Keys {
+    id: "partGateway",
+    what: "the gateway in an included file",
+    keys: &[
+        key("auth", Shape::Names(&AUTH), AUTH_DOC).later(AUTH_LATER),
+        key("limits", Shape::Names(&LIMITS), LIMITS_DOC).later(LIMITS_LATER),
+        key("routes", Shape::List(&ROUTES), ROUTES_DOC),
+    ],
+    rules: &[],
+    synonyms: &[("route", "routes")],
+};

@@ -1,0 +1,78 @@
+//! "Did you mean": the known word nearest to a mistyped one.
+
+/// The candidate that most likely was meant, or none when all are too far off: a wrong
+/// suggestion costs more than no suggestion.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Longer words are never close to anything; without a bound a hostile key of a megabyte
+    // would be compared letter by letter.
+    if word.is_empty() || word.len() > 64 {
+        return None;
+    }
+    let folded = word.to_ascii_lowercase();
+    let limit = folded.chars().count().div_ceil(3);
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len() <= 80)
+        .map(|candidate| (distance(&folded, &candidate.to_ascii_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// ``did you mean `catalog`?``
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(word, candidates).map(|found| format!("did you mean `{found}`?"))
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let width = b.len() + 1;
+    let mut rows = vec![0usize; (a.len() + 1) * width];
+    let at = |i: usize, j: usize| i * width + j;
+    for i in 0..=a.len() {
+        rows[at(i, 0)] = i;
+    }
+    for j in 0..=b.len() {
+        rows[at(0, j)] = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let differs = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (rows[at(i - 1, j)] + 1)
+                .min(rows[at(i, j - 1)] + 1)
+                .min(rows[at(i - 1, j - 1)] + differs);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[at(i - 2, j - 2)] + 1);
+            }
+            rows[at(i, j)] = best;
+        }
+    }
+    rows[at(a.len(), b.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_the_word() {
+        let words = ["catalog", "cart", "checkout", "replicas", "memory"];
+        for (typo, meant) in [
+            ("catalgo", Some("catalog")),
+            ("Replicas", Some("replicas")),
+            ("memmory", Some("memory")),
+            ("chekout", Some("checkout")),
+            ("xyz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(typo, words), meant, "{typo}");
+        }
+    }
+}
