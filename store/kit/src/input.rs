@@ -103,10 +103,11 @@ fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
 
 /// Equal for the same command, however its JSON is spaced or ordered.
 fn fingerprint(method: &str, path: &str, body: &[u8]) -> String {
-    // `Value` keeps its members sorted. What is not JSON was refused before.
-    let canonical = serde_json::from_slice::<Value>(body).unwrap_or_default().to_string();
+    // What is not JSON was refused before.
+    let mut body = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    body.sort_all_objects();
     let mut hash = Sha256::new();
-    for part in [method, path, &canonical] {
+    for part in [method, path, &body.to_string()] {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
