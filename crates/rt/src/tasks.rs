@@ -41,6 +41,13 @@ impl Tasks {
         });
     }
 
+    /// For tasks that come by the thousand (connections, streams): half the cost of
+    /// [`Tasks::spawn`], and a panic shows in the process-wide hook alone.
+    #[expect(clippy::disallowed_methods, reason = "the tracker is the owner that awaits")]
+    pub fn spawn_unnamed(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(self.tracker.track_future(task)));
+    }
+
     pub fn len(&self) -> usize {
         self.tracker.len()
     }

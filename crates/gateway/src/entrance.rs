@@ -1,0 +1,168 @@
+//! A request comes in: which way may it go?
+//!
+//! The public entrance decides by host, path and method and believes nothing; an edge has one
+//! way, and who calls follows from the port.
+
+use std::sync::Arc;
+
+use archipel_rt::clock;
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::body::Body;
+use crate::flow::{Flight, Start};
+use crate::hop::{self, Origin};
+use crate::listener::{Busy, Conn};
+use crate::refusal::{Form, Problem, Refusal};
+use crate::route::{Found, Router, canonical_host};
+use crate::trace::{REQUEST_ID, Trace};
+use crate::way::Way;
+use crate::{headers, path, tunnel};
+
+/// What a listener leads to, made from a [`crate::Entrance`].
+pub(crate) enum WayIn {
+    Public {
+        router: Box<Router<Arc<Way>>>,
+        /// Counts what finds no route.
+        nowhere: Arc<Way>,
+    },
+    Edge(Arc<Way>),
+}
+
+/// Serves one request of one connection.
+pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Response<Body> {
+    let shared = Arc::clone(&conn.door.shared);
+    let started = clock::now();
+    let trace = Trace::read(request.headers());
+    let request_id = trace.request_id(request.headers());
+    let (way, admitted, origin) = {
+        let way_in = conn.door.way_in.load();
+        let sane = sane(&mut request, shared.limits.headers_max);
+        match &**way_in {
+            WayIn::Edge(way) => (Arc::clone(way), sane, Origin::Inside),
+            WayIn::Public { router, nowhere } => {
+                let found = sane.and_then(|()| route(router, &request));
+                let way = found.as_ref().map_or(nowhere, |way| *way);
+                (Arc::clone(way), found.map(|_| ()), Origin::Outside(conn.peer.ip()))
+            }
+        }
+    };
+    let public = matches!(origin, Origin::Outside(_));
+    let form = Form::of(request.headers(), request.method(), public);
+    let start = Start {
+        way: Arc::clone(&way),
+        trace,
+        started,
+        method: request.method().clone(),
+        path: shared.tap.is_open().then(|| request.uri().path_and_query().cloned()).flatten(),
+        busy: Some(Busy::new(conn)),
+    };
+    let mut flight = Flight::new(Arc::clone(&shared), start);
+    let forwarded = match admitted.and_then(|()| with_body(request, &way)) {
+        Ok(request) => {
+            hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match forwarded {
+        Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
+            tunnel::join(&shared, flight, answer, caller, request_id)
+        }
+        Ok((answer, _)) => hop::answer(flight, answer, request_id).await,
+        Err(refusal) => refuse(flight, refusal, form, request_id),
+    }
+}
+
+fn refuse(
+    mut flight: Flight,
+    refusal: Refusal,
+    form: Form,
+    request_id: HeaderValue,
+) -> Response<Body> {
+    flight.refused(refusal.problem);
+    let mut response = refusal.into_response(form);
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    flight.add_bytes(response.body().size_hint().exact().unwrap_or_default());
+    flight.end();
+    response
+}
+
+/// Refuses what must not be forwarded by anybody, and brings the rest into one form: the path in
+/// the URI, the authority in `Host`.
+fn sane(request: &mut Request<Incoming>, headers_max: usize) -> Result<(), Refusal> {
+    let refuse = |problem, detail: String| Err(Refusal::new(problem, "framing", detail));
+    if let Some(fault) = headers::framing_fault(request.headers(), request.version()) {
+        return refuse(Problem::BadFraming, format!("the request has {fault}"));
+    }
+    if *request.method() == Method::CONNECT {
+        let detail = "CONNECT asks for a tunnel to anywhere, which this gateway does not offer";
+        return refuse(Problem::Unsupported, detail.to_owned());
+    }
+    // hyper counts for HTTP/1; HTTP/2 limits bytes alone.
+    if request.version() == Version::HTTP_2 && request.headers().len() > headers_max {
+        let detail =
+            format!("{} headers, where {headers_max} are allowed", request.headers().len());
+        return refuse(Problem::HeadersTooLarge, detail);
+    }
+    if let Some(authority) = request.uri().authority() {
+        // HTTP/2, or a request written for a proxy: the URI outranks `Host` (RFC 9112, 3.2.2).
+        let Ok(host) = HeaderValue::from_str(authority.as_str()) else {
+            return refuse(Problem::BadRequest, "the host in the URI is not valid".to_owned());
+        };
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        request.headers_mut().insert(header::HOST, host);
+    }
+    Ok(())
+}
+
+fn route<'a>(
+    router: &'a Router<Arc<Way>>,
+    request: &Request<Incoming>,
+) -> Result<&'a Arc<Way>, Refusal> {
+    let raw = request.uri().path();
+    let path = path::read(raw).map_err(|fault| {
+        Refusal::new(Problem::BadRequest, "path", format!("the path has two readings: {fault}"))
+    })?;
+    let host = request.headers().get(header::HOST).map_or(Ok(""), HeaderValue::to_str);
+    let host = host.map_err(|_| {
+        Refusal::new(Problem::BadRequest, "host", "the `Host` header is not plain ASCII")
+    })?;
+    let host = canonical_host(host);
+    let method = request.method();
+    match router.find(&host, method, &path) {
+        Found::Target(way) => Ok(way),
+        Found::NoRoute => {
+            let detail = format!("no route matches {method} {raw}");
+            Err(Refusal::new(Problem::NoRoute, "routes", detail))
+        }
+        Found::HostUnknown => {
+            let detail = format!("this gateway does not serve the host `{host}`");
+            Err(Refusal::new(Problem::HostUnknown, "hosts", detail))
+        }
+        Found::WrongMethod(allow) => {
+            let allow = allow.join(", ");
+            let detail = format!("{raw} takes {allow}, not {method}");
+            let mut refusal = Refusal::new(Problem::MethodNotAllowed, "routes", detail);
+            refusal.allow = Some(allow);
+            Err(refusal)
+        }
+    }
+}
+
+/// Puts the body under the limit of its way.
+fn with_body(request: Request<Incoming>, way: &Way) -> Result<Request<Body>, Refusal> {
+    let Some(limit) = way.body_max else {
+        return Ok(request.map(Body::from));
+    };
+    match request.body().size_hint().exact() {
+        Some(length) if length > limit => {
+            let detail = format!("the body has {length} bytes, where {limit} are allowed");
+            Err(Refusal::new(Problem::BodyTooLarge, way.rule.clone(), detail))
+        }
+        Some(_) => Ok(request.map(Body::from)),
+        None => Ok(request.map(|incoming| Body::limited(incoming, limit))),
+    }
+}

@@ -1,0 +1,247 @@
+//! One request on its way, and the accounting that ends exactly once.
+//!
+//! A [`Flight`] is made when a request is understood and lives until the last byte of its answer
+//! has passed or somebody gave up; dropping it anywhere is safe and counts as "the caller went
+//! away". [`FlowBody`] is the answer's body with its flight and connection aboard.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use archipel_rt::clock::{self, Instant};
+use bytes::Bytes;
+use http::Method;
+use http::uri::PathAndQuery;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::access::Access;
+use crate::body::BodyError;
+use crate::counters::Finished;
+use crate::gateway::Shared;
+use crate::instance::Instance;
+use crate::link::Link;
+use crate::listener::Busy;
+use crate::refusal::Problem;
+use crate::trace::Trace;
+use crate::way::Way;
+
+/// What we report when there was nobody left to answer.
+const CALLER_GONE: u16 = 499;
+
+pub(crate) struct Flight {
+    pub(crate) way: Arc<Way>,
+    pub(crate) trace: Trace,
+    shared: Arc<Shared>,
+    instance: Option<Arc<Instance>>,
+    entered: bool,
+    started: Instant,
+    head: Duration,
+    method: Method,
+    path: Option<PathAndQuery>,
+    status: u16,
+    bytes: u64,
+    pub(crate) retries: u32,
+    refusal: Option<Problem>,
+    broken: bool,
+    ended: bool,
+    /// Keeps the client's connection from counting as idle.
+    _busy: Option<Busy>,
+}
+
+/// What is known of a request before it is sent anywhere.
+pub(crate) struct Start {
+    pub(crate) way: Arc<Way>,
+    pub(crate) trace: Trace,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    pub(crate) path: Option<PathAndQuery>,
+    pub(crate) busy: Option<Busy>,
+}
+
+impl Flight {
+    pub(crate) fn new(shared: Arc<Shared>, start: Start) -> Self {
+        start.way.series.inflight.fetch_add(1, Relaxed);
+        Self {
+            way: start.way,
+            trace: start.trace,
+            shared,
+            instance: None,
+            entered: false,
+            started: start.started,
+            head: Duration::ZERO,
+            method: start.method,
+            path: start.path,
+            status: CALLER_GONE,
+            bytes: 0,
+            retries: 0,
+            refusal: None,
+            broken: false,
+            ended: false,
+            _busy: start.busy,
+        }
+    }
+
+    /// The request is at this instance now.
+    pub(crate) fn enter(&mut self, instance: &Arc<Instance>) {
+        self.leave();
+        instance.inflight.fetch_add(1, Relaxed);
+        self.instance = Some(Arc::clone(instance));
+        self.entered = true;
+    }
+
+    /// It is no longer; which one it was is kept for the record.
+    pub(crate) fn leave(&mut self) {
+        if self.entered
+            && let Some(instance) = &self.instance
+        {
+            instance.inflight.fetch_sub(1, Relaxed);
+        }
+        self.entered = false;
+    }
+
+    /// The head of the answer is here.
+    pub(crate) fn answered(&mut self, status: u16) {
+        self.status = status;
+        self.head = clock::now() - self.started;
+    }
+
+    /// The answer is ours.
+    pub(crate) fn refused(&mut self, problem: Problem) {
+        self.leave();
+        self.refusal = Some(problem);
+        self.answered(match problem {
+            Problem::CallerGone => CALLER_GONE,
+            problem => problem.status().as_u16(),
+        });
+    }
+
+    pub(crate) fn add_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Counts and reports; nothing after the first time.
+    pub(crate) fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.leave();
+        self.way.series.inflight.fetch_sub(1, Relaxed);
+        let duration = clock::now() - self.started;
+        self.way.series.add(&Finished {
+            status: if self.status == CALLER_GONE { 0 } else { self.status },
+            refused: self.refusal.is_some(),
+            broken: self.broken,
+            retries: self.retries,
+            bytes: self.bytes,
+            duration,
+        });
+        self.shared.tap.send(|| self.record(duration));
+    }
+
+    fn record(&self, duration: Duration) -> Access {
+        let key = self.way.series.key();
+        let took = duration.as_millis() as u64;
+        Access {
+            at_ms: clock::wall_ms().saturating_sub(took),
+            trace_id: self.trace.trace,
+            span_id: self.trace.span,
+            parent: self.trace.parent,
+            caller: key.caller.clone(),
+            callee: key.callee.clone(),
+            instance: self.instance.as_ref().and_then(|i| i.id.clone()),
+            route: key.route.clone(),
+            method: self.method.clone(),
+            path: self.path.as_ref().map_or("", PathAndQuery::path).to_owned(),
+            status: self.status,
+            duration,
+            head: self.head,
+            bytes: self.bytes,
+            retries: self.retries,
+            refusal: self.refusal,
+            broken: self.broken,
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.ended && self.status != CALLER_GONE && self.refusal.is_none() {
+            // The head went out and the body did not get to its end.
+            self.broken = true;
+        }
+        self.end();
+    }
+}
+
+/// The body of an answer from an instance.
+pub(crate) struct FlowBody {
+    incoming: Incoming,
+    link: Option<Box<Link>>,
+    flight: Box<Flight>,
+}
+
+impl FlowBody {
+    pub(crate) fn new(incoming: Incoming, link: Option<Box<Link>>, flight: Box<Flight>) -> Self {
+        Self { incoming, link, flight }
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // The first poll says that we want more; only then does the connection read on.
+        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(link) = &mut self.link
+        {
+            link.drive(cx);
+            frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match &frame {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.flight.add_bytes(data.len() as u64);
+                }
+                if self.incoming.is_end_stream() {
+                    self.end(cx);
+                }
+            }
+            Poll::Ready(None) => self.end(cx),
+            Poll::Ready(Some(Err(_))) => {
+                self.link = None;
+                self.flight.broken = true;
+                self.flight.end();
+            }
+        }
+        frame.map_err(BodyError::Broken)
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>) {
+        if let Some(link) = self.link.take() {
+            give_back(link, &self.flight, cx);
+        }
+        self.flight.end();
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Keeps a connection for the next request, if this one is over on both sides: an instance may
+/// answer before it has read the whole request, and then the rest of it is still to come.
+pub(crate) fn give_back(mut link: Box<Link>, flight: &Flight, cx: &mut Context<'_>) {
+    if link.is_free(cx, false)
+        && let Some(instance) = &flight.instance
+    {
+        instance.keep(link);
+    }
+}

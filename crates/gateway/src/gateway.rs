@@ -1,0 +1,473 @@
+//! The handle: takes tables, opens and closes listeners, makes calls, tells what is going on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
+use archipel_rt::clock::{self, Instant};
+use archipel_rt::{CancellationToken, Receiver, Tasks};
+use http::{Request, Response, header};
+use tokio::sync::Semaphore;
+
+use crate::access::{Access, Caller, Tap};
+use crate::body::Body;
+use crate::counters::{Registry, SeriesCount, SeriesKey};
+use crate::entrance::WayIn;
+use crate::flow::{Flight, Start};
+use crate::hop::{self, Origin};
+use crate::instance::Instance;
+use crate::listener::Door;
+use crate::refusal::{Problem, Refusal};
+use crate::route::{Router, Rule};
+use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
+use crate::trace::Trace;
+use crate::upstream::Service;
+use crate::way::{self, Way};
+
+/// Bounds that hold for every listener and instance.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Until the head of a request is complete; holds to within half of itself.
+    pub head_timeout: Duration,
+    /// A client's connection without a request is closed after this.
+    pub idle_client: Duration,
+    pub header_bytes_max: u32,
+    /// For HTTP/2; HTTP/1 allows 100.
+    pub headers_max: usize,
+    /// Client connections of all listeners together; more wait to be accepted.
+    pub connections_max: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_max: u32,
+    /// What a closing listener's connections get to finish.
+    pub close_grace: Duration,
+    pub connect: Duration,
+    /// Shorter than what common servers allow, so that we close first: then no request meets a
+    /// connection that is just being closed.
+    pub idle_upstream: Duration,
+    pub idle_upstream_max: usize,
+    /// How long an instance that refused a connection is passed over.
+    pub avoid: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(10),
+            idle_client: Duration::from_secs(75),
+            header_bytes_max: 64 << 10,
+            headers_max: 100,
+            connections_max: 16_384,
+            streams_max: 256,
+            close_grace: Duration::from_secs(30),
+            connect: Duration::from_secs(2),
+            idle_upstream: Duration::from_millis(1_500),
+            idle_upstream_max: 256,
+            avoid: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The data plane; cloning shares it.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    services: ArcSwap<BTreeMap<ServiceName, Arc<Service>>>,
+    /// Open listeners by id; held while a table is applied, so tables apply one after another.
+    doors: tokio::sync::Mutex<BTreeMap<String, OpenDoor>>,
+    bound: Mutex<BTreeMap<String, SocketAddr>>,
+    /// For [`Gateway::call`], made on first use; one per pair of names that exist.
+    calls: Mutex<HashMap<(Caller, ServiceName), Arc<Way>>>,
+    /// Left the table with requests in flight.
+    retired: Mutex<Vec<Weak<Instance>>>,
+}
+
+struct OpenDoor {
+    wanted: SocketAddr,
+    door: Arc<Door>,
+}
+
+/// What connections and requests need of the gateway without being able to change it.
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    /// Listeners, their connections, tunnels. Its token tells them to finish.
+    pub(crate) tasks: Tasks,
+    /// Connections to instances that have a task; they end when nobody uses them.
+    pub(crate) upstream: Tasks,
+    /// The end of patience: drop everything.
+    pub(crate) cut: CancellationToken,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) tap: Tap,
+    counters: Registry,
+    epoch: Instant,
+}
+
+impl Shared {
+    /// Since the gateway was made; small enough for an atomic.
+    pub(crate) fn millis(&self) -> u64 {
+        (clock::now() - self.epoch).as_millis() as u64
+    }
+
+    pub(crate) fn executor(&self) -> Executor {
+        Executor(self.upstream.clone())
+    }
+}
+
+/// Lets hyper spawn the tasks of HTTP/2 streams with an owner.
+#[derive(Clone)]
+pub(crate) struct Executor(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn_unnamed(async move {
+            task.await;
+        });
+    }
+}
+
+/// A moment's numbers.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    pub series: Vec<SeriesCount>,
+    /// Open client connections.
+    pub connections: usize,
+    /// Access records that nobody took in time.
+    pub access_dropped: u64,
+}
+
+impl Gateway {
+    /// `stop` begins what [`Gateway::shutdown`] does, without waiting for it.
+    pub fn new(stop: &CancellationToken) -> Self {
+        Self::with_limits(stop, Limits::default())
+    }
+
+    pub fn with_limits(stop: &CancellationToken, limits: Limits) -> Self {
+        let shared = Arc::new(Shared {
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            limits,
+            tasks: Tasks::new(stop),
+            // Not told to stop: requests in flight still need them.
+            upstream: Tasks::new(&CancellationToken::new()),
+            cut: CancellationToken::new(),
+            tap: Tap::default(),
+            counters: Registry::default(),
+            epoch: clock::now(),
+        });
+        let inner = Arc::new(Inner {
+            shared: Arc::clone(&shared),
+            services: ArcSwap::default(),
+            doors: tokio::sync::Mutex::default(),
+            bound: Mutex::default(),
+            calls: Mutex::default(),
+            retired: Mutex::default(),
+        });
+        shared
+            .tasks
+            .spawn("gateway.sweep", sweep(Arc::downgrade(&inner), shared.tasks.stop_token()));
+        Self { inner }
+    }
+
+    /// Makes the gateway be as `table` says: opens what is new, closes what is gone without
+    /// breaking off a request, and changes the rest in place.
+    ///
+    /// Returns the listeners that could not be opened; everything else is in force.
+    pub async fn apply(&self, table: Table) -> Vec<ListenError> {
+        let mut doors = self.inner.doors.lock().await;
+        // Ways hold services, so a service exists before anything leads to it. And it keeps its
+        // instances until nothing leads to it any more: first the new, then the doors, then the old.
+        let services = self.inner.upsert_services(&table);
+        let gone: Vec<String> = doors
+            .iter()
+            .filter(|(id, open)| {
+                !table.listeners.iter().any(|l| l.id == **id && l.addr == open.wanted)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            if let Some(open) = doors.remove(&id) {
+                open.door.close.cancel();
+                open.door.closed.cancelled().await;
+            }
+        }
+        let mut errors = Vec::new();
+        for Listener { id, addr, entrance } in table.listeners {
+            let way_in = Arc::new(self.inner.way_in(entrance, &services));
+            if let Some(open) = doors.get(&id) {
+                open.door.way_in.store(way_in);
+                continue;
+            }
+            match Door::open(addr, way_in, Arc::clone(&self.inner.shared)) {
+                Ok(door) => {
+                    doors.insert(id, OpenDoor { wanted: addr, door });
+                }
+                Err(source) => errors.push(ListenError { id, addr, source }),
+            }
+        }
+        let bound = doors.iter().map(|(id, open)| (id.clone(), open.door.addr)).collect();
+        *lock(&self.inner.bound) = bound;
+        self.inner.forget_services(&table.services.keys().cloned().collect());
+        errors
+    }
+
+    /// The address of an open listener, also when port 0 was asked for.
+    pub fn bound(&self, listener: &str) -> Option<SocketAddr> {
+        lock(&self.inner.bound).get(listener).copied()
+    }
+
+    /// Sends one request to a service on behalf of `caller`, with the same balancing, retries,
+    /// identity and counting as one that comes through a listener. Whether the edge is declared
+    /// is for the one who calls to have checked.
+    ///
+    /// Dropping the future, or the body of the answer, ends the request at the instance.
+    ///
+    /// # Errors
+    /// [`Refusal`] when no instance gave an answer; its `problem` says why.
+    pub async fn call(
+        &self,
+        caller: Caller,
+        callee: &ServiceName,
+        policy: &EdgePolicy,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Refusal> {
+        let shared = &self.inner.shared;
+        let way = self.inner.call_way(caller, callee)?;
+        let trace = Trace::read(request.headers());
+        let request_id = trace.request_id(request.headers());
+        if !request.headers().contains_key(header::HOST)
+            && let Some(service) = &way.service
+        {
+            request.headers_mut().insert(header::HOST, service.name_header.clone());
+        }
+        let start = Start {
+            way,
+            trace,
+            started: clock::now(),
+            method: request.method().clone(),
+            path: shared.tap.is_open().then(|| request.uri().path_and_query().cloned()).flatten(),
+            busy: None,
+        };
+        let mut flight = Flight::new(Arc::clone(shared), start);
+        let origin = Origin::Inside;
+        match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
+            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id).await),
+            Err(refusal) => {
+                flight.refused(refusal.problem);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Requests under way at an instance, also after it left the table: 0 means drained.
+    pub fn inflight(&self, instance: &InstanceId) -> usize {
+        let count = |i: &Instance| match &i.id {
+            Some(id) if id == instance => i.inflight.load(Relaxed),
+            _ => 0,
+        };
+        let services = self.inner.services.load();
+        let service = services.get(&instance.service);
+        let current: usize = service
+            .map(|service| service.live.load().instances.iter().map(|i| count(i)).sum())
+            .unwrap_or_default();
+        let retired = lock(&self.inner.retired);
+        current + retired.iter().filter_map(Weak::upgrade).map(|i| count(&i)).sum::<usize>()
+    }
+
+    /// All access records from now on; a second subscriber takes the first one's place. When
+    /// `capacity` records wait, further ones are dropped and counted.
+    pub fn access(&self, capacity: usize) -> Receiver<Access> {
+        self.inner.shared.tap.subscribe(capacity)
+    }
+
+    pub fn counters(&self) -> Counters {
+        let shared = &self.inner.shared;
+        Counters {
+            series: shared.counters.read(),
+            connections: shared
+                .limits
+                .connections_max
+                .saturating_sub(shared.connections.available_permits()),
+            access_dropped: shared.tap.dropped(),
+        }
+    }
+
+    /// Stops accepting, lets requests finish (`connection: close`, GOAWAY), and cuts what is left
+    /// after `grace`. Returns how many connections had to be cut.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        let shared = &self.inner.shared;
+        let left = shared.tasks.shutdown(grace).await;
+        shared.cut.cancel();
+        for service in self.inner.services.load().values() {
+            service.update(None, shared);
+        }
+        // Both obey `cut` at once; the second is for the unforeseen.
+        shared.tasks.shutdown(Duration::from_secs(1)).await;
+        shared.upstream.shutdown(Duration::from_secs(1)).await;
+        left
+    }
+}
+
+impl Inner {
+    fn upsert_services(&self, table: &Table) -> Arc<BTreeMap<ServiceName, Arc<Service>>> {
+        let mut services = BTreeMap::clone(&self.services.load());
+        // Also those that a listener names and the table lacks: they refuse with a reason.
+        let named = table.listeners.iter().flat_map(|l| callees(&l.entrance));
+        for name in table.services.keys().chain(named) {
+            let new = || Arc::new(Service::new(name.clone()));
+            services.entry(name.clone()).or_insert_with(new);
+        }
+        for (name, upstream) in &table.services {
+            let gone = services[name].update(Some(upstream), &self.shared);
+            self.remember_retired(&gone);
+        }
+        let services = Arc::new(services);
+        self.services.store(Arc::clone(&services));
+        services
+    }
+
+    fn forget_services(&self, keep: &std::collections::BTreeSet<ServiceName>) {
+        let mut services = BTreeMap::clone(&self.services.load());
+        services.retain(|name, service| {
+            let stays = keep.contains(name);
+            if !stays {
+                self.remember_retired(&service.update(None, &self.shared));
+            }
+            stays
+        });
+        self.services.store(Arc::new(services));
+        lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
+        self.shared.counters.prune();
+    }
+
+    fn remember_retired(&self, gone: &[Arc<Instance>]) {
+        let mut retired = lock(&self.retired);
+        retired.retain(|instance| instance.strong_count() > 0);
+        retired.extend(gone.iter().map(Arc::downgrade));
+    }
+
+    fn way_in(&self, entrance: Entrance, services: &BTreeMap<ServiceName, Arc<Service>>) -> WayIn {
+        match entrance {
+            Entrance::Edge { caller, callee, policy } => {
+                let rule = format!("edge {caller}->{callee}");
+                let service = services.get(&callee).cloned();
+                let caller = Caller::Service(caller);
+                let key = SeriesKey { caller, callee: Some(callee), route: None };
+                WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
+            }
+            Entrance::Public(PublicRoutes { hosts, routes }) => {
+                let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
+                let nowhere = self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned());
+                let rules = routes.into_iter().map(|route| self.rule(route, services)).collect();
+                let router = Box::new(Router::new(&hosts, rules));
+                WayIn::Public { router, nowhere: Arc::new(nowhere) }
+            }
+        }
+    }
+
+    fn rule(&self, route: Route, services: &BTreeMap<ServiceName, Arc<Service>>) -> Rule<Arc<Way>> {
+        let label = format!(
+            "{}{}{}{}",
+            route.method.as_deref().unwrap_or_default(),
+            if route.method.is_some() { " " } else { "" },
+            route.host.as_deref().unwrap_or_default(),
+            route.path
+        );
+        let key = SeriesKey {
+            caller: Caller::Outside,
+            callee: Some(route.to.clone()),
+            route: Some(label.as_str().into()),
+        };
+        let policy = EdgePolicy { timeout: route.timeout, ..EdgePolicy::default() };
+        let service = services.get(&route.to).cloned();
+        let way = Way {
+            body_max: route.body_max.map(|max| max.0),
+            strip: route.strip.as_deref().map_or(0, segments),
+            ..self.way(&key, service, policy, format!("route {label}"))
+        };
+        Rule {
+            host: route.host,
+            // A name that is no method matches no request.
+            method: route.method.map(|m| m.parse().unwrap_or(http::Method::CONNECT)),
+            path: route.path,
+            target: Arc::new(way),
+        }
+    }
+
+    fn way(
+        &self,
+        key: &SeriesKey,
+        service: Option<Arc<Service>>,
+        policy: EdgePolicy,
+        rule: String,
+    ) -> Way {
+        Way {
+            service,
+            policy,
+            body_max: None,
+            strip: 0,
+            caller_header: way::caller_header(&key.caller),
+            series: self.shared.counters.series(key),
+            rule,
+        }
+    }
+
+    fn call_way(&self, caller: Caller, callee: &ServiceName) -> Result<Arc<Way>, Refusal> {
+        let mut calls = lock(&self.calls);
+        let key = (caller, callee.clone());
+        if let Some(way) = calls.get(&key) {
+            return Ok(Arc::clone(way));
+        }
+        let rule = format!("edge {}->{callee}", key.0);
+        let Some(service) = self.services.load().get(callee).cloned() else {
+            let detail = format!("there is no service `{callee}` in this application");
+            return Err(Refusal::new(Problem::UnknownService, rule, detail));
+        };
+        let series = SeriesKey { caller: key.0.clone(), callee: Some(key.1.clone()), route: None };
+        let way = Arc::new(self.way(&series, Some(service), EdgePolicy::default(), rule));
+        calls.insert(key, Arc::clone(&way));
+        Ok(way)
+    }
+}
+
+fn callees(entrance: &Entrance) -> Vec<&ServiceName> {
+    match entrance {
+        Entrance::Edge { callee, .. } => vec![callee],
+        Entrance::Public(routes) => routes.routes.iter().map(|route| &route.to).collect(),
+    }
+}
+
+fn segments(path: &str) -> usize {
+    path.split('/').filter(|segment| !segment.is_empty()).count()
+}
+
+/// Closes upstream connections before the other side does.
+async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = clock::sleep(Duration::from_millis(500)) => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let now = clock::now();
+        for service in inner.services.load().values() {
+            for instance in &service.live.load().instances {
+                instance.prune(now);
+            }
+        }
+    }
+}
+
+/// Nothing of ours panics while it holds a lock; if it did, the data would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,231 @@
+//! What happens to headers between one connection and the next.
+//!
+//! Three kinds must not simply pass: those that speak about the connection and not about the
+//! message (RFC 9110, section 7.6.1), those by which a caller would claim an identity, and those
+//! by which the outside would claim to be somebody else. Everything else goes through untouched.
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, Version};
+
+pub(crate) const API_TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
+pub(crate) const CALLER: HeaderName = HeaderName::from_static("dapr-caller-app-id");
+pub(crate) const CALLEE: HeaderName = HeaderName::from_static("dapr-callee-app-id");
+const CALLER_NAMESPACE: HeaderName = HeaderName::from_static("dapr-caller-namespace");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Removes what belongs to one connection. Returns the protocol that the sender asks to switch
+/// to, when it does.
+///
+/// `TE: trailers` stays where `keep_trailers` says so: gRPC servers insist on it.
+pub(crate) fn strip_hop(headers: &mut HeaderMap, keep_trailers: bool) -> Option<HeaderValue> {
+    let mut upgrade = None;
+    if headers.contains_key(header::CONNECTION) {
+        let connection: Vec<HeaderValue> =
+            headers.get_all(header::CONNECTION).iter().cloned().collect();
+        headers.remove(header::CONNECTION);
+        for option in connection.iter().flat_map(options) {
+            if option.eq_ignore_ascii_case(b"upgrade") {
+                upgrade = headers.get(header::UPGRADE).cloned();
+            } else if let Ok(name) = HeaderName::from_bytes(option)
+                && !speaks_of_the_message(&name)
+            {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in [
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(te) = headers.remove(header::TE)
+        && keep_trailers
+        && options(&te).any(|o| o.eq_ignore_ascii_case(b"trailers"))
+    {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    upgrade
+}
+
+/// The comma-separated words of one header line.
+fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|o| !o.is_empty())
+}
+
+/// Naming one of these in `Connection` would change which message it is, not how it travels.
+fn speaks_of_the_message(name: &HeaderName) -> bool {
+    [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::TE, header::TRAILER]
+        .contains(name)
+}
+
+/// Removes what only we may say: who calls, who is called, and the token between us and an app.
+pub(crate) fn strip_identity(headers: &mut HeaderMap) {
+    for name in [API_TOKEN, CALLER, CALLER_NAMESPACE, CALLEE] {
+        headers.remove(name);
+    }
+}
+
+/// Replaces what the outside says about itself by what we know.
+///
+/// `Forwarded` (RFC 7239) is dropped rather than written anew: an app that reads it would have
+/// two sources for one fact.
+pub(crate) fn replace_forwarded(headers: &mut HeaderMap, peer: IpAddr, host: &str) {
+    for name in [header::FORWARDED, FORWARDED_PORT, FORWARDED_PREFIX, REAL_IP] {
+        headers.remove(name);
+    }
+    if let Ok(peer) = HeaderValue::try_from(peer.to_canonical().to_string()) {
+        headers.insert(FORWARDED_FOR, peer);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    match HeaderValue::from_str(host) {
+        Ok(host) if !host.is_empty() => headers.insert(FORWARDED_HOST, host),
+        _ => headers.remove(FORWARDED_HOST),
+    };
+}
+
+/// HTTP/2 may split `Cookie` into crumbs; HTTP/1 has one line (RFC 9113, section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Why a request must not be forwarded as it is framed, if so. hyper has read one message out of
+/// it; this is about what others on the way may have read.
+pub(crate) fn framing_fault(headers: &HeaderMap, version: Version) -> Option<&'static str> {
+    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
+        if headers.contains_key(header::CONTENT_LENGTH) {
+            return Some("both `content-length` and `transfer-encoding`");
+        }
+        if headers.get_all(header::TRANSFER_ENCODING).iter().count() > 1
+            || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+        {
+            return Some("a `transfer-encoding` other than `chunked`");
+        }
+    }
+    let count = |name| headers.get_all(name).iter().count();
+    if count(header::CONTENT_LENGTH) > 1 {
+        return Some("more than one `content-length`");
+    }
+    match count(header::HOST) {
+        0 if version == Version::HTTP_11 => Some("no `host`"),
+        0 | 1 => None,
+        _ => Some("more than one `host`"),
+    }
+}
+
+/// The listener's port is an address, not a name worth passing on to a foreign system.
+pub(crate) fn set_host(headers: &mut HeaderMap, authority: &HeaderValue) {
+    headers.insert(header::HOST, authority.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &str) -> HeaderMap {
+        let pair = |line: &str| {
+            let (name, value) = line.trim().split_once(':').unwrap();
+            (
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value.trim()).unwrap(),
+            )
+        };
+        lines.split('\n').filter(|l| !l.trim().is_empty()).map(pair).collect()
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn connection_headers_stay_on_their_connection() {
+        let mut headers = map("connection: close, X-Mine, host, content-length
+             connection: keep-alive
+             keep-alive: timeout=5
+             proxy-connection: keep-alive
+             proxy-authorization: Basic x
+             te: gzip, trailers
+             transfer-encoding: chunked
+             upgrade: h2c
+             trailer: x-sum
+             host: a
+             content-length: 0
+             x-mine: 1
+             x-other: 2");
+        assert_eq!(strip_hop(&mut headers, false), None);
+        assert_eq!(names(&headers), ["content-length", "host", "trailer", "x-other"]);
+    }
+
+    #[test]
+    fn trailers_and_upgrades_are_recognised() {
+        let mut headers = map("te: trailers\nconnection: Upgrade\nupgrade: websocket");
+        assert_eq!(strip_hop(&mut headers, true).unwrap(), "websocket");
+        assert_eq!(names(&headers), ["te"]);
+        let mut unasked = map("upgrade: websocket");
+        assert_eq!(strip_hop(&mut unasked, true), None);
+        assert!(unasked.is_empty());
+    }
+
+    #[test]
+    fn the_outside_cannot_say_who_it_is() {
+        let mut headers = map("forwarded: for=1.2.3.4
+             x-forwarded-for: 1.2.3.4
+             x-forwarded-host: evil
+             x-forwarded-proto: https
+             x-real-ip: 1.2.3.4
+             dapr-api-token: guess
+             dapr-caller-app-id: orders
+             dapr-callee-app-id: x");
+        strip_identity(&mut headers);
+        replace_forwarded(&mut headers, "10.0.0.9".parse().unwrap(), "shop.local:8080");
+        assert_eq!(names(&headers), ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        assert_eq!(headers["x-forwarded-host"], "shop.local:8080");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+    }
+
+    #[test]
+    fn cookies_become_one_line() {
+        let mut headers = map("cookie: a=1\ncookie: b=2");
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().count(), 1);
+        assert_eq!(headers["cookie"], "a=1; b=2");
+    }
+
+    #[test]
+    fn doubtful_framing_is_named() {
+        let check = |lines: &str, fault: bool| {
+            assert_eq!(framing_fault(&map(lines), Version::HTTP_11).is_some(), fault, "{lines}");
+        };
+        check("host: a\ncontent-length: 3", false);
+        check("host: a\ntransfer-encoding: chunked", false);
+        check("host: a\ntransfer-encoding: gzip, chunked", true);
+        check("host: a\ntransfer-encoding: chunked\ntransfer-encoding: chunked", true);
+        check("host: a\ntransfer-encoding: chunked\ncontent-length: 3", true);
+        check("host: a\nhost: b", true);
+        check("x: y", true);
+    }
+}

@@ -1,0 +1,368 @@
+//! The hop itself: one request from its way to an instance and the answer back.
+//!
+//! `forward` turns what came in into what goes out and finds an instance that takes it, within the
+//! policy's patience; `answer` turns what came back into what the caller gets. The
+//! same two for the public entrance, for edges and for calls from inside.
+//!
+//! `Host` passes as the caller wrote it, also on an edge: apps build links and check hosts by
+//! it, and the address of the listener is the one that works for the caller. Foreign systems
+//! get their own. `Expect: 100-continue` ends here: the caller is told to go on when an instance
+//! begins to take the body.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use archipel_model::EdgePolicy;
+use archipel_rt::{clock, random};
+use http::header;
+use http::uri::{PathAndQuery, Scheme, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::upgrade::OnUpgrade;
+
+use crate::body::{Body, BodyError};
+use crate::flow::{self, Flight, FlowBody};
+use crate::gateway::Shared;
+use crate::instance::{Answer, Failure, Instance, Speaks};
+use crate::refusal::{Problem, Refusal};
+use crate::retry::{Next, Reached, Tries};
+use crate::trace::{REQUEST_ID, Trace};
+use crate::upstream::{Live, Service};
+use crate::way::Way;
+use crate::{balancer, headers, path};
+
+/// A request as it goes out.
+struct Outgoing {
+    request: Request<Body>,
+    /// The caller's end of the connection, when it asks to switch protocols.
+    upgrade: Option<OnUpgrade>,
+}
+
+/// Where a request came from, as far as its headers are concerned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    /// Nothing it says about itself is believed.
+    Outside(IpAddr),
+    Inside,
+}
+
+/// Brings one request to an instance and its answer back. `request` has its path in the URI and
+/// its authority in `Host`. With the answer comes the caller's end of the connection when it
+/// asked to switch protocols.
+pub(crate) async fn forward(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    let way = Arc::clone(&flight.way);
+    let Some(service) = &way.service else {
+        let detail = "the route leads to a service that does not exist";
+        return Err(Refusal::new(Problem::UnknownService, way.rule.clone(), detail));
+    };
+    let Outgoing { request, upgrade } =
+        prepare(request, &way, service, &flight.trace, request_id, origin);
+    let switches = upgrade.is_some();
+    let answer = exchange(shared, flight, service, policy, request, switches).await?;
+    if is_switch(&answer) && !switches {
+        let detail = format!("`{}` switched protocols without being asked to", service.name);
+        return Err(Refusal::new(Problem::UpstreamReset, way.rule.clone(), detail));
+    }
+    Ok((answer, upgrade))
+}
+
+fn prepare(
+    mut request: Request<Body>,
+    way: &Way,
+    service: &Service,
+    trace: &Trace,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Outgoing {
+    let live = service.live.load();
+    let from_http2 = request.version() == Version::HTTP_2;
+    let wish = headers::strip_hop(request.headers_mut(), live.speaks == Speaks::Http2);
+    // `h2c` would change how we talk to the instance, which is not the caller's to choose.
+    let wish = wish.filter(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
+    let upgrade = wish.filter(|_| live.speaks == Speaks::Http1 && !from_http2).map(|to| {
+        let upgrade = hyper::upgrade::on(&mut request);
+        (to, upgrade)
+    });
+    request.extensions_mut().clear();
+    let target = request.headers_mut();
+    headers::strip_identity(target);
+    target.remove(header::EXPECT);
+    if let Origin::Outside(peer) = origin {
+        let host = target.get(header::HOST).cloned();
+        let host = host.as_ref().and_then(|h| h.to_str().ok()).unwrap_or_default();
+        headers::replace_forwarded(target, peer, host);
+    }
+    if from_http2 {
+        headers::join_cookies(target);
+    }
+    trace.write(target, request_id);
+    if live.external.is_none() {
+        if let Some(token) = &live.app_token {
+            target.insert(headers::API_TOKEN, token.clone());
+        }
+        if let Some(caller) = &way.caller_header {
+            target.insert(headers::CALLER, caller.clone());
+        }
+        target.insert(headers::CALLEE, service.name_header.clone());
+    }
+    if let Some((to, _)) = &upgrade {
+        target.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        target.insert(header::UPGRADE, to.clone());
+    }
+    *request.version_mut() = Version::HTTP_11;
+    address(&mut request, way, &live);
+    Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade) }
+}
+
+/// Sets the URI in the form that the instance's protocol wants.
+fn address(request: &mut Request<Body>, way: &Way, live: &Live) {
+    let mut changed = None;
+    if way.strip > 0
+        && let Some(whole) = request.uri().path_and_query()
+    {
+        let rest = path::without_first(whole.as_str(), way.strip);
+        changed = PathAndQuery::try_from(rest.as_ref()).ok();
+    }
+    if let Some(external) = &live.external {
+        headers::set_host(request.headers_mut(), &external.authority);
+        let whole = changed.as_ref().or(request.uri().path_and_query());
+        changed = whole.and_then(|whole| external.path(whole)).or(changed);
+    }
+    if live.speaks == Speaks::Http2 {
+        let path = changed.or_else(|| request.uri().path_and_query().cloned());
+        let host = request.headers_mut().remove(header::HOST);
+        let authority = host.and_then(|host| host.as_bytes().try_into().ok());
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority =
+            Some(authority.unwrap_or_else(|| http::uri::Authority::from_static("localhost")));
+        parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    } else if let Some(changed) = changed {
+        *request.uri_mut() = Uri::from(changed);
+    }
+}
+
+/// Sends the request to an instance that takes it.
+async fn exchange(
+    shared: &Shared,
+    flight: &mut Flight,
+    service: &Service,
+    policy: &EdgePolicy,
+    outgoing: Request<Body>,
+    upgrade: bool,
+) -> Result<Answer, Refusal> {
+    if let Some(max) = policy.inflight_max
+        && flight.way.series.inflight.load(std::sync::atomic::Ordering::Relaxed) > max as usize
+    {
+        let detail = format!("{max} requests to `{}` are in flight already", service.name);
+        let mut refusal = Refusal::new(Problem::TooManyInflight, flight.way.rule.clone(), detail);
+        refusal.retry_after_s = Some(1);
+        return Err(refusal);
+    }
+    let Some(limit) = policy.timeout else {
+        return tries(shared, flight, service, policy, outgoing, upgrade).await;
+    };
+    let tries = tries(shared, flight, service, policy, outgoing, upgrade);
+    match clock::timeout(limit, tries).await {
+        Ok(result) => result,
+        Err(_) => {
+            let limit = archipel_model::show_duration(limit);
+            let detail = format!("`{}` did not begin to answer within {limit}", service.name);
+            Err(Refusal::new(Problem::Timeout, flight.way.rule.clone(), detail))
+        }
+    }
+}
+
+async fn tries(
+    shared: &Shared,
+    flight: &mut Flight,
+    service: &Service,
+    policy: &EdgePolicy,
+    mut request: Request<Body>,
+    upgrade: bool,
+) -> Result<Answer, Refusal> {
+    let repeatable = is_idempotent(request.method()) && request.body().is_end_stream() && !upgrade;
+    let mut live = service.live.load_full();
+    let mut left = Tries::new(repeatable, policy.retry.attempts, live.instances.len());
+    let mut tried: Vec<Arc<Instance>> = Vec::new();
+    let mut again: Option<Arc<Instance>> = None;
+    loop {
+        let fresh = again.is_some();
+        let instance = match again.take().or_else(|| pick(shared, &live, &tried)) {
+            Some(instance) => instance,
+            None => return Err(service.refuse_absent(&live, &flight.way.rule)),
+        };
+        flight.enter(&instance);
+        let copy = left.wants_copy().then(|| copy_of(&request));
+        let sent = match upgrade {
+            true => instance.send_upgrade(request).await,
+            false => instance.send(request, fresh, !repeatable).await,
+        };
+        let failure = match sent {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        flight.leave();
+        let (reached, returned, refusal) = assess(failure, &instance, service, flight);
+        match (left.after(reached), returned.map(|request| *request).or(copy)) {
+            (Next::Fresh, Some(same)) => {
+                request = same;
+                again = Some(instance);
+            }
+            (Next::Other, Some(same)) => {
+                request = same;
+                flight.retries += 1;
+                tried.push(instance);
+                // Meanwhile others may have become ready, or left.
+                live = service.live.load_full();
+            }
+            _ => return Err(refusal),
+        }
+    }
+}
+
+fn pick(shared: &Shared, live: &Live, tried: &[Arc<Instance>]) -> Option<Arc<Instance>> {
+    let instances = &live.instances;
+    if let [only] = instances.as_slice() {
+        return Some(Arc::clone(only));
+    }
+    let now = shared.millis();
+    let candidate = |i: usize| balancer::Candidate {
+        inflight: instances[i].inflight.load(std::sync::atomic::Ordering::Relaxed),
+        tried: tried.iter().any(|t| Arc::ptr_eq(t, &instances[i])),
+        avoided: instances[i].is_avoided(now),
+    };
+    let draws = (random::u64(), random::u64());
+    balancer::choose(instances.len(), candidate, draws).map(|i| Arc::clone(&instances[i]))
+}
+
+/// How far it came, the request if it came back, and what to say if this was the last try.
+fn assess(
+    failure: Failure,
+    instance: &Instance,
+    service: &Service,
+    flight: &Flight,
+) -> (Reached, Option<Box<Request<Body>>>, Refusal) {
+    let who = match &instance.id {
+        Some(id) => format!("instance `{id}`"),
+        None => format!("`{}`", service.name),
+    };
+    let rule = flight.way.rule.clone();
+    match failure {
+        Failure::Connect { request, source } => {
+            let detail = format!("{who} does not accept connections: {source}");
+            let mut refusal = Refusal::new(Problem::ConnectFailed, rule, detail);
+            refusal.retry_after_s = Some(1);
+            (Reached::Nowhere, Some(request), refusal)
+        }
+        Failure::Unsent { request, source } => {
+            let detail = format!("{who} closes its connections at once: {}", chain(&source));
+            (Reached::Unsent, Some(request), Refusal::new(Problem::ConnectFailed, rule, detail))
+        }
+        Failure::Broken { source } => match body_fault(&source) {
+            Some(BodyError::TooLarge { limit }) => {
+                let detail = format!("the body is larger than the {limit} bytes allowed here");
+                (Reached::Maybe, None, Refusal::new(Problem::BodyTooLarge, rule, detail))
+            }
+            Some(_) => {
+                let detail = "the body of the request broke off";
+                (Reached::Maybe, None, Refusal::new(Problem::CallerGone, rule, detail))
+            }
+            None => {
+                let detail = format!("{who} broke off before it had answered: {}", chain(&source));
+                (Reached::Maybe, None, Refusal::new(Problem::UpstreamReset, rule, detail))
+            }
+        },
+    }
+}
+
+/// The fault of the request's own body, if that is why the exchange failed.
+fn body_fault(error: &hyper::Error) -> Option<&BodyError> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(fault) = error.downcast_ref::<BodyError>() {
+            return Some(fault);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// RFC 9110, section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
+
+fn copy_of(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Makes the answer for the caller; from here on the flight ends with the body.
+pub(crate) async fn answer(
+    mut flight: Flight,
+    answer: Answer,
+    request_id: HeaderValue,
+) -> Response<Body> {
+    let (mut head, incoming) = answer.response.into_parts();
+    headers::strip_hop(&mut head.headers, false);
+    head.headers.insert(REQUEST_ID, request_id);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    flight.answered(head.status.as_u16());
+    if !incoming.is_end_stream() {
+        let body = FlowBody::new(incoming, answer.link, Box::new(flight));
+        return Response::from_parts(head, Body::flow(body));
+    }
+    if let Some(link) = answer.link {
+        let mut link = Some(link);
+        poll_fn(|cx| {
+            if let Some(link) = link.take() {
+                flow::give_back(link, &flight, cx);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+    flight.end();
+    Response::from_parts(head, Body::empty())
+}
+
+pub(crate) fn is_switch(answer: &Answer) -> bool {
+    answer.response.status() == StatusCode::SWITCHING_PROTOCOLS
+}

@@ -1,0 +1,301 @@
+//! One endpoint of a service: its connections, how busy it is, whether it answers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use archipel_model::InstanceId;
+use archipel_rt::clock::{self, Instant};
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::Body;
+use crate::gateway::Shared;
+use crate::link::{self, Link};
+
+/// Where an instance is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    Addr(SocketAddr),
+    /// A foreign system: the name is looked up for each new connection.
+    Name(String, u16),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    /// Cleartext with prior knowledge.
+    Http2,
+}
+
+pub(crate) struct Instance {
+    /// `None` for a foreign system.
+    pub(crate) id: Option<InstanceId>,
+    pub(crate) target: Target,
+    pub(crate) speaks: Speaks,
+    /// Requests whose answer has not ended; also upgraded connections.
+    pub(crate) inflight: AtomicUsize,
+    /// Milliseconds of [`Shared::millis`]: until then others are preferred.
+    avoid_until: AtomicU64,
+    /// Left the table: what is in flight ends, nothing is kept for later.
+    retired: AtomicBool,
+    /// The last one used is the first used again, so that the rest can age out.
+    idle: Mutex<Vec<Idle>>,
+    multiplexed: Mutex<Option<http2::SendRequest<Body>>>,
+    /// Held while the one shared HTTP/2 connection is being opened.
+    opening: tokio::sync::Mutex<()>,
+    shared: Arc<Shared>,
+}
+
+struct Idle {
+    link: Box<Link>,
+    since: Instant,
+}
+
+/// The head of a response, and the connection it came on when that is ours to give back.
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) link: Option<Box<Link>>,
+}
+
+/// A try that came to nothing; see [`crate::retry::Reached`].
+pub(crate) enum Failure {
+    Connect { request: Box<Request<Body>>, source: io::Error },
+    Unsent { request: Box<Request<Body>>, source: hyper::Error },
+    Broken { source: hyper::Error },
+}
+
+impl Instance {
+    pub(crate) fn new(
+        id: Option<InstanceId>,
+        target: Target,
+        speaks: Speaks,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            id,
+            target,
+            speaks,
+            inflight: AtomicUsize::new(0),
+            avoid_until: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
+            idle: Mutex::new(Vec::new()),
+            multiplexed: Mutex::new(None),
+            opening: tokio::sync::Mutex::new(()),
+            shared,
+        }
+    }
+
+    pub(crate) fn is_avoided(&self, now_ms: u64) -> bool {
+        self.avoid_until.load(Relaxed) > now_ms
+    }
+
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+        self.lock_idle().clear();
+        // The connection ends by itself when its last stream has.
+        *self.multiplexed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub(crate) fn prune(&self, now: Instant) {
+        let mut idle = self.lock_idle();
+        let fresh = idle.partition_point(|i| now - i.since > self.shared.limits.idle_upstream);
+        // Closing is a system call each; not under the lock.
+        let old: Vec<Idle> = idle.drain(..fresh).collect();
+        drop(idle);
+        drop(old);
+    }
+
+    /// Gives a connection back whose exchange is over.
+    pub(crate) fn keep(&self, link: Box<Link>) {
+        if self.retired.load(Relaxed) {
+            return;
+        }
+        let mut idle = self.lock_idle();
+        if idle.len() < self.shared.limits.idle_upstream_max {
+            idle.push(Idle { link, since: clock::now() });
+        }
+    }
+
+    /// Sends one request and waits for the head of the response.
+    ///
+    /// `fresh`: not on a connection that was used before. `careful`: the request cannot be
+    /// repeated, so a used connection is checked twice.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Body>,
+        fresh: bool,
+        careful: bool,
+    ) -> Result<Answer, Failure> {
+        match self.speaks {
+            Speaks::Http1 => self.send_http1(request, fresh, careful).await,
+            Speaks::Http2 => self.send_http2(request).await,
+        }
+    }
+
+    async fn send_http1(
+        &self,
+        request: Request<Body>,
+        fresh: bool,
+        careful: bool,
+    ) -> Result<Answer, Failure> {
+        let pooled = if fresh { None } else { self.checkout(careful).await };
+        let mut link = match pooled {
+            Some(link) => link,
+            None => match self.open().await {
+                Ok(link) => link,
+                Err(source) => {
+                    return Err(Failure::Connect { request: Box::new(request), source });
+                }
+            },
+        };
+        match link.exchange(request).await {
+            Ok(response) => Ok(Answer { response, link: Some(link) }),
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => {
+                    Failure::Unsent { request: Box::new(request), source: error.into_error() }
+                }
+                None => Failure::Broken { source: error.into_error() },
+            }),
+        }
+    }
+
+    async fn checkout(&self, careful: bool) -> Option<Box<Link>> {
+        loop {
+            let Idle { mut link, since } = self.lock_idle().pop()?;
+            if clock::now() - since > self.shared.limits.idle_upstream {
+                // Below it lie only older ones; the sweep closes them.
+                return None;
+            }
+            if link::free(&mut link, careful).await {
+                return Some(link);
+            }
+        }
+    }
+
+    async fn open(&self) -> io::Result<Box<Link>> {
+        let stream = self.connect().await?;
+        Link::open(stream).await.map_err(io::Error::other)
+    }
+
+    /// A TCP connection; a refusal is remembered for a while.
+    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
+        let connecting = async {
+            match &self.target {
+                Target::Addr(addr) => TcpStream::connect(addr).await,
+                Target::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await,
+            }
+        };
+        let limit = self.shared.limits.connect;
+        let connected = clock::timeout(limit, connecting).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was not accepted in time"))
+        });
+        match &connected {
+            Ok(stream) => {
+                self.avoid_until.store(0, Relaxed);
+                stream.set_nodelay(true)?;
+            }
+            Err(_) => {
+                let pause = self.shared.limits.avoid.as_millis() as u64;
+                self.avoid_until.store(self.shared.millis() + pause, Relaxed);
+            }
+        }
+        connected
+    }
+
+    async fn send_http2(&self, mut request: Request<Body>) -> Result<Answer, Failure> {
+        let mut sender = match self.shared_connection().await {
+            Ok(sender) => sender,
+            Err(source) => return Err(Failure::Connect { request: Box::new(request), source }),
+        };
+        *request.version_mut() = Version::HTTP_2;
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(Answer { response, link: None }),
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => {
+                    self.forget_closed();
+                    Failure::Unsent { request: Box::new(request), source: error.into_error() }
+                }
+                None => Failure::Broken { source: error.into_error() },
+            }),
+        }
+    }
+
+    async fn shared_connection(&self) -> io::Result<http2::SendRequest<Body>> {
+        if let Some(sender) = self.open_connection() {
+            return Ok(sender);
+        }
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(sender) = self.open_connection() {
+            return Ok(sender);
+        }
+        let stream = self.connect().await?;
+        let (sender, connection) = http2::Builder::new(self.shared.executor())
+            .max_header_list_size(self.shared.limits.header_bytes_max)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        let cut = self.shared.cut.clone();
+        self.shared.upstream.spawn("gateway.http2-upstream", async move {
+            // Requests in flight learn of an error by their own futures.
+            tokio::select! {
+                biased;
+                _ = connection => {}
+                () = cut.cancelled() => {}
+            }
+        });
+        if !self.retired.load(Relaxed) {
+            *self.lock_multiplexed() = Some(sender.clone());
+        }
+        Ok(sender)
+    }
+
+    fn open_connection(&self) -> Option<http2::SendRequest<Body>> {
+        self.lock_multiplexed().as_ref().filter(|sender| !sender.is_closed()).cloned()
+    }
+
+    fn forget_closed(&self) {
+        let mut multiplexed = self.lock_multiplexed();
+        if multiplexed.as_ref().is_some_and(http2::SendRequest::is_closed) {
+            *multiplexed = None;
+        }
+    }
+
+    /// Sends a request that asks to switch protocols: on a connection of its own, which nobody
+    /// gets back.
+    pub(crate) async fn send_upgrade(&self, request: Request<Body>) -> Result<Answer, Failure> {
+        let opened = async {
+            let io = TokioIo::new(self.connect().await?);
+            http1::handshake(io).await.map_err(io::Error::other)
+        };
+        let (mut sender, connection) = match opened.await {
+            Ok(opened) => opened,
+            Err(source) => return Err(Failure::Connect { request: Box::new(request), source }),
+        };
+        let cut = self.shared.cut.clone();
+        self.shared.upstream.spawn("gateway.upgrade-upstream", async move {
+            tokio::select! {
+                biased;
+                _ = connection.with_upgrades() => {}
+                () = cut.cancelled() => {}
+            }
+        });
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(Answer { response, link: None }),
+            Err(error) => Err(Failure::Broken { source: error.into_error() }),
+        }
+    }
+
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_multiplexed(&self) -> std::sync::MutexGuard<'_, Option<http2::SendRequest<Body>>> {
+        self.multiplexed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,267 @@
+//! One listening socket: accepts, tells HTTP/1 from HTTP/2, and serves until told to close.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use archipel_rt::{CancellationToken, clock};
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::Body;
+use crate::entrance::{self, WayIn};
+use crate::gateway::Shared;
+use crate::wire::Client;
+
+/// RFC 9113, section 3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// An open listener.
+pub(crate) struct Door {
+    pub(crate) addr: SocketAddr,
+    pub(crate) way_in: ArcSwap<WayIn>,
+    /// Cancelled: no more connections, and those that are open finish what they have.
+    pub(crate) close: CancellationToken,
+    /// Cancelled when the socket is closed, so that the address can be bound again.
+    pub(crate) closed: CancellationToken,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// One client's connection.
+pub(crate) struct Conn {
+    pub(crate) door: Arc<Door>,
+    pub(crate) peer: SocketAddr,
+    inflight: AtomicU32,
+    requests: AtomicU32,
+    /// Bytes came since it was last looked at.
+    came: Arc<AtomicBool>,
+}
+
+/// Held while a request of the connection is under way.
+pub(crate) struct Busy(Arc<Conn>);
+
+impl Busy {
+    pub(crate) fn new(conn: Arc<Conn>) -> Self {
+        conn.inflight.fetch_add(1, Relaxed);
+        conn.requests.fetch_add(1, Relaxed);
+        Self(conn)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.inflight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Door {
+    /// Binds and begins to accept.
+    pub(crate) fn open(
+        addr: SocketAddr,
+        way_in: Arc<WayIn>,
+        shared: Arc<Shared>,
+    ) -> std::io::Result<Arc<Self>> {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Without it a restart would wait for old connections in TIME_WAIT to expire.
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        let listener = socket.listen(1024)?;
+        let door = Arc::new(Self {
+            addr: listener.local_addr()?,
+            way_in: ArcSwap::new(way_in),
+            close: shared.tasks.stop_token().child_token(),
+            closed: CancellationToken::new(),
+            shared,
+        });
+        let accepting = Arc::clone(&door);
+        door.shared.tasks.spawn("gateway.listener", async move {
+            let closed = accepting.closed.clone().drop_guard();
+            accept(listener, accepting).await;
+            drop(closed);
+        });
+        Ok(door)
+    }
+}
+
+async fn accept(listener: TcpListener, door: Arc<Door>) {
+    loop {
+        let room = tokio::select! {
+            biased;
+            () = door.close.cancelled() => return,
+            room = Arc::clone(&door.shared.connections).acquire_owned() => room,
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = door.close.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_of_one_connection(&error) {
+                    // Out of descriptors or memory: trying again at once would only burn CPU.
+                    tracing::warn!(addr = %door.addr, %error, "could not accept a connection");
+                    clock::sleep(Duration::from_millis(50)).await;
+                }
+                continue;
+            }
+        };
+        let conn = Arc::new(Conn {
+            door: Arc::clone(&door),
+            peer,
+            inflight: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            came: Arc::new(AtomicBool::new(false)),
+        });
+        door.shared.tasks.spawn_unnamed(async move {
+            serve(stream, conn).await;
+            drop(room);
+        });
+    }
+}
+
+/// The client gave up before we came to it; the listener is fine.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused)
+}
+
+async fn serve(mut stream: TcpStream, conn: Arc<Conn>) {
+    // Refused only by a socket that is broken already; the first read will tell.
+    let _ = stream.set_nodelay(true);
+    let limits = &conn.door.shared.limits;
+    let first = tokio::select! {
+        biased;
+        first = clock::timeout(limits.head_timeout, sniff(&mut stream)) => first,
+        () = conn.door.close.cancelled() => return,
+    };
+    let Ok(Ok(Some((first, is_http2)))) = first else { return };
+    let io = TokioIo::new(Client::new(stream, first, Arc::clone(&conn.came)));
+    let service = {
+        let conn = Arc::clone(&conn);
+        service_fn(move |request: Request<Incoming>| handle(Arc::clone(&conn), request))
+    };
+    if is_http2 {
+        let connection = http2::Builder::new(conn.door.shared.executor())
+            .timer(TokioTimer::new())
+            .max_header_list_size(limits.header_bytes_max)
+            .max_concurrent_streams(limits.streams_max)
+            .serve_connection(io, service);
+        drive(connection, http2::Connection::graceful_shutdown, &conn, true).await;
+    } else {
+        let connection = http1::Builder::new()
+            // Ours costs nothing per request; see `Watch`.
+            .header_read_timeout(None)
+            .max_header_size(limits.header_bytes_max as usize)
+            .serve_connection(io, service)
+            .with_upgrades();
+        drive(connection, http1::UpgradeableConnection::graceful_shutdown, &conn, false).await;
+    }
+}
+
+async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    Ok(entrance::enter(conn, request).await)
+}
+
+/// Reads as much as tells the protocols apart. `None`: the client closed without a word.
+async fn sniff(stream: &mut TcpStream) -> std::io::Result<Option<(Bytes, bool)>> {
+    let mut first = BytesMut::with_capacity(4096);
+    loop {
+        if stream.read_buf(&mut first).await? == 0 {
+            return Ok(None);
+        }
+        let known = first.len().min(HTTP2_PREFACE.len());
+        let is_http2 = first[..known] == HTTP2_PREFACE[..known];
+        if !is_http2 || known == HTTP2_PREFACE.len() {
+            return Ok(Some((first.freeze(), is_http2)));
+        }
+    }
+}
+
+/// Runs a connection to its end: its own, the client's silence, or the door's closing.
+async fn drive<C>(connection: C, finish: fn(std::pin::Pin<&mut C>), conn: &Conn, is_http2: bool)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let shared = &conn.door.shared;
+    let mut connection = pin!(connection);
+    let mut watch = Watch::new(conn, is_http2);
+    let tick = shared.limits.head_timeout / 2;
+    {
+        let mut closing = pin!(conn.door.close.cancelled());
+        let mut timer = pin!(clock::sleep(tick));
+        loop {
+            tokio::select! {
+                biased;
+                // How it ended is the client's business; what it cost stands in the flights.
+                _ = connection.as_mut() => return,
+                () = closing.as_mut() => break,
+                () = timer.as_mut() => match watch.look(tick) {
+                    Verdict::Fine => timer.as_mut().reset(clock::now() + tick),
+                    Verdict::Idle => break,
+                    Verdict::Stalled => return,
+                },
+            }
+        }
+    }
+    finish(connection.as_mut());
+    tokio::select! {
+        biased;
+        _ = connection => {}
+        () = shared.cut.cancelled() => {}
+        () = clock::sleep(shared.limits.close_grace) => {}
+    }
+}
+
+/// Notices clients that hold a connection without using it.
+///
+/// Looks every few seconds at two counters instead of setting a timer per request, which would
+/// cost as much as parsing the request. So the limits hold to within one tick.
+struct Watch<'a> {
+    conn: &'a Conn,
+    is_http2: bool,
+    seen: u32,
+    quiet: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    /// Nothing for so long that closing politely is better.
+    Idle,
+    /// A request head that does not get finished.
+    Stalled,
+}
+
+impl<'a> Watch<'a> {
+    fn new(conn: &'a Conn, is_http2: bool) -> Self {
+        Self { conn, is_http2, seen: 0, quiet: 0 }
+    }
+
+    fn look(&mut self, tick: Duration) -> Verdict {
+        let requests = self.conn.requests.load(Relaxed);
+        if self.conn.inflight.load(Relaxed) > 0 || requests != self.seen {
+            self.seen = requests;
+            self.quiet = 0;
+            self.conn.came.store(false, Relaxed);
+            return Verdict::Fine;
+        }
+        self.quiet += 1;
+        let unfinished = !self.is_http2 && (requests == 0 || self.conn.came.load(Relaxed));
+        if unfinished && self.quiet >= 2 {
+            return Verdict::Stalled;
+        }
+        let idle = self.conn.door.shared.limits.idle_client;
+        if tick * self.quiet >= idle { Verdict::Idle } else { Verdict::Fine }
+    }
+}

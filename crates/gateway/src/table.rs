@@ -1,0 +1,87 @@
+//! What the gateway is told to do: a whole snapshot, given again whenever anything changes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use archipel_model::{EdgePolicy, InstanceId, Protocol, Route, ServiceName};
+
+/// All listeners and all callees. Level-triggered: apply the latest one, as often as you like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    pub listeners: Vec<Listener>,
+    pub services: BTreeMap<ServiceName, Upstream>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its identity over snapshots: with the same id and address it stays bound.
+    pub id: String,
+    /// Port 0 takes a free one and keeps it; [`crate::Gateway::bound`] tells which.
+    pub addr: SocketAddr,
+    pub entrance: Entrance,
+}
+
+/// Who comes in through a listener, and where they may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entrance {
+    /// Anybody: nothing that a request says about itself is believed.
+    Public(PublicRoutes),
+    /// One service's way to one other: the port is the identity of the caller.
+    Edge { caller: ServiceName, callee: ServiceName, policy: EdgePolicy },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublicRoutes {
+    /// Exact or `*.example.org`; empty: every `Host` is served.
+    pub hosts: Vec<String>,
+    pub routes: Vec<Route>,
+}
+
+/// A callee: where its instances listen now and how to speak to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Those fit to serve; the rest of the system decides which are.
+    pub endpoints: Vec<Endpoint>,
+    pub protocol: Protocol,
+    /// Sent to the app as `dapr-api-token`, so that it can tell our calls from others.
+    pub app_token: Option<String>,
+    /// A system that we call and do not run: `http://host:port[/prefix]`, instead of endpoints.
+    pub external: Option<String>,
+    /// Why there is no endpoint, for the one who gets the 503: `backing-off: exit 1`.
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub instance: InstanceId,
+    pub addr: SocketAddr,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            protocol: Protocol::Http,
+            app_token: None,
+            external: None,
+            note: None,
+        }
+    }
+}
+
+/// A listener that could not be opened; the others work. Applying the table again tries again.
+#[derive(Debug, thiserror::Error)]
+#[error("could not listen on {addr} for `{id}`: {source}")]
+pub struct ListenError {
+    pub id: String,
+    pub addr: SocketAddr,
+    pub source: io::Error,
+}
+
+impl ListenError {
+    /// Somebody else holds the port.
+    pub fn is_conflict(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}

@@ -1,0 +1,186 @@
+//! A service as the data plane sees it: the instances of this moment behind a stable handle.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use archipel_model::{Protocol, ServiceName};
+use http::HeaderValue;
+use http::uri::{PathAndQuery, Uri};
+
+use crate::gateway::Shared;
+use crate::instance::{Instance, Speaks, Target};
+use crate::refusal::{Problem, Refusal};
+use crate::table::Upstream;
+
+/// Routes and edges hold this; what is behind it changes without them.
+pub(crate) struct Service {
+    pub(crate) name: ServiceName,
+    pub(crate) name_header: HeaderValue,
+    pub(crate) live: ArcSwap<Live>,
+}
+
+/// One snapshot.
+pub(crate) struct Live {
+    pub(crate) instances: Vec<Arc<Instance>>,
+    pub(crate) speaks: Speaks,
+    pub(crate) app_token: Option<HeaderValue>,
+    pub(crate) external: Option<External>,
+    /// Why `instances` is empty, and what to answer.
+    pub(crate) absent: Option<(Problem, String)>,
+}
+
+/// What changes in a request that leaves the application.
+pub(crate) struct External {
+    pub(crate) authority: HeaderValue,
+    /// Without a slash at its end.
+    pub(crate) prefix: String,
+}
+
+impl Service {
+    pub(crate) fn new(name: ServiceName) -> Self {
+        let name_header = HeaderValue::from_str(name.as_str())
+            .expect("a service name is lower-case letters, digits and hyphens");
+        let gone = Live::absent(Problem::UnknownService, "it is not part of the application");
+        Self { name, name_header, live: ArcSwap::from_pointee(gone) }
+    }
+
+    /// Takes over what the table says now; instances that stay keep their connections. Returns
+    /// those that left, retired.
+    pub(crate) fn update(
+        &self,
+        upstream: Option<&Upstream>,
+        shared: &Arc<Shared>,
+    ) -> Vec<Arc<Instance>> {
+        let before = self.live.load_full();
+        let next = match upstream {
+            Some(upstream) => Live::next(upstream, &before, shared),
+            None => Live::absent(Problem::UnknownService, "it is not part of the application"),
+        };
+        let next = Arc::new(next);
+        self.live.store(Arc::clone(&next));
+        let stays = |old: &Arc<Instance>| next.instances.iter().any(|new| Arc::ptr_eq(old, new));
+        let gone: Vec<_> = before.instances.iter().filter(|i| !stays(i)).cloned().collect();
+        for instance in &gone {
+            instance.retire();
+        }
+        gone
+    }
+
+    pub(crate) fn refuse_absent(&self, live: &Live, rule: &str) -> Refusal {
+        let (problem, note) = match &live.absent {
+            Some((problem, note)) => (*problem, note.as_str()),
+            None => (Problem::NoInstance, "none has become ready yet"),
+        };
+        let detail = match problem {
+            Problem::NoInstance => format!("no instance of `{}` is ready: {note}", self.name),
+            _ => format!("`{}` cannot be called: {note}", self.name),
+        };
+        let mut refusal = Refusal::new(problem, rule, detail);
+        refusal.retry_after_s = (problem == Problem::NoInstance).then_some(1);
+        refusal
+    }
+}
+
+impl Live {
+    fn absent(problem: Problem, note: &str) -> Self {
+        Self {
+            instances: Vec::new(),
+            speaks: Speaks::Http1,
+            app_token: None,
+            external: None,
+            absent: Some((problem, note.to_owned())),
+        }
+    }
+
+    fn next(upstream: &Upstream, before: &Live, shared: &Arc<Shared>) -> Self {
+        let speaks = match upstream.protocol {
+            Protocol::Http => Speaks::Http1,
+            Protocol::Grpc => Speaks::Http2,
+            Protocol::Tcp => {
+                return Self::absent(Problem::Unsupported, "it speaks plain TCP, not HTTP");
+            }
+        };
+        let (wanted, external) = match &upstream.external {
+            None => {
+                let own = |e: &crate::Endpoint| (Some(e.instance.clone()), Target::Addr(e.addr));
+                (upstream.endpoints.iter().map(own).collect::<Vec<_>>(), None)
+            }
+            Some(url) => match read_external(url) {
+                Ok((target, external)) => (vec![(None, target)], Some(external)),
+                Err(why) => return Self::absent(Problem::Unsupported, &format!("`{url}` {why}")),
+            },
+        };
+        let instance = |(id, target)| {
+            let same = |i: &&Arc<Instance>| i.id == id && i.target == target && i.speaks == speaks;
+            match before.instances.iter().find(same) {
+                Some(kept) => Arc::clone(kept),
+                None => Arc::new(Instance::new(id, target, speaks, Arc::clone(shared))),
+            }
+        };
+        let instances: Vec<_> = wanted.into_iter().map(instance).collect();
+        let absent = instances.is_empty().then(|| {
+            let note = upstream.note.as_deref().unwrap_or("none has become ready yet");
+            (Problem::NoInstance, note.to_owned())
+        });
+        let token = |token: &String| {
+            let mut value = HeaderValue::from_str(token).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        // Our tokens are between us and our apps.
+        let app_token = upstream.app_token.as_ref().filter(|_| external.is_none()).and_then(token);
+        Self { instances, speaks, app_token, external, absent }
+    }
+}
+
+impl External {
+    /// The path as the foreign system wants it.
+    pub(crate) fn path(&self, path: &PathAndQuery) -> Option<PathAndQuery> {
+        if self.prefix.is_empty() {
+            return None;
+        }
+        PathAndQuery::try_from(format!("{}{path}", self.prefix)).ok()
+    }
+}
+
+fn read_external(url: &str) -> Result<(Target, External), &'static str> {
+    let uri: Uri = url.parse().map_err(|_| "is not a URL")?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            return Err("needs TLS, which the gateway does not speak to other systems yet: \
+                        use an `http://` address, or a local proxy that adds TLS");
+        }
+        _ => return Err("does not start with `http://`"),
+    }
+    if uri.query().is_some() {
+        return Err("has a query, which cannot be a prefix");
+    }
+    let authority = uri.authority().ok_or("has no host")?;
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let target = Target::Name(host.to_owned(), uri.port_u16().unwrap_or(80));
+    let bare = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let authority = HeaderValue::from_str(bare).map_err(|_| "has no valid host")?;
+    let prefix = uri.path().trim_end_matches('/').to_owned();
+    Ok((target, External { authority, prefix }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn externals_are_http_urls_with_an_optional_prefix() {
+        let (target, external) = read_external("http://10.0.0.12:8080/api/").unwrap();
+        assert_eq!(target, Target::Name("10.0.0.12".into(), 8080));
+        assert_eq!(external.authority, "10.0.0.12:8080");
+        let path = PathAndQuery::from_static("/a?b=1");
+        assert_eq!(external.path(&path).unwrap(), "/api/a?b=1");
+        let (target, external) = read_external("http://[::1]").unwrap();
+        assert_eq!(target, Target::Name("::1".into(), 80));
+        assert!(external.path(&path).is_none());
+        for bad in ["https://x", "ftp://x", "x", "", "http://x/?a=b"] {
+            assert!(read_external(bad).is_err(), "{bad}");
+        }
+    }
+}
