@@ -18,6 +18,7 @@
 mod file;
 mod kv;
 mod log;
+mod log_engine;
 mod readers;
 mod window;
 mod writer;

@@ -173,3 +173,21 @@ async fn any_tool_can_read_what_is_in_a_file() {
         .expect("one record");
     assert_eq!(row, ("order.placed".to_owned(), 1, r#"{"id":1}"#.to_owned()));
 }
+
+#[tokio::test]
+async fn truncated_logs_give_space_back_to_the_disk() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("events.db");
+    let logs = open(&path).await.expect("opens");
+    let log = logs.open("a").await.expect("opens");
+    let large = "x".repeat(20_000);
+    for _ in 0..60 {
+        log.append((0..100).map(|_| record(&large)).collect()).await.expect("appends");
+    }
+    for seq in (100..=6_001).step_by(100).chain([6_001]) {
+        log.truncate_before(Seq(seq)).await.expect("truncates");
+    }
+    logs.close().await;
+    let size = fs::metadata(&path).expect("exists").len();
+    assert!(size < 40 << 20, "{size} bytes are kept of 120 MB");
+}
