@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use archipel_model::{AppName, ServiceName};
+use archipel_model::ServiceName;
 
 #[derive(Debug, thiserror::Error)]
 #[error("could not {action} `{}`", path.display())]
@@ -92,7 +92,7 @@ impl StateDir {
 
     /// The control socket: in the state directory, or, when that path is too long for a socket,
     /// in the user's runtime directory under a name derived from it.
-    pub fn socket(&self, app: &AppName) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         let near = self.root.join("run").join("control.sock");
         if near.as_os_str().len() <= SOCKET_PATH_MAX {
             return near;
@@ -102,7 +102,7 @@ impl StateDir {
             .filter(|dir| dir.is_dir())
             .unwrap_or_else(std::env::temp_dir);
         let digest = crate::digest::hex(self.root.as_os_str().as_encoded_bytes());
-        runtime.join(format!("archipel-{app}-{}", &digest[..12])).join("control.sock")
+        runtime.join(format!("archipel-{}", &digest[..16])).join("control.sock")
     }
 }
 

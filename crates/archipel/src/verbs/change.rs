@@ -1,0 +1,61 @@
+//! `archipel restart`, `stop`, `start`.
+
+use archipel_console::view::{Accepted, Status};
+use archipel_model::InstanceState;
+use serde_json::json;
+
+use super::{connect, print_json};
+use crate::cli::{Global, Names};
+use crate::exit::{self, Failure};
+
+pub async fn run(global: &Global, what: &str, names: &Names) -> Result<u8, Failure> {
+    let (_, client) = connect(global).await?;
+    let body = json!({ "names": names.names });
+    let accepted: Accepted = client.post(&format!("/v1/{what}"), &body).await?;
+    if !names.no_wait {
+        let settled = wait(&client, what, &accepted.targets, names).await?;
+        if !settled {
+            return Err(Failure::new(
+                exit::TIMED_OUT,
+                format!("{} not done within the time given", accepted.targets.join(", ")),
+            )
+            .help("look with `archipel ps` and `archipel logs`"));
+        }
+    }
+    if global.json {
+        print_json(&accepted)?;
+    }
+    Ok(0)
+}
+
+/// Waits until every target is stopped, or ready again; `false`: not in time.
+async fn wait(
+    client: &crate::client::Client,
+    what: &str,
+    targets: &[String],
+    names: &Names,
+) -> Result<bool, Failure> {
+    let wanted = |status: &Status| {
+        let mut instances = status.services.iter().flat_map(|service| &service.instances);
+        let matching = instances.all(|instance| {
+            !targets.contains(&instance.id)
+                || match what {
+                    "stop" => matches!(
+                        instance.state,
+                        InstanceState::Stopped | InstanceState::Completed | InstanceState::Failed
+                    ),
+                    _ => instance.state == InstanceState::Ready,
+                }
+        });
+        matching
+    };
+    let mut done = false;
+    let follow = client.stream("/v1/status?follow=1", |status: Status| {
+        done = wanted(&status);
+        !done
+    });
+    match archipel_rt::clock::timeout(names.timeout, follow).await {
+        Ok(result) => result.map(|()| done),
+        Err(_) => Ok(false),
+    }
+}

@@ -1,0 +1,119 @@
+//! Verbs about the manifest alone: `validate`, `explain`, `schema`, `init`.
+
+use serde_json::json;
+
+use super::print_json;
+use crate::cli::{Global, Init, Schema};
+use crate::exit::{self, Failure};
+use crate::find::{Place, show_problems};
+use crate::show::style::Style;
+use crate::show::table::Table;
+
+pub fn validate(global: &Global) -> Result<u8, Failure> {
+    let place = Place::find(global)?;
+    let loaded = place.load(global)?;
+    if global.json {
+        print_json(&archipel_manifest::to_json(&loaded.warnings))?;
+        return Ok(0);
+    }
+    show_problems(&loaded.warnings, global);
+    let app = &loaded.app;
+    println!(
+        "{} is valid: {} services, {} topics, {} routes{}",
+        place.manifest.display(),
+        app.services.len(),
+        app.services.values().map(|service| service.publishes.len()).sum::<usize>(),
+        app.gateway.as_ref().map_or(0, |gateway| gateway.routes.len()),
+        match loaded.warnings.len() {
+            0 => String::new(),
+            n => format!(", {n} warnings"),
+        }
+    );
+    Ok(0)
+}
+
+pub fn explain(global: &Global, code: Option<&str>) -> Result<u8, Failure> {
+    let Some(code) = code else {
+        let codes = archipel_manifest::Code::ALL;
+        if global.json {
+            let codes: Vec<_> = codes
+                .iter()
+                .map(|code| json!({ "code": code.as_str(), "title": code.title() }))
+                .collect();
+            print_json(&json!({ "schema": "archipel.codes/1", "codes": codes }))?;
+        } else {
+            let mut table = Table::new(&["CODE", "MEANS"]);
+            for code in codes {
+                table.row(vec![code.as_str().into(), code.title().into()]);
+            }
+            table.print();
+        }
+        return Ok(0);
+    };
+    let page = archipel_manifest::explain(&code.to_ascii_uppercase()).ok_or_else(|| {
+        Failure::new(exit::USAGE, format!("there is no code `{code}`"))
+            .help("`archipel explain` lists them all")
+    })?;
+    if global.json {
+        print_json(&json!({ "schema": "archipel.explain/1", "code": code, "page": page }))?;
+    } else {
+        print!("{page}");
+    }
+    Ok(0)
+}
+
+pub fn schema(global: &Global, schema: &Schema) -> Result<u8, Failure> {
+    let document = match schema.draft2020 {
+        true => archipel_manifest::schema_2020(),
+        false => archipel_manifest::schema(),
+    };
+    if !schema.write {
+        print_json(&document)?;
+        return Ok(0);
+    }
+    let place = Place::find(global)?;
+    place.state.create()?;
+    let path = place.state.root().join("schema.json");
+    std::fs::write(&path, serde_json::to_string_pretty(&document)? + "\n")?;
+    eprintln!("wrote {}; the first line of the manifest may now be:", path.display());
+    println!("#:schema ./.archipel/schema.json");
+    Ok(0)
+}
+
+pub fn init(global: &Global, init: &Init) -> Result<u8, Failure> {
+    let dir = match &global.dir {
+        Some(dir) => dir.clone(),
+        None => std::env::current_dir()?,
+    };
+    let manifest = dir.join(archipel_manifest::FILE_NAME);
+    if manifest.exists() {
+        return Err(Failure::new(exit::USAGE, format!("there is {} already", manifest.display()))
+            .help("check it with `archipel validate`"));
+    }
+    let scaffold = archipel_manifest::init::scaffold(&dir)?;
+    if global.json {
+        let files: Vec<_> = scaffold
+            .files
+            .iter()
+            .map(|file| json!({ "path": file.path, "text": file.text }))
+            .collect();
+        print_json(&json!({ "schema": "archipel.init/1", "files": files }))?;
+    }
+    if !init.dry_run {
+        scaffold.write()?;
+    }
+    if global.json {
+        return Ok(0);
+    }
+    let style = Style::stdout(global.no_color);
+    for file in &scaffold.files {
+        println!("{} {}", if init.dry_run { "would write" } else { "wrote" }, file.path.display());
+        if init.dry_run {
+            println!("{}", style.dim(&file.text));
+        }
+    }
+    if !init.dry_run {
+        println!("start it: archipel up");
+    }
+    Ok(0)
+}

@@ -1,0 +1,441 @@
+//! The heart: one loop that owns the plan and the state, and tells every other part what to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use archipel_gateway::{Gateway, Table};
+use archipel_model::{App, InstanceId, JobName, ServiceName};
+use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, channel};
+use archipel_supervisor::{InstanceStatus, Supervisor};
+use tokio::sync::{oneshot, watch};
+
+use crate::desired::{self, Surroundings};
+use crate::environment::{self, DatabaseUrl};
+use crate::jobs::{JobOutcome, JobState, Jobs};
+use crate::paths::StateDir;
+use crate::plan::Plan;
+use crate::prepare::{Preparing, Progress};
+use crate::secrets::{SecretError, SecretStore};
+use crate::state::{Preparation, ServiceState, Snapshot};
+
+/// The parts that control tells what to do.
+pub struct Parts {
+    pub state: StateDir,
+    pub supervisor: Supervisor,
+    pub gateway: Gateway,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Secrets(Vec<SecretError>),
+    #[error("could not assign a port")]
+    Ports(#[from] archipel_supervisor::PortError),
+    #[error("there is no service or instance `{name}`; there are: {known}")]
+    Unknown { name: String, known: String },
+    #[error("there is no job `{name}`; there are: {known}")]
+    UnknownJob { name: String, known: String },
+    #[error("`{name}` is not part of this run (--only)")]
+    LeftOut { name: String },
+    #[error("Archipel is stopping")]
+    Stopping,
+}
+
+/// What a person may ask of services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Restart,
+    Stop,
+    Start,
+}
+
+enum Command {
+    Apply {
+        app: Box<App>,
+        only: BTreeSet<ServiceName>,
+        reply: oneshot::Sender<Result<(), ControlError>>,
+    },
+    Operate {
+        operation: Operation,
+        names: Vec<String>,
+        reply: oneshot::Sender<Result<Vec<InstanceId>, ControlError>>,
+    },
+    Environment {
+        service: String,
+        reply: oneshot::Sender<Result<Environment, ControlError>>,
+    },
+    RunJob {
+        job: String,
+        reply: oneshot::Sender<Result<JobOutcome, ControlError>>,
+    },
+    Jobs {
+        reply: oneshot::Sender<Vec<JobState>>,
+    },
+}
+
+/// The environment of a service as its first instance has it, and its directory.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    pub cwd: std::path::PathBuf,
+    /// What Archipel and the manifest decided.
+    pub own: BTreeMap<String, String>,
+    /// That, with the inherited part.
+    pub whole: BTreeMap<String, String>,
+}
+
+/// A cheap handle over the loop.
+#[derive(Clone)]
+pub struct Control {
+    commands: Sender<Command>,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+}
+
+impl Control {
+    /// Starts the loop in `tasks`; it ends with their stop token and stops no service.
+    pub fn start(parts: Parts, memory_hints: crate::MemoryHints, tasks: &Tasks) -> Self {
+        let (commands, receiver) = channel("control.commands", 64);
+        let (progress, progressed) = channel("control.progress", 256);
+        let (publish, snapshots) = watch::channel(None);
+        let around = Surroundings {
+            state: parts.state.clone(),
+            inherited: environment::inherited(|name| std::env::var(name).ok()),
+            memory_hints,
+        };
+        let statuses = parts.supervisor.watch();
+        let heart = Heart {
+            jobs: Jobs::new(parts.supervisor.clone(), tasks),
+            parts,
+            around: Arc::new(around),
+            tasks: tasks.clone(),
+            generation: 0,
+            plan: None,
+            preparations: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            statuses,
+            progress,
+            table: None,
+            listen_errors: Vec::new(),
+            publish,
+        };
+        let stop = tasks.stop_token();
+        tasks.spawn("control", heart.run(receiver, progressed, stop));
+        Self { commands, snapshots }
+    }
+
+    /// Makes `app` the desired state. Returns when it is accepted; [`Self::watch`] shows what
+    /// becomes of it.
+    ///
+    /// # Errors
+    /// Secrets without value, ports that cannot be assigned: nothing has changed then.
+    pub async fn apply(&self, app: App, only: BTreeSet<ServiceName>) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Apply { app: Box::new(app), only, reply }).await?
+    }
+
+    /// Services by name, or single instances (`orders-0`). Returns those it is about.
+    ///
+    /// # Errors
+    /// When a name is neither; then nothing was done.
+    pub async fn operate(
+        &self,
+        operation: Operation,
+        names: Vec<String>,
+    ) -> Result<Vec<InstanceId>, ControlError> {
+        self.ask(|reply| Command::Operate { operation, names, reply }).await?
+    }
+
+    /// # Errors
+    /// When there is no such service.
+    pub async fn environment(&self, service: &str) -> Result<Environment, ControlError> {
+        self.ask(|reply| Command::Environment { service: service.to_owned(), reply }).await?
+    }
+
+    /// Runs a job to its end.
+    ///
+    /// # Errors
+    /// When there is no such job.
+    pub async fn run_job(&self, job: &str) -> Result<JobOutcome, ControlError> {
+        self.ask(|reply| Command::RunJob { job: job.to_owned(), reply }).await?
+    }
+
+    /// # Errors
+    /// When Archipel is stopping.
+    pub async fn jobs(&self) -> Result<Vec<JobState>, ControlError> {
+        self.ask(|reply| Command::Jobs { reply }).await
+    }
+
+    /// The latest state; `None` before the first `apply`.
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.snapshots.clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| ControlError::Stopping)?;
+        answer.await.map_err(|_| ControlError::Stopping)
+    }
+}
+
+/// How often listeners that could not be opened are tried again, and jobs are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+struct Heart {
+    parts: Parts,
+    around: Arc<Surroundings>,
+    tasks: Tasks,
+    /// Counts manifests: progress of an older one is ignored.
+    generation: u64,
+    plan: Option<Arc<Plan>>,
+    preparations: BTreeMap<ServiceName, Preparation>,
+    databases: BTreeMap<ServiceName, DatabaseUrl>,
+    statuses: watch::Receiver<Arc<Vec<InstanceStatus>>>,
+    progress: Sender<Progress>,
+    /// As last applied: an equal one is not applied again.
+    table: Option<Table>,
+    listen_errors: Vec<archipel_gateway::ListenError>,
+    jobs: Jobs,
+    publish: watch::Sender<Option<Arc<Snapshot>>>,
+}
+
+impl Heart {
+    async fn run(
+        mut self,
+        mut commands: Receiver<Command>,
+        mut progressed: Receiver<Progress>,
+        stop: CancellationToken,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(command) = commands.recv() => self.on_command(command).await,
+                Some(progress) = progressed.recv() => self.on_progress(progress).await,
+                Ok(()) = self.statuses.changed() => {}
+                _ = tick.tick() => self.on_tick(),
+            }
+            self.tell_gateway().await;
+            self.publish();
+        }
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        // Whoever asked may have gone away: then the answer is dropped, and the work stays done.
+        match command {
+            Command::Apply { app, only, reply } => {
+                let _ = reply.send(self.apply(*app, &only).await);
+            }
+            Command::Operate { operation, names, reply } => {
+                let _ = reply.send(self.operate(operation, &names).await);
+            }
+            Command::Environment { service, reply } => {
+                let _ = reply.send(self.environment(&service));
+            }
+            Command::RunJob { job, reply } => match self.job_to_run(&job) {
+                Ok(spec) => self.jobs.run_now(spec, reply),
+                Err(error) => {
+                    let _ = reply.send(Err(error));
+                }
+            },
+            Command::Jobs { reply } => {
+                let _ = reply.send(self.jobs.states(self.plan.as_deref()));
+            }
+        }
+    }
+
+    async fn apply(&mut self, app: App, only: &BTreeSet<ServiceName>) -> Result<(), ControlError> {
+        let store = SecretStore::new(&self.parts.state);
+        let secrets = store.resolve(&app).map_err(ControlError::Secrets)?;
+        let tokens = store.tokens(&app).map_err(|error| ControlError::Secrets(vec![error]))?;
+        let ports = self.parts.supervisor.ports();
+        let plan = Plan::new(app, only, secrets, tokens, |key| ports.get(key))?;
+        self.generation += 1;
+        self.preparations = plan
+            .app
+            .services
+            .keys()
+            .map(|name| {
+                let first = match plan.selected.contains(name) {
+                    true => Preparation::Waiting,
+                    false => Preparation::LeftOut,
+                };
+                (name.clone(), first)
+            })
+            .collect();
+        self.plan = Some(plan.clone());
+        for name in &plan.selected {
+            let preparing = Preparing {
+                generation: self.generation,
+                plan: plan.clone(),
+                around: self.around.clone(),
+                supervisor: self.parts.supervisor.clone(),
+                progress: self.progress.clone(),
+            };
+            self.tasks.spawn("control.prepare", preparing.run(name.clone()));
+        }
+        // Before the first service is prepared: what no manifest names any more stops now, and
+        // what runs already goes on.
+        self.tell_supervisor().await;
+        Ok(())
+    }
+
+    async fn on_progress(&mut self, progress: Progress) {
+        if progress.generation != self.generation {
+            return;
+        }
+        if let Some(database) = progress.database {
+            self.databases.insert(progress.service.clone(), database);
+        }
+        let settled =
+            matches!(progress.preparation, Preparation::Done(_) | Preparation::Failed { .. });
+        self.preparations.insert(progress.service, progress.preparation);
+        if settled {
+            self.tell_supervisor().await;
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if !self.listen_errors.is_empty() {
+            self.table = None; // try the listeners again
+        }
+        if let Some(plan) = &self.plan {
+            self.jobs.start_due(plan, &self.databases, &self.around);
+        }
+    }
+
+    async fn tell_supervisor(&self) {
+        let Some(plan) = &self.plan else { return };
+        let services = self.services(plan);
+        let desired = desired::instances(plan, &services, &self.databases, &self.around);
+        // Those not prepared yet keep what they have: an adopted process, or the version before.
+        let unsettled = self
+            .preparations
+            .iter()
+            .filter(|(_, p)| !matches!(p, Preparation::Done(_) | Preparation::LeftOut))
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.parts.supervisor.apply(desired, unsettled).await;
+    }
+
+    async fn tell_gateway(&mut self) {
+        let Some(plan) = &self.plan else { return };
+        let table = desired::table(plan, &self.services(plan));
+        if self.table.as_ref() == Some(&table) {
+            return;
+        }
+        self.listen_errors = self.parts.gateway.apply(table.clone()).await;
+        self.table = Some(table);
+    }
+
+    fn services(&self, plan: &Plan) -> BTreeMap<ServiceName, ServiceState> {
+        let statuses = self.statuses.borrow();
+        let state = |name: &ServiceName| ServiceState {
+            preparation: self.preparations[name].clone(),
+            instances: statuses.iter().filter(|s| s.id.service == *name).cloned().collect(),
+            desired: match plan.selected.contains(name) {
+                true => plan.app.services[name].replicas,
+                false => 0,
+            },
+        };
+        plan.app.services.keys().map(|name| (name.clone(), state(name))).collect()
+    }
+
+    fn publish(&self) {
+        let Some(plan) = &self.plan else { return };
+        let (public, edges): (Vec<_>, Vec<_>) =
+            self.listen_errors.iter().partition(|error| error.id == "gateway");
+        let tell = |error: &archipel_gateway::ListenError| {
+            let holder = error
+                .is_conflict()
+                .then(|| archipel_supervisor::port_holder(error.addr.port()))
+                .flatten();
+            match holder {
+                Some(holder) => format!("port {} is held by {holder}", error.addr.port()),
+                None => error.to_string(),
+            }
+        };
+        let snapshot = Snapshot {
+            plan: plan.clone(),
+            services: self.services(plan),
+            problems: edges.into_iter().map(tell).collect(),
+            gateway_error: public.first().map(|error| tell(error)),
+        };
+        self.publish.send_replace(Some(Arc::new(snapshot)));
+    }
+
+    async fn operate(
+        &self,
+        operation: Operation,
+        names: &[String],
+    ) -> Result<Vec<InstanceId>, ControlError> {
+        let mut targets = BTreeSet::new();
+        for name in names {
+            targets.extend(self.instances_named(name)?);
+        }
+        let targets: Vec<InstanceId> = targets.into_iter().collect();
+        let supervisor = &self.parts.supervisor;
+        match operation {
+            Operation::Restart => supervisor.restart(targets.clone()).await,
+            Operation::Stop => supervisor.stop(targets.clone()).await,
+            Operation::Start => supervisor.start_again(targets.clone()).await,
+        }
+        Ok(targets)
+    }
+
+    fn instances_named(&self, name: &str) -> Result<Vec<InstanceId>, ControlError> {
+        let Some(plan) = &self.plan else {
+            return Err(ControlError::Unknown { name: name.to_owned(), known: String::new() });
+        };
+        let all = plan.instances();
+        let named: Vec<InstanceId> = all
+            .into_iter()
+            .filter(|id| id.service.as_str() == name || id.to_string() == name)
+            .collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        if plan.app.services.contains_key(name) {
+            return Err(ControlError::LeftOut { name: name.to_owned() });
+        }
+        Err(self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> ControlError {
+        let names = self.plan.iter().flat_map(|plan| plan.app.services.keys());
+        let known = names.map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+        ControlError::Unknown { name: name.to_owned(), known }
+    }
+
+    fn environment(&self, name: &str) -> Result<Environment, ControlError> {
+        let found = self.plan.as_ref().and_then(|plan| Some((plan, plan.app.services.get(name)?)));
+        let Some((plan, service)) = found else { return Err(self.unknown(name)) };
+        let database = self.databases.get(name);
+        let mut own = desired::own_environment(plan, service, database, &self.around);
+        if let Some(port) = plan.services[name].ports.first() {
+            own.extend(environment::of_instance(service, 0, *port));
+        }
+        let whole = desired::whole_environment(&own, service, &self.around);
+        Ok(Environment { cwd: service.path.clone(), own, whole })
+    }
+
+    fn job_to_run(&self, name: &str) -> Result<archipel_supervisor::OnceSpec, ControlError> {
+        let found = JobName::new(name)
+            .ok()
+            .and_then(|name| self.plan.as_ref().map(|plan| (plan, name)))
+            .and_then(|(plan, name)| Some((plan, plan.app.jobs.get(&name)?)));
+        match found {
+            Some((plan, job)) => {
+                Ok(crate::jobs::specification(plan, job, &self.databases, &self.around))
+            }
+            None => {
+                let names = self.plan.iter().flat_map(|plan| plan.app.jobs.keys());
+                let known = names.map(JobName::as_str).collect::<Vec<_>>().join(", ");
+                Err(ControlError::UnknownJob { name: name.to_owned(), known })
+            }
+        }
+    }
+}
