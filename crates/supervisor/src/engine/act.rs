@@ -1,0 +1,443 @@
+//! Has effects done: each by a task that reports back to the loop.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use archipel_model::{Bytes, Check, InstanceId, Signal};
+use archipel_rt::{blocking, clock};
+use regex::Regex;
+
+use super::cell::{Cell, Run, policy};
+use super::{Engine, Happened, Measured, RunKey};
+use crate::adopt::Adopted;
+use crate::cgroup::Leaf;
+use crate::holder::port_holder;
+use crate::machine::{Effect, Event, Why};
+use crate::output::{Output, pipe_bytes};
+use crate::ports::is_free;
+use crate::probe::{Asker, NotifySocket, Prober, Subject};
+use crate::process::Process;
+use crate::record::{Kind, Record};
+use crate::spawn::{Job, SpawnError, no_input};
+use crate::spec::InstanceSpec;
+use crate::status::{Exit, MemoryTier};
+use crate::supervisor::Common;
+use crate::tree::{MARK, Tree};
+
+/// A process that runs.
+pub(crate) struct Started {
+    process: Process,
+    record: Record,
+    notify: Option<NotifySocket>,
+}
+
+impl Engine {
+    pub(super) fn act(&mut self, id: &InstanceId, effect: &Effect) {
+        match effect {
+            Effect::Spawn => self.spawn(id),
+            Effect::Ask => self.ask(id),
+            Effect::Kill => self.kill(id),
+            Effect::Clear => self.clear(id),
+            Effect::Remember => self.remember(id),
+            Effect::Forget => {
+                if let Some(cell) = self.cells.remove(id) {
+                    cell.remove_output();
+                }
+            }
+        }
+    }
+
+    fn spawn(&mut self, id: &InstanceId) {
+        let instances = self.cells.len();
+        let Some(cell) = self.cells.get_mut(id) else { return };
+        let Some((spec, run_no)) = cell.begin_run() else { return };
+        let key = (id.clone(), run_no);
+        let pattern = match &spec.health.startup.check {
+            Check::Log { pattern } => Regex::new(pattern).ok(),
+            _ => None,
+        };
+        if cell.output.is_none() {
+            let common = &self.common;
+            let pipes = common.paths.pipes();
+            let size = pipe_bytes(instances);
+            match Output::open(&pipes, id, &common.logs, size, &common.tasks) {
+                Ok(output) => cell.output = Some(output),
+                Err(error) => {
+                    let text = format!("cannot open its output pipes: {error}");
+                    self.step(id, Event::SpawnFailed { is_final: false, text });
+                    return;
+                }
+            }
+        }
+        let Some(output) = &cell.output else { return };
+        output.shared.restart(pattern);
+        let ends = output.ends();
+        let restarts = cell.machine.restarts;
+        let common = self.common.clone();
+        let happened = self.happened_tx.clone();
+        self.common.tasks.spawn("supervisor.spawn", async move {
+            let result = blocking(move || {
+                let ends = ends.map_err(|error| SpawnError::system("open its output", &error))?;
+                start(&common, &spec, run_no, restarts, ends)
+            })
+            .await;
+            let result =
+                result.map(Box::new).map_err(|error| (error.is_final(), error.to_string()));
+            let _ = happened.send(Happened::Spawned { key, result }).await;
+        });
+    }
+
+    pub(super) fn on_spawned(
+        &mut self,
+        key: &RunKey,
+        result: Result<Box<Started>, (bool, String)>,
+    ) {
+        let Some(cell) = self.current(key) else { return };
+        match result {
+            Err((is_final, text)) => {
+                self.say(&key.0, text.clone());
+                self.step(&key.0, Event::SpawnFailed { is_final, text });
+            }
+            Ok(started) => {
+                let started = *started;
+                let spec = cell.spec.clone();
+                let said = match started.record.port {
+                    Some(port) => format!("process {} on port {port}", started.process.pid()),
+                    None => format!("process {}", started.process.pid()),
+                };
+                let run = self.new_run(key, spec, started.process, started.record, false);
+                if let Some(cell) = self.current(key) {
+                    cell.started(run);
+                }
+                self.say(&key.0, said);
+                self.step(&key.0, Event::Spawned);
+                self.probe(&key.0, started.notify);
+            }
+        }
+    }
+
+    /// Takes hold of a process that an earlier supervisor has started.
+    pub(super) fn take_over(&mut self, adopted: Adopted) {
+        let Adopted { record, process } = adopted;
+        let id = record.id.clone();
+        let key = (id.clone(), record.run);
+        let mut cell = Cell::adopted(&record, self.seed(&id), clock::now());
+        let common = &self.common;
+        match Output::open(&common.paths.pipes(), &id, &common.logs, pipe_bytes(1), &common.tasks) {
+            Ok(output) => cell.output = Some(output),
+            Err(error) => tracing::warn!(instance = %id, %error, "cannot open its output pipes"),
+        }
+        let said = format!("adopted process {}", process.pid());
+        let run = self.new_run(&key, None, process, record, true);
+        cell.started(run);
+        self.cells.insert(id.clone(), cell);
+        self.say(&id, said);
+    }
+
+    /// An adopted process whose specification has arrived and is the same: probe it.
+    pub(super) fn resume(&mut self, id: &InstanceId) {
+        let Some(cell) = self.cells.get_mut(id) else { return };
+        let Some(spec) = cell.spec.clone() else { return };
+        cell.machine.set_policy(policy(&spec));
+        let Some(run) = &mut cell.run else { return };
+        run.spec = Some(spec);
+        let notify = run.record.notify.as_deref().filter(|_| !run.record.ready);
+        let notify = notify.and_then(|name| NotifySocket::bind(name).ok());
+        self.probe(id, notify);
+    }
+
+    fn new_run(
+        &self,
+        key: &RunKey,
+        spec: Option<Arc<InstanceSpec>>,
+        process: Process,
+        record: Record,
+        adopted: bool,
+    ) -> Run {
+        let happened = self.happened_tx.clone();
+        let watched = process.clone();
+        let watched_key = key.clone();
+        let stop = self.common.tasks.stop_token().child_token();
+        let ending = self.common.tasks.stop_token();
+        self.common.tasks.spawn("supervisor.watch", async move {
+            tokio::select! {
+                biased;
+                () = ending.cancelled() => {}
+                exit = watched.exited() => {
+                    let _ = happened.send(Happened::Exited { key: watched_key, exit }).await;
+                }
+            }
+        });
+        let tree = record.tree.clone();
+        let age = Duration::from_millis(clock::wall_ms().saturating_sub(record.started_at_ms));
+        let now = clock::now();
+        let started = now.checked_sub(age).unwrap_or(now);
+        Run { spec, process, tree, record, adopted, started, stop }
+    }
+
+    fn probe(&self, id: &InstanceId, notify: Option<NotifySocket>) {
+        let Some(cell) = self.cells.get(id) else { return };
+        let (Some(run), Some(output)) = (&cell.run, &cell.output) else { return };
+        let Some(spec) = &run.spec else { return };
+        let subject = Subject {
+            port: spec.port,
+            cwd: spec.cwd.clone(),
+            env: spec.env.clone(),
+            isolation: spec.isolate.clone(),
+            leaf: run.tree.leaf.clone(),
+            mark: run.tree.mark.clone(),
+            spawner: self.common.spawner.clone(),
+            tasks: self.common.tasks.clone(),
+            pattern_seen: output.shared.seen(),
+            notify,
+        };
+        let prober = Prober {
+            asker: Asker::new(subject),
+            health: Arc::new(spec.health.clone()),
+            tag: (id.clone(), cell.run_no),
+            news: self.news_tx.clone(),
+            stop: run.stop.clone(),
+            last: None,
+            has_started: run.record.ready,
+        };
+        self.common.tasks.spawn("supervisor.probe", prober.run());
+    }
+
+    fn ask(&self, id: &InstanceId) {
+        let Some(run) = self.cells.get(id).and_then(|cell| cell.run.as_ref()) else { return };
+        let signal = run.record.stop_signal;
+        let process = run.process.clone();
+        let command =
+            run.spec.as_ref().and_then(|spec| Some((spec.clone(), spec.stop.command.clone()?)));
+        let Some((spec, command)) = command else {
+            process.signal_group(signal);
+            return;
+        };
+        let common = self.common.clone();
+        let tree = run.tree.clone();
+        let id = id.clone();
+        self.common.tasks.spawn("supervisor.stop-command", async move {
+            let argv = command.expand(|name| spec.env.get(name).cloned());
+            let started = blocking(move || beside(&common, &spec, &tree, &argv)).await;
+            let failed = match started {
+                Ok(command) => match command.exited().await {
+                    exit if exit.is_success() => return,
+                    exit => exit.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(instance = %id, failed, "stop command failed; sending the signal instead");
+            process.signal_group(signal);
+        });
+    }
+
+    fn kill(&self, id: &InstanceId) {
+        let Some(run) = self.cells.get(id).and_then(|cell| cell.run.as_ref()) else { return };
+        let (process, tree) = (run.process.clone(), run.tree.clone());
+        self.common.tasks.spawn("supervisor.kill", async move {
+            blocking(move || {
+                process.kill();
+                tree.kill();
+            })
+            .await;
+        });
+    }
+
+    fn clear(&self, id: &InstanceId) {
+        let Some(cell) = self.cells.get(id) else { return };
+        let Some(run) = &cell.run else { return };
+        let exit = cell.exit().unwrap_or(Exit::Unknown);
+        let by_us = (cell.machine.why() == Some(&Why::Memory)).then(|| Bytes(cell.memory_peak()));
+        let (process, record) = (run.process.clone(), run.record.clone());
+        let flushed = cell.output.as_ref().map(Output::flushed);
+        let key = (id.clone(), cell.run_no);
+        let (common, happened) = (self.common.clone(), self.happened_tx.clone());
+        self.common.tasks.spawn("supervisor.clear", async move {
+            record.tree.clone().end(Some(process)).await;
+            let exit = blocking(move || {
+                let exit = true_exit(exit, &record.tree.leaf, by_us);
+                record.tree.leaf.remove();
+                record.remove(&common.paths.instances());
+                exit
+            })
+            .await;
+            if let Some(flushed) = flushed {
+                flushed.await;
+            }
+            let _ = happened.send(Happened::Cleared { key, exit }).await;
+        });
+    }
+
+    fn remember(&mut self, id: &InstanceId) {
+        let dir = self.common.paths.instances();
+        let Some(cell) = self.cells.get_mut(id) else { return };
+        let Some(run) = &mut cell.run else { return };
+        run.record.ready = true;
+        // In the loop, so that it cannot come after the record's removal; it is one small file.
+        if let Err(error) = run.record.write(&dir) {
+            tracing::warn!(instance = %id, %error, "cannot store that it is ready");
+        }
+    }
+
+    /// Tighter where the limit is ours to keep; slower for many, because each costs a few reads.
+    pub(super) fn measure_every(&self) -> Duration {
+        let runs = u32::try_from(self.cells.len()).unwrap_or(u32::MAX);
+        let ours = self.common.cgroups.tier() == MemoryTier::Poll
+            && self.cells.values().any(|cell| cell.run.is_some() && cell.memory_limit().is_some());
+        let base = if ours { Duration::from_millis(500) } else { Duration::from_secs(2) };
+        base + Duration::from_millis(5).saturating_mul(runs)
+    }
+
+    pub(super) fn measure(&mut self) {
+        let runs: Vec<(RunKey, Tree)> = self
+            .cells
+            .iter()
+            .filter_map(|(id, cell)| {
+                Some(((id.clone(), cell.run_no), cell.run.as_ref()?.tree.clone()))
+            })
+            .collect();
+        if runs.is_empty() {
+            self.measure_at = clock::now() + self.measure_every();
+            return;
+        }
+        self.measuring = true;
+        let happened = self.happened_tx.clone();
+        self.common.tasks.spawn("supervisor.measure", async move {
+            let all = blocking(move || runs.into_iter().map(measure_one).collect()).await;
+            let _ = happened.send(Happened::Measured(all)).await;
+        });
+    }
+}
+
+fn measure_one((key, tree): (RunKey, Tree)) -> Measured {
+    let leaf = &tree.leaf;
+    if leaf.limited_by_kernel() {
+        return Measured { key, bytes: leaf.memory(), over: leaf.oom_kills() > 0 };
+    }
+    let bytes = crate::memory::of_processes(&tree.pids());
+    Measured { key, bytes: Some(bytes), over: leaf.limit.is_some_and(|limit| bytes > limit) }
+}
+
+/// A kill for want of memory looks like any other, or like a shell's 137, from outside.
+fn true_exit(exit: Exit, leaf: &Leaf, by_us: Option<Bytes>) -> Exit {
+    let Some(limit) = leaf.limit.map(Bytes) else { return exit };
+    if let Some(peak) = by_us.filter(|_| !leaf.limited_by_kernel()) {
+        return Exit::OomKilled { limit, peak };
+    }
+    if leaf.oom_kills() > 0 && !exit.is_success() {
+        return Exit::OomKilled { limit, peak: leaf.peak().unwrap_or(limit) };
+    }
+    exit
+}
+
+pub(super) fn signal_number(signal: Signal) -> i32 {
+    match signal {
+        Signal::Term => libc::SIGTERM,
+        Signal::Int => libc::SIGINT,
+        Signal::Quit => libc::SIGQUIT,
+        Signal::Hup => libc::SIGHUP,
+        Signal::Usr1 => libc::SIGUSR1,
+        Signal::Usr2 => libc::SIGUSR2,
+    }
+}
+
+/// Starts an instance's process: announce it on disk, then make it, then write down who it is.
+fn start(
+    common: &Common,
+    spec: &InstanceSpec,
+    run_no: u64,
+    restarts: u32,
+    (stdout, stderr): (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
+) -> Result<Started, SpawnError> {
+    if let Some(port) = spec.port
+        && !is_free(port)
+    {
+        let holder = port_holder(port).map_or_else(|| "somebody".to_owned(), |h| h.to_string());
+        return Err(SpawnError::Port { port, holder });
+    }
+    let system = |what| move |error: io::Error| SpawnError::system(what, &error);
+    let name = format!("{}.{run_no}", spec.id);
+    let leaf = Leaf::create(&common.cgroups, &name, spec.memory.as_ref())
+        .map_err(system("make its control group"))?;
+    let mark = common.mark(&spec.id, run_no);
+    let notify = match spec.health.startup.check {
+        Check::Notify => {
+            let name = format!("archipel-notify/{mark}");
+            Some((NotifySocket::bind(&name).map_err(system("make the notify socket"))?, name))
+        }
+        _ => None,
+    };
+    let tree = Tree { leaf, mark };
+    let mut record = Record::new(spec.id.clone(), Kind::Service, run_no, tree);
+    record.spec_hash.clone_from(&spec.spec_hash);
+    record.level = spec.level;
+    record.port = spec.port;
+    record.started_at_ms = clock::wall_ms();
+    record.restarts = restarts;
+    record.stop_signal = signal_number(spec.stop.signal);
+    record.grace_ms = u64::try_from(spec.stop.grace.as_millis()).unwrap_or(u64::MAX);
+    record.notify = notify.as_ref().map(|(_, name)| name.clone());
+    let dir = common.paths.instances();
+    let mut extra_env = vec![(MARK, record.tree.mark.clone())];
+    extra_env.extend(notify.as_ref().map(|(socket, _)| ("NOTIFY_SOCKET", socket.address())));
+    let done = record.write(&dir).map_err(system("write its record")).and_then(|()| {
+        common.spawner.spawn(Job {
+            argv: &spec.argv,
+            cwd: &spec.cwd,
+            env: &spec.env,
+            extra_env: &extra_env,
+            stdin: no_input().map_err(system("open /dev/null"))?,
+            stdout,
+            stderr,
+            leaf: &record.tree.leaf,
+            isolation: &spec.isolate,
+            session: true,
+            die_with_us: false,
+        })
+    });
+    match done {
+        Ok(process) => {
+            record.process = Some(process.identity.clone());
+            if let Err(error) = record.write(&dir) {
+                tracing::warn!(instance = %spec.id, %error, "cannot complete its record");
+            }
+            Ok(Started { process, record, notify: notify.map(|(socket, _)| socket) })
+        }
+        Err(error) => {
+            record.tree.leaf.remove();
+            record.remove(&dir);
+            Err(error)
+        }
+    }
+}
+
+/// Starts a command next to a running instance, in its group; its output is not kept.
+fn beside(
+    common: &Common,
+    spec: &InstanceSpec,
+    tree: &Tree,
+    argv: &[String],
+) -> Result<Process, SpawnError> {
+    let null = || -> Result<std::os::fd::OwnedFd, SpawnError> {
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map(Into::into)
+            .map_err(|error| SpawnError::system("open /dev/null", &error))
+    };
+    common.spawner.spawn(Job {
+        argv,
+        cwd: &spec.cwd,
+        env: &spec.env,
+        extra_env: &[(MARK, tree.mark.clone())],
+        stdin: null()?,
+        stdout: null()?,
+        stderr: null()?,
+        leaf: &tree.leaf,
+        isolation: &spec.isolate,
+        session: true,
+        die_with_us: true,
+    })
+}

@@ -1,0 +1,193 @@
+//! What must outlive the supervisor, as small files written whole or not at all.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use archipel_model::InstanceId;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::process::Identity;
+use crate::tree::Tree;
+
+/// Version of [`Record`]; another one is not read but swept by its marks.
+const VERSION: u32 = 1;
+
+/// One process tree that we started, written before it exists and completed after.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Record {
+    pub(crate) version: u32,
+    pub(crate) id: InstanceId,
+    pub(crate) kind: Kind,
+    pub(crate) run: u64,
+    pub(crate) spec_hash: String,
+    pub(crate) level: u32,
+    pub(crate) port: Option<u16>,
+    pub(crate) tree: Tree,
+    /// `None`: we died between announcing the process and learning its number.
+    pub(crate) process: Option<Identity>,
+    pub(crate) started_at_ms: u64,
+    /// The startup probe had passed.
+    pub(crate) ready: bool,
+    pub(crate) restarts: u32,
+    pub(crate) stop_signal: i32,
+    pub(crate) grace_ms: u64,
+    /// Address of the notify socket, for a start that is still going on.
+    pub(crate) notify: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Service,
+    /// A build, a migration, a job: never adopted, its work was for the one who died.
+    Once,
+}
+
+impl Record {
+    pub(crate) fn new(id: InstanceId, kind: Kind, run: u64, tree: Tree) -> Self {
+        Self {
+            version: VERSION,
+            id,
+            kind,
+            run,
+            spec_hash: String::new(),
+            level: 0,
+            port: None,
+            tree,
+            process: None,
+            started_at_ms: 0,
+            ready: false,
+            restarts: 0,
+            stop_signal: libc::SIGTERM,
+            grace_ms: 10_000,
+            notify: None,
+        }
+    }
+
+    fn path(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.{}.json", self.id, self.run))
+    }
+
+    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
+        write_whole(&self.path(dir), &serde_json::to_vec_pretty(self)?)
+    }
+
+    pub(crate) fn remove(&self, dir: &Path) {
+        let _ = fs::remove_file(self.path(dir));
+    }
+
+    /// Every record in `dir`; what cannot be read is reported and left alone.
+    pub(crate) fn read_all(dir: &Path) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+        let mut records = Vec::new();
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match fs::read(&path).map_err(|e| e.to_string()).and_then(|bytes| {
+                serde_json::from_slice::<Self>(&bytes).map_err(|error| error.to_string())
+            }) {
+                Ok(record) if record.version == VERSION => records.push(record),
+                Ok(_) => {
+                    tracing::warn!(path = %path.display(), "instance record of another version")
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), error, "unreadable instance record");
+                }
+            }
+        }
+        records.sort_by(|a, b| (&a.id, a.run).cmp(&(&b.id, b.run)));
+        records
+    }
+}
+
+/// Replaces a file so that a reader, or we after a crash, see the old or the new one.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let beside = path.with_extension("tmp");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    fs::rename(&beside, path)
+}
+
+/// The directories below the state directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    pub(crate) root: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
+    }
+
+    pub(crate) fn instances(&self) -> PathBuf {
+        self.root.join("instances")
+    }
+
+    pub(crate) fn pipes(&self) -> PathBuf {
+        self.root.join("pipes")
+    }
+
+    pub(crate) fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("supervisor.lock")
+    }
+
+    /// Where our groups are, for a successor that is started from elsewhere.
+    pub(crate) fn cgroups(&self) -> PathBuf {
+        self.root.join("cgroups.json")
+    }
+
+    pub(crate) fn create(&self) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        for dir in [self.root.clone(), self.instances(), self.pipes(), self.builds()] {
+            builder.create(dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// One supervisor per state directory; let go when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: fs::File,
+}
+
+#[derive(Debug)]
+pub(crate) enum LockError {
+    Held { pid: Option<i32> },
+    Io(io::Error),
+}
+
+impl Lock {
+    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(LockError::Io)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+                return Err(LockError::Held { pid });
+            }
+            Err(error) => return Err(LockError::Io(error.into())),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(LockError::Io)?;
+        Ok(Self { _file: file })
+    }
+}

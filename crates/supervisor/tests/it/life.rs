@@ -1,0 +1,176 @@
+//! Restart, stop, drain, degrade.
+
+use std::time::Duration;
+
+use archipel_model::{Command, InstanceState, Probe};
+use archipel_supervisor::Exit;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_comes_back() {
+    let world = World::new().await;
+    world.supervisor.apply(vec![world.server("shop-0")]).await;
+    let first = world.wait_state("shop-0", InstanceState::Ready).await;
+    kill(first.pid.unwrap());
+    let second =
+        world.wait("shop-0", |s| s.state == InstanceState::Ready && s.pid != first.pid).await;
+    assert_eq!(second.restarts, 1);
+    assert_eq!(second.last_exit.as_ref().unwrap().exit, Exit::Signal(9));
+    assert!(second.run > first.run);
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_specification_replaces_the_process() {
+    let world = World::new().await;
+    let mut spec = world.server("shop-0");
+    world.supervisor.apply(vec![spec.clone()]).await;
+    let first = world.wait_state("shop-0", InstanceState::Ready).await;
+    spec.spec_hash = "2".into();
+    world.supervisor.apply(vec![spec]).await;
+    let second =
+        world.wait("shop-0", |s| s.state == InstanceState::Ready && s.pid != first.pid).await;
+    assert_eq!((second.spec_hash.as_str(), second.restarts), ("2", 0));
+    let exit = second.last_exit.as_ref().unwrap();
+    assert_eq!(exit.ended_by.as_deref(), Some("replaced by a new specification"));
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_stop_stays_stopped() {
+    let world = World::new().await;
+    let spec = world.server("shop-0");
+    let id = [spec.id.clone()];
+    world.supervisor.apply(vec![spec.clone()]).await;
+    world.wait_state("shop-0", InstanceState::Ready).await;
+    world.supervisor.stop_instances(&id).await.unwrap();
+    world.wait_state("shop-0", InstanceState::Stopped).await;
+    world.supervisor.apply(vec![spec]).await;
+    assert_eq!(world.status("shop-0").unwrap().state, InstanceState::Stopped);
+    world.supervisor.start_instances(&id).await.unwrap();
+    world.wait_state("shop-0", InstanceState::Ready).await;
+    let unknown = ["other-0".parse().unwrap()];
+    let error = world.supervisor.restart(&unknown).await.unwrap_err();
+    assert_eq!(error.to_string(), "no such instance: other-0");
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_out_of_traffic_before_it_is_asked_to_stop() {
+    let world = World::new().await;
+    let mut spec = world.server("shop-0");
+    spec.stop.drain = Duration::from_secs(3600);
+    let id = spec.id.clone();
+    world.supervisor.apply(vec![spec]).await;
+    let ready = world.wait_state("shop-0", InstanceState::Ready).await;
+    world.supervisor.stop_instances(std::slice::from_ref(&id)).await.unwrap();
+    let draining = world.wait_state("shop-0", InstanceState::Draining).await;
+    assert_eq!(draining.pid, ready.pid);
+    // Nothing is in flight any more: no need to wait for an hour.
+    world.supervisor.drained(&id).await;
+    world.wait_state("shop-0", InstanceState::Stopped).await;
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ignores_the_signal_is_killed_and_told_off() {
+    let world = World::new().await;
+    let mut spec = sh("deaf-0", "trap '' TERM; while true; do sleep 1000; done");
+    spec.stop.grace = Duration::from_millis(300);
+    let id = spec.id.clone();
+    world.supervisor.apply(vec![spec]).await;
+    world.wait_state("deaf-0", InstanceState::Ready).await;
+    world.supervisor.stop_instances(&[id]).await.unwrap();
+    let stopped = world.wait_state("deaf-0", InstanceState::Stopped).await;
+    assert_eq!(stopped.last_exit.as_ref().unwrap().exit, Exit::Signal(9));
+    assert!(marked("test/deaf-0/").is_empty());
+    let events = world.lines("deaf-0", archipel_supervisor::Stream::Event).join("\n");
+    assert!(events.contains("did not stop within 300ms"), "{events}");
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_command_is_used_and_has_the_environment() {
+    let world = World::new().await;
+    let file = world.dir.path().join("stop");
+    let mut spec = sh("cmd-0", "trap '' TERM; until test -e $STOP_FILE; do sleep 0.02; done");
+    spec.env.insert("STOP_FILE".into(), file.to_str().unwrap().into());
+    let command = Command { argv: vec!["touch".into(), "$STOP_FILE".into()], shell: false };
+    spec.stop.command = Some(command);
+    let id = spec.id.clone();
+    world.supervisor.apply(vec![spec]).await;
+    world.wait_state("cmd-0", InstanceState::Ready).await;
+    world.supervisor.stop_instances(&[id]).await.unwrap();
+    let stopped = world.wait_state("cmd-0", InstanceState::Stopped).await;
+    assert_eq!(stopped.last_exit.as_ref().unwrap().exit, Exit::Code(0));
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sick_server_is_taken_out_of_traffic_and_put_back() {
+    let world = World::new().await;
+    let sick = world.dir.path().join("sick");
+    let mut spec = world.server("shop-0");
+    spec.env.insert("SICK".into(), sick.to_str().unwrap().into());
+    world.supervisor.apply(vec![spec]).await;
+    let ready = world.wait_state("shop-0", InstanceState::Ready).await;
+    std::fs::write(&sick, "").unwrap();
+    let degraded = world.wait_state("shop-0", InstanceState::Degraded).await;
+    assert_eq!(degraded.reason.as_deref(), Some("readiness probe fails: HTTP 503: sick"));
+    std::fs::remove_file(&sick).unwrap();
+    let again = world.wait_state("shop-0", InstanceState::Ready).await;
+    assert_eq!((again.pid, again.restarts), (ready.pid, 0));
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_alive_is_restarted() {
+    let world = World::new().await;
+    let sick = world.dir.path().join("sick");
+    let mut spec = world.server("shop-0");
+    spec.env.insert("SICK".into(), sick.to_str().unwrap().into());
+    let check = spec.health.ready.check.clone();
+    let every = Duration::from_millis(30);
+    spec.health.live = Some(Probe { every, fail_after: 2, ..Probe::live(check) });
+    world.supervisor.apply(vec![spec]).await;
+    world.wait_state("shop-0", InstanceState::Ready).await;
+    std::fs::write(&sick, "").unwrap();
+    let status = world.wait("shop-0", |s| s.restarts == 1 && s.last_exit.is_some()).await;
+    let exit = status.last_exit.as_ref().unwrap();
+    assert_eq!(exit.ended_by.as_deref(), Some("liveness probe failed: HTTP 503: sick"));
+    std::fs::remove_file(&sick).unwrap();
+    world.wait_state("shop-0", InstanceState::Ready).await;
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_down_ends_everything_from_the_top() {
+    let world = World::new().await;
+    let mut specs = Vec::new();
+    for (id, level) in [("base-0", 0), ("mid-0", 1), ("top-0", 2)] {
+        let mut spec = world.server(id);
+        spec.level = level;
+        specs.push(spec);
+    }
+    let mut forks = program("forks-0", &[&fixture(), "fork", "3"]);
+    forks.level = 2;
+    specs.push(forks);
+    world.supervisor.apply(specs).await;
+    for id in ["base-0", "mid-0", "top-0", "forks-0"] {
+        world.wait_state(id, InstanceState::Ready).await;
+    }
+    world.wait_line("forks-0", "forked all").await;
+    let watch = world.supervisor.watch();
+    world.down().await;
+    let ended = |id: &str| {
+        let all = watch.borrow();
+        let status = all.iter().find(|s| s.id.to_string() == id).unwrap();
+        (status.state, status.last_exit.as_ref().unwrap().at_ms)
+    };
+    assert!(ended("top-0").1 <= ended("mid-0").1 && ended("mid-0").1 <= ended("base-0").1);
+    assert_eq!(ended("base-0").0, InstanceState::Stopped);
+    for id in ["base-0", "mid-0", "top-0", "forks-0"] {
+        assert!(marked(&format!("ARCHIPEL_RUN=test/{id}/")).is_empty(), "{id} left processes");
+    }
+}
