@@ -103,7 +103,8 @@ pub(crate) fn resolve(directory: &Path, path: &str) -> PathBuf {
         match component {
             Component::CurDir => {}
             Component::ParentDir => {
-                if !out.pop() {
+                // Above `/` is `/`.
+                if !out.pop() && !out.has_root() {
                     out.push("..");
                 }
             }
@@ -111,4 +112,27 @@ pub(crate) fn resolve(directory: &Path, path: &str) -> PathBuf {
         }
     }
     if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_worked_out_without_the_disk() {
+        for (directory, path, expected) in [
+            ("/a/b", "c/./d", "/a/b/c/d"),
+            ("/a/b", "../c", "/a/c"),
+            ("/a", "../../c", "/c"),
+            ("/a", "/c", "/c"),
+            ("", "x/..", "."),
+            ("", "../x", "../x"),
+        ] {
+            assert_eq!(
+                resolve(Path::new(directory), path),
+                Path::new(expected),
+                "{directory} {path}"
+            );
+        }
+    }
 }

@@ -13,6 +13,8 @@
 mod assemble;
 mod check;
 mod code;
+#[cfg(test)]
+mod corpus;
 mod cron;
 mod document;
 mod files;
@@ -20,6 +22,7 @@ mod load;
 mod problem;
 mod read;
 mod render;
+mod schema;
 mod shape;
 mod sink;
 mod source;
@@ -34,3 +37,4 @@ pub use files::{Disk, Files, Kind, Memory};
 pub use load::{FILE_NAME, Loaded, Options, find, load, load_from, parse};
 pub use problem::{Place, Problem, Problems, count, to_json};
 pub use render::{Style, render};
+pub use schema::{schema, schema_2020, schema_of_included};

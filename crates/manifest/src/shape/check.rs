@@ -59,7 +59,7 @@ impl Checker<'_> {
             Shape::True => self.only_true(name, node),
             Shape::Version => self.version(node),
             Shape::Choice(choice) => self.choice(choice, name, node),
-            Shape::List(list) => self.list(list, name, node, part),
+            Shape::List(list) => self.list(list, name, node),
             Shape::Keys(keys) => self.keys(keys, node, part),
             Shape::Names(names) => self.names(names, name, node, part),
             Shape::Either(either) => self.either(either, name, node, part),
@@ -171,7 +171,7 @@ impl Checker<'_> {
             .help(help);
     }
 
-    fn list(&mut self, list: &List, name: &str, node: &Node, part: Part) {
+    fn list(&mut self, list: &List, name: &str, node: &Node) {
         let items = node.list().unwrap_or_default();
         if list.nonempty && items.is_empty() {
             self.out
@@ -179,8 +179,9 @@ impl Checker<'_> {
                 .label("at least one entry")
                 .help("fill it, or leave the key out");
         }
+        // Arrays are replaced and not merged, so what stands in one is always whole.
         for item in items {
-            self.shape(list.of, &format!("{name}[]"), item, part);
+            self.shape(list.of, name, item, Part::Whole);
         }
         if !list.distinct {
             return;
