@@ -1,1 +1,18 @@
+//! What services and the data plane tell about themselves. For now their logs; traces and
+//! metrics come behind the same shape: ingest → segment → query.
+//!
+//! [`LogStore`] takes lines as services print them, understands them ([`parse`]), joins the
+//! lines of one stack trace, and appends them to segment files that survive restarts and stay
+//! within a budget. It never makes a service wait: when lines come faster than the disk takes
+//! them, the surplus is dropped and the gap is told in its place.
 
+mod join;
+pub mod parse;
+mod query;
+mod record;
+mod segment;
+mod store;
+
+pub use query::{Filter, Level};
+pub use record::{Line, LogRecord, Stream};
+pub use store::{LogStore, OpenError};
