@@ -33,6 +33,15 @@ macro_rules! codes {
                 match self { $(Code::$variant => Severity::$severity,)* }
             }
 
+            /// Its page in `docs/errors`: what it means, an example, how to fix it.
+            pub fn page(self) -> &'static str {
+                match self {
+                    $(Code::$variant => {
+                        include_str!(concat!("../../../docs/errors/", $text, ".md"))
+                    })*
+                }
+            }
+
             /// What is wrong, in half a sentence and without the details of one case.
             pub fn title(self) -> &'static str {
                 match self { $(Code::$variant => $title,)* }
@@ -131,6 +140,11 @@ codes! {
     ProfileAddsCall     "ARC0803" Error "a profile adds a call that the base does not have";
     // Understood, for later.
     Later               "ARC0901" Warning "a key is understood, and not acted on yet in this version";
+}
+
+/// The page about a code, as people type it: `ARC0104`, `arc104`, `104`.
+pub fn explain(code: &str) -> Option<&'static str> {
+    code.parse::<Code>().ok().map(Code::page)
 }
 
 impl fmt::Display for Code {

@@ -19,6 +19,8 @@ mod cron;
 mod document;
 mod files;
 mod load;
+#[cfg(test)]
+mod pages;
 mod problem;
 mod read;
 mod render;
@@ -32,7 +34,7 @@ mod timezone;
 mod tree;
 mod words;
 
-pub use code::{Code, Severity, UnknownCode};
+pub use code::{Code, Severity, UnknownCode, explain};
 pub use files::{Disk, Files, Kind, Memory};
 pub use load::{FILE_NAME, Loaded, Options, find, load, load_from, parse};
 pub use problem::{Place, Problem, Problems, count, to_json};
