@@ -181,17 +181,22 @@ pub(crate) struct FlowBody {
     incoming: Incoming,
     link: Option<Box<Link>>,
     flight: Box<Flight>,
+    /// Told at the next poll.
+    failed: Option<BodyError>,
 }
 
 impl FlowBody {
     pub(crate) fn new(incoming: Incoming, link: Option<Box<Link>>, flight: Box<Flight>) -> Self {
-        Self { incoming, link, flight }
+        Self { incoming, link, flight, failed: None }
     }
 
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         // The first poll says that we want more; only then does the connection read on.
         let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
         if frame.is_pending()
@@ -217,7 +222,16 @@ impl FlowBody {
                 self.flight.end();
             }
         }
-        frame.map_err(BodyError::Broken)
+        match frame {
+            Poll::Ready(Some(Err(error))) => {
+                // hyper drops what it has not yet written when a body fails. One more turn lets
+                // the caller have the head and the part that did come.
+                self.failed = Some(BodyError::Broken(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => frame.map_err(BodyError::Broken),
+        }
     }
 
     fn end(&mut self, cx: &mut Context<'_>) {
@@ -228,7 +242,7 @@ impl FlowBody {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.failed.is_none() && self.incoming.is_end_stream()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {

@@ -95,11 +95,6 @@ impl Door {
 
 async fn accept(listener: TcpListener, door: Arc<Door>) {
     loop {
-        let room = tokio::select! {
-            biased;
-            () = door.close.cancelled() => return,
-            room = Arc::clone(&door.shared.connections).acquire_owned() => room,
-        };
         let accepted = tokio::select! {
             biased;
             () = door.close.cancelled() => return,
@@ -115,6 +110,12 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
                 }
                 continue;
             }
+        };
+        // The one that is one too many waits here, the rest in the kernel's queue.
+        let room = tokio::select! {
+            biased;
+            () = door.close.cancelled() => return,
+            room = Arc::clone(&door.shared.connections).acquire_owned() => room,
         };
         let conn = Arc::new(Conn {
             door: Arc::clone(&door),

@@ -1,5 +1,7 @@
 //! The gateway over real sockets: what a client and an app see.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 mod support;
 
 mod balance;
