@@ -49,12 +49,19 @@ impl Profile {
         }
     }
 
+    /// How many products it has.
     pub fn products(self) -> u32 {
         match self {
             Self::Small => 12,
             Self::Demo => 120,
             Self::Big => 100_000,
         }
+    }
+
+    /// Its `n`th product is product number `n * step` of the endless list: `small` takes every
+    /// second of the first round, so that it has all departments.
+    pub fn step(self) -> u32 {
+        if self == Self::Small { 2 } else { 1 }
     }
 }
 

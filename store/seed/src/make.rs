@@ -40,9 +40,7 @@ pub fn categories() -> Vec<Category> {
 
 /// The products of a store one after the other.
 pub fn products(profile: Profile, seed: u64) -> impl Iterator<Item = Product> {
-    // `small` takes every second product of the first round, so that it has all departments.
-    let step = if profile == Profile::Small { 2 } else { 1 };
-    (0..profile.products()).map(move |i| product(seed, i * step))
+    (0..profile.products()).map(move |i| product(seed, i * profile.step()))
 }
 
 /// The product at `index` of the endless list that `seed` gives.

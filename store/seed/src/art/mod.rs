@@ -182,7 +182,18 @@ impl ArtSpec {
 
     /// The reverse of [`ArtSpec::name`]; `None` for a name that this version does not draw.
     pub fn parse(name: &str) -> Option<Self> {
-        let (rest, version) = name.rsplit_once("-v")?;
+        let (stem, version) = name.rsplit_once("-v")?;
+        Self::parse_stem(stem).filter(|_| version == VERSION.to_string())
+    }
+
+    /// The name without version, for a database that outlives a version of the drawings.
+    pub fn stem(&self) -> String {
+        let name = self.name();
+        name.rsplit_once("-v").map(|(stem, _)| stem.to_owned()).unwrap_or(name)
+    }
+
+    /// The reverse of [`ArtSpec::stem`].
+    pub fn parse_stem(rest: &str) -> Option<Self> {
         let (rest, digits) = rest.rsplit_once('-')?;
         let (kind, colour) = rest.rsplit_once('-')?;
         let digit = |i: usize, below: u8| {
@@ -195,7 +206,7 @@ impl ArtSpec {
             scene: digit(1, 5)?,
             pattern: digit(2, 5)?,
         };
-        (digits.len() == 3 && version.parse() == Ok(VERSION)).then_some(spec)
+        (digits.len() == 3).then_some(spec)
     }
 
     /// The scene it stands in: `Ground` and the number of the backdrop.
