@@ -1,1 +1,22 @@
+//! For apps: the Dapr API of each service on a port of its own, and the way events take to apps.
+//!
+//! Who calls is known from the port, and shown to be so by the token; nothing in a request says
+//! it. What the HTTP front end (`server`, `route`) takes apart, the operations (`publish`,
+//! `invoke`, `metadata`) do; a gRPC front end will stand beside it over the same operations, with
+//! the same table of errors (`error`).
 
+mod app_caller;
+mod envelope;
+mod error;
+mod invoke;
+mod metadata;
+mod publish;
+mod route;
+mod server;
+
+pub use app_caller::AppCaller;
+pub use error::ApiError;
+pub use server::{Api, ApiListenError, ServiceApi};
+
+/// The one pubsub component there is: Archipel's own broker.
+pub const PUBSUB: &str = "pubsub";

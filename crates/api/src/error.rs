@@ -1,0 +1,107 @@
+//! One table from what went wrong to what Dapr's clients expect to read.
+
+use archipel_model::ServiceName;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// An answer of the API that is no success.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    #[error("pubsub {name} is not found; Archipel's own is called `{}`", crate::PUBSUB)]
+    PubsubNotFound { name: String },
+    #[error("pubsub name is empty")]
+    PubsubEmpty,
+    #[error("topic is empty in pubsub {pubsub}")]
+    TopicEmpty { pubsub: String },
+    #[error(
+        "topic {topic} is not allowed for app id {service}: the manifest does not declare it. \
+         If it should, add to [services.{service}]: publishes = [\"{topic}\"]"
+    )]
+    TopicForbidden { topic: String, service: ServiceName },
+    #[error("failed getting metadata: {reason}")]
+    Metadata { reason: String },
+    #[error("cannot create cloudevent: {reason}")]
+    CloudEvent { reason: String },
+    #[error("the event is too large: {reason}")]
+    TooLarge { reason: String },
+    #[error("error when publish to topic {topic} in pubsub {}: {reason}", crate::PUBSUB)]
+    Publish { topic: String, reason: String },
+    #[error("failed to read request body: {reason}")]
+    Body { reason: String },
+    #[error(
+        "`{caller}` may not call `{callee}`: the manifest does not declare it. \
+         If it should, add to [services.{caller}]: calls = [\"{callee}\"]"
+    )]
+    CallForbidden { caller: ServiceName, callee: String },
+    #[error("failed getting app id either from the URL path or the header dapr-app-id")]
+    NoTarget,
+    #[error("failed to invoke, id: {id}, err: there is no such service")]
+    UnknownTarget { id: String },
+    #[error("invalid request: {reason}")]
+    BadRequest { reason: String },
+    #[error("this building block is not served by this version of Archipel: {path}")]
+    Unimplemented { path: String },
+}
+
+impl ApiError {
+    /// HTTP status, `errorCode`, and the reason of the rich error where Dapr has one.
+    fn facts(&self) -> (StatusCode, &'static str, Option<&'static str>) {
+        use StatusCode as S;
+        match self {
+            Self::PubsubNotFound { .. } => {
+                (S::NOT_FOUND, "ERR_PUBSUB_NOT_FOUND", Some("DAPR_PUBSUB_NOT_FOUND"))
+            }
+            Self::PubsubEmpty => {
+                (S::NOT_FOUND, "ERR_PUBSUB_EMPTY", Some("DAPR_PUBSUB_NAME_EMPTY"))
+            }
+            Self::TopicEmpty { .. } => {
+                (S::NOT_FOUND, "ERR_TOPIC_NAME_EMPTY", Some("DAPR_PUBSUB_TOPIC_NAME_EMPTY"))
+            }
+            Self::TopicForbidden { .. } => {
+                (S::FORBIDDEN, "ERR_PUBSUB_FORBIDDEN", Some("DAPR_PUBSUB_FORBIDDEN"))
+            }
+            Self::Metadata { .. } => (
+                S::BAD_REQUEST,
+                "ERR_PUBSUB_REQUEST_METADATA",
+                Some("DAPR_PUBSUB_METADATA_DESERIALIZATION"),
+            ),
+            Self::CloudEvent { .. } => (
+                S::INTERNAL_SERVER_ERROR,
+                "ERR_PUBSUB_CLOUD_EVENTS_SER",
+                Some("DAPR_PUBSUB_CLOUD_EVENT_CREATION"),
+            ),
+            Self::TooLarge { .. } => {
+                (S::PAYLOAD_TOO_LARGE, "ERR_PUBSUB_PUBLISH_MESSAGE", Some("DAPR_PUBSUB_PUBLISH_MESSAGE"))
+            }
+            Self::Publish { .. } => (
+                S::INTERNAL_SERVER_ERROR,
+                "ERR_PUBSUB_PUBLISH_MESSAGE",
+                Some("DAPR_PUBSUB_PUBLISH_MESSAGE"),
+            ),
+            Self::Body { .. } => (S::BAD_REQUEST, "ERR_BODY_READ", None),
+            Self::CallForbidden { .. } => (S::FORBIDDEN, "ERR_DIRECT_INVOKE", None),
+            Self::NoTarget | Self::UnknownTarget { .. } => (S::NOT_FOUND, "ERR_DIRECT_INVOKE", None),
+            Self::BadRequest { .. } => (S::BAD_REQUEST, "ERR_BAD_REQUEST", None),
+            Self::Unimplemented { .. } => (S::NOT_IMPLEMENTED, "ERR_API_UNIMPLEMENTED", None),
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.facts().0
+    }
+
+    /// `{"errorCode":…,"message":…}`, with `details` where Dapr's errors are rich.
+    pub fn json(&self, service: &ServiceName) -> Value {
+        let (_, code, reason) = self.facts();
+        let mut body = json!({ "errorCode": code, "message": self.to_string() });
+        if let Some(reason) = reason {
+            body["details"] = json!([{
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": reason,
+                "domain": "dapr.io",
+                "metadata": { "appID": service.as_str() },
+            }]);
+        }
+        body
+    }
+}
