@@ -36,6 +36,50 @@ impl Capabilities {
     }
 }
 
+impl Capabilities {
+    /// One line each for people: what, whether it is as good as it can be, and how it is.
+    pub fn findings(&self) -> Vec<(&'static str, bool, String)> {
+        let because = |why: &str| if why.is_empty() { String::new() } else { format!(" ({why})") };
+        let memory = match self.memory {
+            MemoryTier::V2 => "limits are kept by the kernel (cgroup v2)".to_owned(),
+            MemoryTier::V1 => "limits are kept by the kernel (cgroup v1)".to_owned(),
+            MemoryTier::Poll | MemoryTier::None => format!(
+                "limits are soft: Archipel looks twice a second{}",
+                because(&self.memory_why)
+            ),
+        };
+        let tracking = if self.tracks_processes {
+            "the kernel holds each service's processes together".to_owned()
+        } else {
+            "processes are found by a mark in their environment".to_owned()
+        };
+        let isolation = match self.isolation {
+            IsolationKind::Sealed => "services cannot see each other's data".to_owned(),
+            IsolationKind::UserNamespace => {
+                "services cannot see each other's data (user namespaces)".to_owned()
+            }
+            IsolationKind::MountNamespace => format!(
+                "services cannot see each other's data, unless one that runs as root breaks out{}",
+                because(&self.isolation_why)
+            ),
+            IsolationKind::None => {
+                format!("services can read each other's data{}", because(&self.isolation_why))
+            }
+        };
+        let exits = if self.adopted_exit_status {
+            "exit codes of adopted services are known".to_owned()
+        } else {
+            "exit codes of adopted services are unknown before Linux 6.15".to_owned()
+        };
+        vec![
+            ("kernel", true, format!("Linux {}; {exits}", self.kernel)),
+            ("memory", matches!(self.memory, MemoryTier::V1 | MemoryTier::V2), memory),
+            ("processes", true, tracking),
+            ("isolation", self.isolation != IsolationKind::None, isolation),
+        ]
+    }
+}
+
 /// The same without a supervisor. Blocks for some milliseconds: it tries things out, and takes
 /// away again what it made.
 ///

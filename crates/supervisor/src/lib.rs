@@ -14,6 +14,7 @@
 compile_error!("archipel-supervisor needs Linux: pidfd, /proc and control groups");
 
 mod adopt;
+mod build;
 mod capabilities;
 mod cgroup;
 mod engine;
@@ -21,6 +22,7 @@ mod holder;
 mod isolate;
 mod machine;
 mod memory;
+mod once;
 mod order;
 mod output;
 mod ports;
@@ -31,13 +33,17 @@ mod spawn;
 mod spec;
 mod status;
 mod supervisor;
+mod sweep;
 mod sys;
+mod toolchain;
 mod tree;
 
+pub use build::{BuildOutcome, BuildSpec};
 pub use capabilities::{Capabilities, capabilities};
 pub use holder::{Holder, port_holder};
 pub use isolate::IsolationKind;
 pub use memory::memory_hints;
+pub use once::{OnceReport, OnceSpec};
 pub use ports::{PortError, Ports, is_free};
 pub use spawn::SpawnError;
 pub use spec::{Config, InstanceSpec, Isolation, PORT_RANGE};
@@ -46,3 +52,5 @@ pub use status::{
     ProbeReport, Stream,
 };
 pub use supervisor::{Shutdown, StartError, Statuses, Supervisor, UnknownInstances};
+pub use sweep::sweep;
+pub use toolchain::{Toolchain, probe_toolchain};

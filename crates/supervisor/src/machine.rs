@@ -89,8 +89,8 @@ pub(crate) enum Event {
     Unhealthy {
         detail: String,
     },
-    /// Over the limit, where we and not the kernel keep it.
-    MemoryExceeded,
+    /// No grace: over the memory limit, or people asked a second time.
+    KillNow(Why),
     /// Nothing is in flight any more.
     Drained,
     /// The first process ended.
@@ -251,6 +251,17 @@ impl Machine {
         )
     }
 
+    /// It has a process that nobody has killed yet.
+    pub(crate) fn can_be_killed(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Starting { .. }
+                | Phase::Up { .. }
+                | Phase::Draining { .. }
+                | Phase::Stopping { killed: false, .. }
+        )
+    }
+
     /// Why the process was ended; `None`: it ended by itself.
     pub(crate) fn ended_by(&self) -> Option<String> {
         let why = self.why.as_ref()?.text();
@@ -323,9 +334,14 @@ impl Machine {
                     self.ask(Why::Liveness(detail), now, &mut out);
                 }
             }
-            Event::MemoryExceeded => {
-                if self.has_process() && !matches!(self.phase, Phase::Spawning | Phase::Clearing) {
-                    self.why.get_or_insert(Why::Memory);
+            Event::KillNow(why) => {
+                if why == Why::Shutdown {
+                    self.goal = Goal::Stop;
+                }
+                if self.phase == Phase::Spawning {
+                    self.why = Some(why);
+                } else if self.has_process() && self.phase != Phase::Clearing {
+                    self.why.get_or_insert(why);
                     self.phase = Phase::Stopping { kill_at: now + KILL_AGAIN, killed: true };
                     out.push(Effect::Kill);
                 }

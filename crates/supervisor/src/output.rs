@@ -42,7 +42,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             tail: Mutex::default(),
             wanted: Mutex::default(),
@@ -96,7 +96,7 @@ impl Output {
     pub(crate) fn open(
         dir: &Path,
         id: &InstanceId,
-        logs: &Sender<LogLine>,
+        logs: Option<Sender<LogLine>>,
         pipe_bytes: usize,
         tasks: &Tasks,
     ) -> io::Result<Self> {
@@ -111,18 +111,10 @@ impl Output {
             let _ = rustix::pipe::fcntl_setpipe_size(&source, pipe_bytes);
             let (flush_tx, flush_rx) = channel("supervisor.flush", 4);
             flush.push(flush_tx);
-            let reader = Reader {
-                source,
-                lines: Lines::default(),
-                to: Target {
-                    instance: id.clone(),
-                    stream,
-                    shared: shared.clone(),
-                    logs: logs.clone(),
-                },
-                flush: flush_rx,
-                stop: stop.clone(),
-            };
+            let to =
+                Target { instance: id.clone(), stream, shared: shared.clone(), logs: logs.clone() };
+            let lines = Lines::default();
+            let reader = Reader { source, lines, to, flush: flush_rx, stop: stop.clone() };
             tasks.spawn("supervisor.output", reader.run());
         }
         Ok(Self { stdout, stderr, shared, flush, stop })
@@ -174,7 +166,8 @@ fn make_pipe(path: &Path) -> io::Result<()> {
     Ok(mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?)
 }
 
-struct Reader {
+/// Reads one pipe until it is told to stop or, where it can, nobody writes any more.
+pub(crate) struct Reader {
     source: pipe::Receiver,
     lines: Lines,
     to: Target,
@@ -182,20 +175,40 @@ struct Reader {
     stop: CancellationToken,
 }
 
+enum Read {
+    Some,
+    /// Nothing is there now.
+    Empty,
+    /// Nothing will ever come.
+    End,
+}
+
 impl Reader {
-    async fn run(mut self) {
+    /// For a pipe of the usual kind, which ends with its writers.
+    pub(crate) fn of_pipe(
+        source: OwnedFd,
+        to: Target,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        let source = pipe::Receiver::from_owned_fd(source)?;
+        // Nobody asks for a flush: it ends by itself.
+        let (_, flush) = channel("supervisor.flush", 1);
+        Ok(Self { source, lines: Lines::default(), to, flush, stop })
+    }
+
+    pub(crate) async fn run(mut self) {
         let mut buffer = vec![0u8; READ_BYTES];
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 ready = self.source.readable() => {
-                    if ready.is_err() || self.read_once(&mut buffer).await.is_err() {
+                    if ready.is_err() || matches!(self.read_once(&mut buffer).await, Read::End) {
                         break;
                     }
                 }
                 Some(done) = self.flush.recv() => {
-                    while let Ok(true) = self.read_once(&mut buffer).await {}
+                    while matches!(self.read_once(&mut buffer).await, Read::Some) {}
                     self.finish_line().await;
                     let _ = done.send(());
                 }
@@ -204,21 +217,23 @@ impl Reader {
         self.finish_line().await;
     }
 
-    /// `Ok(false)`: the pipe is empty now.
-    async fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+    async fn read_once(&mut self, buffer: &mut [u8]) -> Read {
         match self.source.try_read(buffer) {
-            Ok(0) => Ok(false),
+            Ok(0) => Read::End,
             Ok(n) => {
                 let at_ms = clock::wall_ms();
                 let mut rest = &buffer[..n];
                 while let Some((text, split)) = self.lines.next_line(&mut rest) {
                     self.to.pass(at_ms, text, split).await;
                 }
-                Ok(true)
+                Read::Some
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Empty,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Read::Some,
+            Err(error) => {
+                tracing::warn!(instance = %self.to.instance, %error, "cannot read its output");
+                Read::End
+            }
         }
     }
 
@@ -229,11 +244,11 @@ impl Reader {
     }
 }
 
-struct Target {
-    instance: InstanceId,
-    stream: Stream,
-    shared: Arc<Shared>,
-    logs: Sender<LogLine>,
+pub(crate) struct Target {
+    pub(crate) instance: InstanceId,
+    pub(crate) stream: Stream,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) logs: Option<Sender<LogLine>>,
 }
 
 impl Target {
@@ -242,7 +257,9 @@ impl Target {
         let line =
             LogLine { at_ms, instance: self.instance.clone(), stream: self.stream, text, split };
         // Nobody takes lines any more: go on reading, a service must not stop for that.
-        let _ = self.logs.send(line).await;
+        if let Some(logs) = &self.logs {
+            let _ = logs.send(line).await;
+        }
     }
 }
 

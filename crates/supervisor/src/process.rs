@@ -61,19 +61,25 @@ pub(crate) fn all_pids() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The processes whose environment, as they were started, holds `name=value`.
+/// The live processes whose environment, as they were started, has an entry that begins with
+/// `prefix`, and that entry.
 ///
 /// Finds what a control group does not hold: it is how trees are found where there are none.
-pub(crate) fn pids_with_env(entry: &str) -> Vec<i32> {
+pub(crate) fn pids_with_env_prefix(prefix: &str) -> Vec<(i32, String)> {
     let me = rustix::process::getpid().as_raw_nonzero().get();
     all_pids()
         .into_iter()
         .filter(|pid| *pid != me)
-        .filter(|pid| {
-            let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-            environ.split(|b| *b == 0).any(|line| line == entry.as_bytes())
-        })
+        .filter_map(|pid| Some((pid, env_entry(pid, prefix)?)))
+        .filter(|(pid, _)| stat(*pid).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X')))
         .collect()
+}
+
+/// The first entry of a process's environment that begins with `prefix`.
+pub(crate) fn env_entry(pid: i32, prefix: &str) -> Option<String> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let entry = environ.split(|b| *b == 0).find(|line| line.starts_with(prefix.as_bytes()))?;
+    Some(String::from_utf8_lossy(entry).into_owned())
 }
 
 /// A live process, held.

@@ -180,13 +180,24 @@ pub enum Stream {
     Event,
 }
 
+impl Stream {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Build => "build",
+            Self::Event => "event",
+        }
+    }
+}
+
 /// One line of output, without its line feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     pub at_ms: u64,
     pub instance: InstanceId,
     pub stream: Stream,
-    /// UTF-8; what was not has become U+FFFD. At most [`LINE_BYTES_MAX`] bytes.
+    /// UTF-8; what was not has become U+FFFD. Made of at most [`LINE_BYTES_MAX`] bytes.
     pub text: String,
     /// The line goes on in the next [`LogLine`] of this stream.
     pub split: bool,

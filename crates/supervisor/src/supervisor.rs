@@ -1,14 +1,15 @@
 //! The handle: what `control` and the command line hold.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use archipel_model::InstanceId;
+use archipel_model::{InstanceId, ServiceName};
 use archipel_rt::{CancellationToken, Sender, Tasks, blocking, channel, random};
 use tokio::sync::{oneshot, watch};
 
-use crate::adopt;
+use crate::adopt::Inheritance;
 use crate::capabilities::Capabilities;
 use crate::cgroup::{self, Cgroups};
 use crate::engine::{Command, Engine, Verb};
@@ -46,6 +47,8 @@ pub enum StartError {
 pub enum Shutdown {
     /// Stop them all, the last started first; none of their processes is left.
     Down,
+    /// As `Down`, at once: no order, no drain, no grace.
+    Kill,
     /// Let them live: the next supervisor adopts them.
     Leave,
 }
@@ -63,15 +66,35 @@ pub(crate) struct Common {
     pub(crate) spawner: Spawner,
     pub(crate) capabilities: Capabilities,
     pub(crate) tasks: Tasks,
-    pub(crate) logs: Sender<LogLine>,
+    /// Builds and one-off commands; they end with the supervisor.
+    pub(crate) once: Tasks,
+    /// Builds at once.
+    pub(crate) builds: Arc<tokio::sync::Semaphore>,
+    pub(crate) logs: LogSink,
+    /// Tells the processes of this state directory from those of any other.
+    pub(crate) name: String,
     /// Distinguishes marks of this supervisor's processes from any other's.
     pub(crate) nonce: u64,
 }
 
 impl Common {
-    /// The value of the mark of one start.
-    pub(crate) fn mark(&self, id: &InstanceId, run: u64) -> String {
-        format!("{}/{id}/{run}/{:016x}", self.config.app, self.nonce)
+    /// The value of the mark of one start; `what` is the instance, or what is run once.
+    pub(crate) fn mark(&self, what: &str, run: u64) -> String {
+        format!("{}/{what}/{run}/{:016x}", self.name, self.nonce)
+    }
+}
+
+/// Where lines go, until the supervisor ends: then the receiver sees the end of the queue, even
+/// while handles of the supervisor still exist.
+pub(crate) struct LogSink(Mutex<Option<Sender<LogLine>>>);
+
+impl LogSink {
+    pub(crate) fn sender(&self) -> Option<Sender<LogLine>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -106,10 +129,9 @@ impl Supervisor {
             blocking(move || prepare(config, logs, tasks)).await?
         };
         let (common, lock) = prepared;
-        let adopted = {
-            let common = common.clone();
-            adopt::adopt(&common).await
-        };
+        let inheritance = Inheritance::find(&common.paths).await;
+        inheritance.announce(&common.paths, &common.cgroups);
+        let (adopted, _) = inheritance.take(&common.paths).await;
         let (commands, receiver) = channel("supervisor.commands", 64);
         let (status_tx, status) = watch::channel(Statuses::default());
         let engine = Engine::new(common.clone(), receiver, status_tx, adopted, lock);
@@ -118,10 +140,12 @@ impl Supervisor {
     }
 
     /// Makes the running set equal to `desired`: starts what is missing, stops what is too much,
-    /// replaces what has another `spec_hash`. The same again does nothing. Returns when the set
-    /// is taken over and shows in [`Supervisor::watch`], not when it runs.
-    pub async fn apply(&self, desired: Vec<InstanceSpec>) {
-        self.call(|done| Command::Apply(desired, done)).await;
+    /// replaces what has another `spec_hash`. Instances of `unsettled` services that are not in
+    /// `desired` are left as they are: their new version is still being prepared. The same again
+    /// does nothing. Returns when the set is taken over and shows in [`Supervisor::watch`], not
+    /// when it runs.
+    pub async fn apply(&self, desired: Vec<InstanceSpec>, unsettled: BTreeSet<ServiceName>) {
+        self.call(|done| Command::Apply(desired, unsettled, done)).await;
     }
 
     /// The latest state of every instance.
@@ -191,23 +215,44 @@ fn prepare(
     let paths = Paths::new(&config.state_dir);
     let state = |source| StartError::State { path: config.state_dir.clone(), source };
     paths.create().map_err(state)?;
-    let lock = Lock::take(&paths.lock()).map_err(|error| match error {
-        LockError::Held { pid } => StartError::AlreadyRunning { pid, lock: paths.lock() },
-        LockError::Io(source) => state(source),
-    })?;
+    let lock = Lock::take(&paths.lock()).map_err(|error| lock_error(error, &paths))?;
     let isolator = Isolator::detect(&paths.pipes());
-    let cgroups = cgroup::detect(&config.cgroup_root, &cgroup_name(&config));
+    let name = own_name(&config.state_dir);
+    let cgroups = cgroup::detect(&config.cgroup_root, &name);
     let capabilities = Capabilities::new(&cgroups, &isolator);
     let spawner = Spawner::start(isolator).map_err(|source| StartError::Thread { source })?;
     let nonce = random::u64();
-    let common = Common { config, paths, cgroups, spawner, capabilities, tasks, logs, nonce };
+    let once = Tasks::new(&tasks.stop_token());
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let builds = Arc::new(tokio::sync::Semaphore::new(cores));
+    let logs = LogSink(Mutex::new(Some(logs)));
+    let common = Common {
+        config,
+        paths,
+        cgroups,
+        spawner,
+        capabilities,
+        tasks,
+        once,
+        builds,
+        logs,
+        name,
+        nonce,
+    };
     Ok((Arc::new(common), lock))
 }
 
+pub(crate) fn lock_error(error: LockError, paths: &Paths) -> StartError {
+    match error {
+        LockError::Held { pid } => StartError::AlreadyRunning { pid, lock: paths.lock() },
+        LockError::Io(source) => StartError::State { path: paths.root.clone(), source },
+    }
+}
+
 /// The same for every supervisor of this state directory, and for no other.
-fn cgroup_name(config: &Config) -> String {
+pub(crate) fn own_name(state_dir: &Path) -> String {
     use sha2::{Digest, Sha256};
-    let dir = config.state_dir.canonicalize().unwrap_or_else(|_| config.state_dir.clone());
+    let dir = state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_path_buf());
     let hash = Sha256::digest(dir.as_os_str().as_encoded_bytes());
-    format!("archipel-{}-{:02x}{:02x}{:02x}{:02x}", config.app, hash[0], hash[1], hash[2], hash[3])
+    format!("archipel-{:02x}{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3], hash[4])
 }

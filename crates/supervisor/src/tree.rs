@@ -26,12 +26,14 @@ impl Tree {
         if self.leaf.tracks() { self.leaf.pids() } else { self.pids_by_mark() }
     }
 
+    fn entry(&self) -> String {
+        format!("{MARK}={}", self.mark)
+    }
+
     fn pids_by_mark(&self) -> Vec<i32> {
-        let mut pids = process::pids_with_env(&format!("{MARK}={}", self.mark));
-        pids.retain(|pid| process::stat(*pid).is_some_and(|stat| !matches!(stat.state, b'Z')));
-        pids.sort_unstable();
-        pids.dedup();
-        pids
+        let entry = self.entry();
+        let found = process::pids_with_env_prefix(&entry);
+        found.into_iter().filter(|(_, found)| *found == entry).map(|(pid, _)| pid).collect()
     }
 
     pub(crate) fn kill(&self) {
@@ -39,11 +41,10 @@ impl Tree {
             self.leaf.kill();
             return;
         }
-        let entry = format!("{MARK}={}", self.mark);
+        let entry = self.entry();
         for pid in self.pids_by_mark() {
             kill_checked(pid, |pid| {
-                std::fs::read(format!("/proc/{pid}/environ"))
-                    .is_ok_and(|env| env.split(|b| *b == 0).any(|line| line == entry.as_bytes()))
+                process::env_entry(pid, &entry).is_some_and(|found| found == entry)
             });
         }
     }

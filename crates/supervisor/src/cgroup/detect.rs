@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Cgroups;
+use super::{Cgroups, put};
 use crate::process::cgroups_of;
 
 /// Looks below `root` (usually `/sys/fs/cgroup`) and makes our directories, named `name`.
@@ -79,7 +79,7 @@ fn v1(
     let parent = if within.join("cgroup.procs").exists() { within } else { mount };
     let base = parent.join(name);
     make_dir(&base).map_err(|error| format!("cannot make {}: {error}", base.display()))?;
-    let _ = fs::write(base.join("memory.use_hierarchy"), "1");
+    let _ = put(base.join("memory.use_hierarchy"), "1");
     if base.join(must_have).exists() && writable(&base.join("cgroup.procs")) {
         Ok(base)
     } else {
@@ -141,10 +141,10 @@ fn below_own(own: &Path, name: &str) -> Result<PathBuf, String> {
         }
         let leaf = own.join("supervisor");
         let moved = make_dir(&leaf)
-            .and_then(|()| fs::write(leaf.join("cgroup.procs"), "0"))
+            .and_then(|()| put(leaf.join("cgroup.procs"), "0"))
             .and_then(|()| hand_down(own));
         if let Err(error) = moved {
-            let _ = fs::write(own.join("cgroup.procs"), "0");
+            let _ = put(own.join("cgroup.procs"), "0");
             let _ = fs::remove_dir(&leaf);
             return Err(format!("cannot hand memory control down: {error}"));
         }
@@ -171,9 +171,9 @@ fn ready(base: &Path) -> Result<PathBuf, String> {
 
 fn hand_down(dir: &Path) -> io::Result<()> {
     let file = dir.join("cgroup.subtree_control");
-    fs::write(&file, "+memory")?;
+    put(&file, "+memory")?;
     // Nice to have: a limit on processes is not part of what was promised.
-    let _ = fs::write(&file, "+pids");
+    let _ = put(&file, "+pids");
     Ok(())
 }
 

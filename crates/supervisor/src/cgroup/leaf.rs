@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use archipel_model::{Bytes, Memory};
 
-use super::{Cgroups, child_names};
+use super::{Cgroups, child_names, put};
 use crate::process::kill_checked;
+use crate::status::Exit;
 
 /// Paths only, so that it can be stored and found again by the next supervisor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -53,18 +54,18 @@ impl Leaf {
         if self.v2_memory
             && let Some(dir) = &self.v2
         {
-            fs::write(dir.join("memory.max"), &limit)?;
+            put(dir.join("memory.max"), &limit)?;
             if let Some(high) = memory.high {
-                fs::write(dir.join("memory.high"), high.0.to_string())?;
+                put(dir.join("memory.high"), high.0.to_string())?;
             }
             let swap = memory.swap.map_or(0, |swap| swap.0);
             // Absent without swap accounting.
-            let _ = fs::write(dir.join("memory.swap.max"), swap.to_string());
-            let _ = fs::write(dir.join("memory.oom.group"), "1");
+            let _ = put(dir.join("memory.swap.max"), swap.to_string());
+            let _ = put(dir.join("memory.oom.group"), "1");
         } else if let Some(dir) = &self.v1_memory {
-            fs::write(dir.join("memory.limit_in_bytes"), &limit)?;
+            put(dir.join("memory.limit_in_bytes"), &limit)?;
             let both = memory.limit.0.saturating_add(memory.swap.map_or(0, |swap| swap.0));
-            let _ = fs::write(dir.join("memory.memsw.limit_in_bytes"), both.to_string());
+            let _ = put(dir.join("memory.memsw.limit_in_bytes"), both.to_string());
         }
         Ok(())
     }
@@ -114,7 +115,7 @@ impl Leaf {
     /// Sends SIGKILL to all at once. Returns before they are gone.
     pub(crate) fn kill(&self) {
         if let Some(dir) = &self.v2
-            && fs::write(dir.join("cgroup.kill"), "1").is_ok()
+            && put(dir.join("cgroup.kill"), "1").is_ok()
         {
             // One that left for another hierarchy's group is still in v1's list.
             if self.v1_memory.is_none() {
@@ -126,14 +127,14 @@ impl Leaf {
             kill_checked(pid, |pid| self.pids().contains(&pid));
         }
         if frozen && let Some(dir) = &self.v1_freezer {
-            let _ = fs::write(dir.join("freezer.state"), "THAWED");
+            let _ = put(dir.join("freezer.state"), "THAWED");
         }
     }
 
     fn freeze(&self) -> bool {
         let Some(dir) = &self.v1_freezer else { return false };
         let file = dir.join("freezer.state");
-        if fs::write(&file, "FROZEN").is_err() {
+        if put(&file, "FROZEN").is_err() {
             return false;
         }
         // Freezing takes a moment; a tree that resists is killed unfrozen, again and again.
@@ -183,6 +184,19 @@ impl Leaf {
             number(&self.v1_memory.as_ref()?.join("memory.max_usage_in_bytes"))
         };
         peak.or(self.limit).map(Bytes)
+    }
+
+    /// A kill for want of memory looks like any other, or like a shell's 137, from outside.
+    /// `by_us`: the peak, if we have ended it for its memory.
+    pub(crate) fn true_exit(&self, exit: Exit, by_us: Option<Bytes>) -> Exit {
+        let Some(limit) = self.limit.map(Bytes) else { return exit };
+        if let Some(peak) = by_us.filter(|_| !self.limited_by_kernel()) {
+            return Exit::OomKilled { limit, peak };
+        }
+        if self.oom_kills() > 0 && !exit.is_success() {
+            return Exit::OomKilled { limit, peak: self.peak().unwrap_or(limit) };
+        }
+        exit
     }
 
     /// Takes the group away. `false`: somebody is still in it.

@@ -9,6 +9,8 @@
 mod detect;
 mod leaf;
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::status::MemoryTier;
@@ -50,24 +52,22 @@ impl Cgroups {
         [&self.v2, &self.v1_memory, &self.v1_freezer].into_iter().flatten().map(PathBuf::as_path)
     }
 
-    /// Names of the groups that exist below ours, from this life or an earlier one.
-    pub(crate) fn leaf_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.bases().flat_map(child_names).collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-
     /// Removes our own directories when nothing is left in them.
     pub(crate) fn remove_if_empty(&self) {
         for base in self.bases() {
-            let _ = std::fs::remove_dir(base);
+            let _ = fs::remove_dir(base);
         }
     }
 }
 
+/// Writes a control file. Unlike `fs::write` it makes none: where the kernel does not offer a
+/// control, that must be an error.
+fn put(file: impl AsRef<Path>, text: impl AsRef<[u8]>) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(file)?.write_all(text.as_ref())
+}
+
 fn child_names(dir: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     entries
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

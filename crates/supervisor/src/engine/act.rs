@@ -58,10 +58,7 @@ impl Engine {
             _ => None,
         };
         if cell.output.is_none() {
-            let common = &self.common;
-            let pipes = common.paths.pipes();
-            let size = pipe_bytes(instances);
-            match Output::open(&pipes, id, &common.logs, size, &common.tasks) {
+            match self.common.open_output(id, instances) {
                 Ok(output) => cell.output = Some(output),
                 Err(error) => {
                     let text = format!("cannot open its output pipes: {error}");
@@ -123,8 +120,7 @@ impl Engine {
         let id = record.id.clone();
         let key = (id.clone(), record.run);
         let mut cell = Cell::adopted(&record, self.seed(&id), clock::now());
-        let common = &self.common;
-        match Output::open(&common.paths.pipes(), &id, &common.logs, pipe_bytes(1), &common.tasks) {
+        match self.common.open_output(&id, 1) {
             Ok(output) => cell.output = Some(output),
             Err(error) => tracing::warn!(instance = %id, %error, "cannot open its output pipes"),
         }
@@ -256,7 +252,7 @@ impl Engine {
         self.common.tasks.spawn("supervisor.clear", async move {
             record.tree.clone().end(Some(process)).await;
             let exit = blocking(move || {
-                let exit = true_exit(exit, &record.tree.leaf, by_us);
+                let exit = record.tree.leaf.true_exit(exit, by_us);
                 record.tree.leaf.remove();
                 record.remove(&common.paths.instances());
                 exit
@@ -310,6 +306,13 @@ impl Engine {
     }
 }
 
+impl Common {
+    fn open_output(&self, id: &InstanceId, instances: usize) -> io::Result<Output> {
+        let size = pipe_bytes(instances);
+        Output::open(&self.paths.pipes(), id, self.logs.sender(), size, &self.tasks)
+    }
+}
+
 fn measure_one((key, tree): (RunKey, Tree)) -> Measured {
     let leaf = &tree.leaf;
     if leaf.limited_by_kernel() {
@@ -317,18 +320,6 @@ fn measure_one((key, tree): (RunKey, Tree)) -> Measured {
     }
     let bytes = crate::memory::of_processes(&tree.pids());
     Measured { key, bytes: Some(bytes), over: leaf.limit.is_some_and(|limit| bytes > limit) }
-}
-
-/// A kill for want of memory looks like any other, or like a shell's 137, from outside.
-fn true_exit(exit: Exit, leaf: &Leaf, by_us: Option<Bytes>) -> Exit {
-    let Some(limit) = leaf.limit.map(Bytes) else { return exit };
-    if let Some(peak) = by_us.filter(|_| !leaf.limited_by_kernel()) {
-        return Exit::OomKilled { limit, peak };
-    }
-    if leaf.oom_kills() > 0 && !exit.is_success() {
-        return Exit::OomKilled { limit, peak: leaf.peak().unwrap_or(limit) };
-    }
-    exit
 }
 
 pub(super) fn signal_number(signal: Signal) -> i32 {
@@ -360,7 +351,7 @@ fn start(
     let name = format!("{}.{run_no}", spec.id);
     let leaf = Leaf::create(&common.cgroups, &name, spec.memory.as_ref())
         .map_err(system("make its control group"))?;
-    let mark = common.mark(&spec.id, run_no);
+    let mark = common.mark(&spec.id.to_string(), run_no);
     let notify = match spec.health.startup.check {
         Check::Notify => {
             let name = format!("archipel-notify/{mark}");

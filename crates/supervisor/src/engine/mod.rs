@@ -7,11 +7,11 @@
 mod act;
 mod cell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use archipel_model::InstanceId;
+use archipel_model::{InstanceId, ServiceName};
 use archipel_rt::clock::{self, Instant};
 use archipel_rt::{Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
@@ -29,7 +29,8 @@ use act::Started;
 use cell::Cell;
 
 pub(crate) enum Command {
-    Apply(Vec<InstanceSpec>, oneshot::Sender<()>),
+    /// What should run, and the services whose instances are left as they are.
+    Apply(Vec<InstanceSpec>, BTreeSet<ServiceName>, oneshot::Sender<()>),
     /// Answers with those it does not know.
     People(Verb, Vec<InstanceId>, oneshot::Sender<Vec<InstanceId>>),
     Drained(InstanceId),
@@ -73,6 +74,8 @@ pub(crate) struct Engine {
     /// Set once everything is to stop.
     down: Vec<oneshot::Sender<()>>,
     going_down: bool,
+    /// Without grace and without order.
+    kill: bool,
     /// When the order of starts has to be looked at again, if nothing happens before.
     turns_at: Option<Instant>,
     measure_at: Instant,
@@ -80,6 +83,8 @@ pub(crate) struct Engine {
     _lock: Lock,
 }
 
+/// Long enough to kill what builds and one-off commands have started.
+const ONCE_GRACE: Duration = Duration::from_secs(5);
 /// Events handled before the state is published: enough to batch, few enough to stay current.
 const BATCH_MAX: usize = 256;
 
@@ -104,6 +109,7 @@ impl Engine {
             status,
             down: Vec::new(),
             going_down: false,
+            kill: false,
             turns_at: None,
             measure_at: clock::now(),
             measuring: false,
@@ -154,6 +160,8 @@ impl Engine {
             }
             self.common.cgroups.remove_if_empty();
         }
+        self.common.once.shutdown(ONCE_GRACE).await;
+        self.common.logs.close();
         self.common.tasks.stop_token().cancel();
         for done in std::mem::take(&mut self.down) {
             let _ = done.send(());
@@ -181,9 +189,9 @@ impl Engine {
 
     fn on_command(&mut self, command: Command) -> std::ops::ControlFlow<()> {
         match command {
-            Command::Apply(desired, done) => {
+            Command::Apply(desired, unsettled, done) => {
                 if !self.going_down {
-                    self.apply(desired);
+                    self.apply(desired, &unsettled);
                     self.advance();
                     self.publish();
                 }
@@ -199,6 +207,11 @@ impl Engine {
                 self.going_down = true;
                 self.down.push(done);
             }
+            Command::Shutdown(Shutdown::Kill, done) => {
+                self.going_down = true;
+                self.kill = true;
+                self.down.push(done);
+            }
             Command::Shutdown(Shutdown::Leave, done) => {
                 self.down.push(done);
                 return std::ops::ControlFlow::Break(());
@@ -207,8 +220,9 @@ impl Engine {
         std::ops::ControlFlow::Continue(())
     }
 
-    fn apply(&mut self, desired: Vec<InstanceSpec>) {
-        let mut surplus: Vec<InstanceId> = self.cells.keys().cloned().collect();
+    fn apply(&mut self, desired: Vec<InstanceSpec>, unsettled: &BTreeSet<ServiceName>) {
+        let known = self.cells.keys().filter(|id| !unsettled.contains(&id.service));
+        let mut surplus: Vec<InstanceId> = known.cloned().collect();
         for spec in desired {
             surplus.retain(|id| *id != spec.id);
             self.apply_one(Arc::new(spec));
@@ -280,7 +294,7 @@ impl Engine {
                     let Some(cell) = self.current(&one.key) else { continue };
                     cell.measured(one.bytes);
                     if one.over {
-                        self.step(&one.key.0, Event::MemoryExceeded);
+                        self.step(&one.key.0, Event::KillNow(Why::Memory));
                     }
                 }
             }
@@ -360,6 +374,13 @@ impl Engine {
     }
 
     fn go_down(&mut self) {
+        if self.kill {
+            let live = self.cells.iter().filter(|(_, cell)| cell.machine.can_be_killed());
+            let live: Vec<InstanceId> = live.map(|(id, _)| id.clone()).collect();
+            for id in live {
+                self.step(&id, Event::KillNow(Why::Shutdown));
+            }
+        }
         let running: BTreeMap<InstanceId, u32> = self
             .cells
             .iter()
@@ -398,7 +419,9 @@ impl Engine {
             text,
             split: false,
         };
-        let _ = self.common.logs.try_send(line);
+        if let Some(logs) = self.common.logs.sender() {
+            let _ = logs.try_send(line);
+        }
     }
 
     fn seed(&self, id: &InstanceId) -> u64 {

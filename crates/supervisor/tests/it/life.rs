@@ -10,7 +10,7 @@ use crate::support::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_comes_back() {
     let world = World::new().await;
-    world.supervisor.apply(vec![world.server("shop-0")]).await;
+    world.apply(vec![world.server("shop-0")]).await;
     let first = world.wait_state("shop-0", InstanceState::Ready).await;
     kill(first.pid.unwrap());
     let second =
@@ -25,10 +25,10 @@ async fn a_killed_server_comes_back() {
 async fn a_new_specification_replaces_the_process() {
     let world = World::new().await;
     let mut spec = world.server("shop-0");
-    world.supervisor.apply(vec![spec.clone()]).await;
+    world.apply(vec![spec.clone()]).await;
     let first = world.wait_state("shop-0", InstanceState::Ready).await;
     spec.spec_hash = "2".into();
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let second =
         world.wait("shop-0", |s| s.state == InstanceState::Ready && s.pid != first.pid).await;
     assert_eq!((second.spec_hash.as_str(), second.restarts), ("2", 0));
@@ -42,11 +42,11 @@ async fn what_people_stop_stays_stopped() {
     let world = World::new().await;
     let spec = world.server("shop-0");
     let id = [spec.id.clone()];
-    world.supervisor.apply(vec![spec.clone()]).await;
+    world.apply(vec![spec.clone()]).await;
     world.wait_state("shop-0", InstanceState::Ready).await;
     world.supervisor.stop_instances(&id).await.unwrap();
     world.wait_state("shop-0", InstanceState::Stopped).await;
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     assert_eq!(world.status("shop-0").unwrap().state, InstanceState::Stopped);
     world.supervisor.start_instances(&id).await.unwrap();
     world.wait_state("shop-0", InstanceState::Ready).await;
@@ -62,7 +62,7 @@ async fn it_is_out_of_traffic_before_it_is_asked_to_stop() {
     let mut spec = world.server("shop-0");
     spec.stop.drain = Duration::from_secs(3600);
     let id = spec.id.clone();
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let ready = world.wait_state("shop-0", InstanceState::Ready).await;
     world.supervisor.stop_instances(std::slice::from_ref(&id)).await.unwrap();
     let draining = world.wait_state("shop-0", InstanceState::Draining).await;
@@ -79,12 +79,12 @@ async fn who_ignores_the_signal_is_killed_and_told_off() {
     let mut spec = sh("deaf-0", "trap '' TERM; while true; do sleep 1000; done");
     spec.stop.grace = Duration::from_millis(300);
     let id = spec.id.clone();
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     world.wait_state("deaf-0", InstanceState::Ready).await;
     world.supervisor.stop_instances(&[id]).await.unwrap();
     let stopped = world.wait_state("deaf-0", InstanceState::Stopped).await;
     assert_eq!(stopped.last_exit.as_ref().unwrap().exit, Exit::Signal(9));
-    assert!(marked("test/deaf-0/").is_empty());
+    assert!(world.processes().is_empty());
     let events = world.lines("deaf-0", archipel_supervisor::Stream::Event).join("\n");
     assert!(events.contains("did not stop within 300ms"), "{events}");
     world.down().await;
@@ -99,7 +99,7 @@ async fn a_stop_command_is_used_and_has_the_environment() {
     let command = Command { argv: vec!["touch".into(), "$STOP_FILE".into()], shell: false };
     spec.stop.command = Some(command);
     let id = spec.id.clone();
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     world.wait_state("cmd-0", InstanceState::Ready).await;
     world.supervisor.stop_instances(&[id]).await.unwrap();
     let stopped = world.wait_state("cmd-0", InstanceState::Stopped).await;
@@ -113,7 +113,7 @@ async fn a_sick_server_is_taken_out_of_traffic_and_put_back() {
     let sick = world.dir.path().join("sick");
     let mut spec = world.server("shop-0");
     spec.env.insert("SICK".into(), sick.to_str().unwrap().into());
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let ready = world.wait_state("shop-0", InstanceState::Ready).await;
     std::fs::write(&sick, "").unwrap();
     let degraded = world.wait_state("shop-0", InstanceState::Degraded).await;
@@ -133,7 +133,7 @@ async fn a_server_that_is_not_alive_is_restarted() {
     let check = spec.health.ready.check.clone();
     let every = Duration::from_millis(30);
     spec.health.live = Some(Probe { every, fail_after: 2, ..Probe::live(check) });
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     world.wait_state("shop-0", InstanceState::Ready).await;
     std::fs::write(&sick, "").unwrap();
     let status = world.wait("shop-0", |s| s.restarts == 1 && s.last_exit.is_some()).await;
@@ -156,7 +156,7 @@ async fn going_down_ends_everything_from_the_top() {
     let mut forks = program("forks-0", &[&fixture(), "fork", "3"]);
     forks.level = 2;
     specs.push(forks);
-    world.supervisor.apply(specs).await;
+    world.apply(specs).await;
     for id in ["base-0", "mid-0", "top-0", "forks-0"] {
         world.wait_state(id, InstanceState::Ready).await;
     }
@@ -170,7 +170,5 @@ async fn going_down_ends_everything_from_the_top() {
     };
     assert!(ended("top-0").1 <= ended("mid-0").1 && ended("mid-0").1 <= ended("base-0").1);
     assert_eq!(ended("base-0").0, InstanceState::Stopped);
-    for id in ["base-0", "mid-0", "top-0", "forks-0"] {
-        assert!(marked(&format!("ARCHIPEL_RUN=test/{id}/")).is_empty(), "{id} left processes");
-    }
+    assert!(world.processes().is_empty());
 }

@@ -4,5 +4,6 @@
 mod support;
 
 mod life;
+mod once;
 mod output;
 mod start;

@@ -11,7 +11,7 @@ async fn every_line_arrives_in_order() {
     let world = World::new().await;
     let mut spec = program("loud-0", &[&fixture(), "lines", "50000"]);
     spec.restart.on = archipel_model::RestartOn::Never;
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     world.wait_line("loud-0", "line 49999").await;
     let lines = world.lines("loud-0", Stream::Stdout);
     let expected: Vec<String> = (0..50_000).map(|n| format!("line {n}")).collect();
@@ -24,7 +24,7 @@ async fn the_last_words_of_a_dying_process_arrive() {
     let world = World::new().await;
     let mut spec = sh("last-0", "echo out; echo err >&2; printf 'no line feed'; kill -9 $$");
     spec.restart.on = archipel_model::RestartOn::Never;
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let status = world.wait_state("last-0", InstanceState::Failed).await;
     let mut last = status.last_lines.clone();
     last.sort();
@@ -43,7 +43,7 @@ async fn lines_printed_while_nobody_reads_are_not_lost() {
         go.display()
     );
     let spec = sh("shop-0", &script);
-    world.supervisor.apply(vec![spec.clone()]).await;
+    world.apply(vec![spec.clone()]).await;
     world.wait_line("shop-0", "before").await;
     let first = world.wait_state("shop-0", InstanceState::Ready).await;
     world.supervisor.shutdown(archipel_supervisor::Shutdown::Leave).await;
@@ -58,9 +58,9 @@ async fn lines_printed_while_nobody_reads_are_not_lost() {
     let expected: Vec<String> = (1..=1000).map(|n| format!("gap {n}")).collect();
     assert_eq!(world.lines("shop-0", Stream::Stdout), expected);
     // The same specification: it goes on untouched.
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let still = world.wait_state("shop-0", InstanceState::Ready).await;
     assert_eq!(still.pid, first.pid);
     world.down().await;
-    assert!(marked("ARCHIPEL_RUN=test/shop-0/").is_empty());
+    assert!(world.processes().is_empty());
 }

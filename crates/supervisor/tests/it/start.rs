@@ -11,7 +11,7 @@ use crate::support::*;
 async fn a_server_becomes_ready_and_stops() {
     let world = World::new().await;
     let spec = world.server("shop-0");
-    world.supervisor.apply(vec![spec.clone()]).await;
+    world.apply(vec![spec.clone()]).await;
     let ready = world.wait_state("shop-0", InstanceState::Ready).await;
     assert_eq!(ready.port, spec.port);
     assert_eq!(ready.reason, None);
@@ -19,9 +19,9 @@ async fn a_server_becomes_ready_and_stops() {
     let probe = ready.probe_last.as_ref().unwrap();
     assert_eq!((probe.what.as_str(), probe.detail.as_str()), ("startup: GET /healthz", "HTTP 200"));
     // The same again does nothing.
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     assert_eq!(world.status("shop-0").unwrap().pid, ready.pid);
-    world.supervisor.apply(vec![]).await;
+    world.apply(vec![]).await;
     archipel_testkit::eventually(LONG, || async {
         match world.status("shop-0") {
             None => Ok(()),
@@ -29,7 +29,7 @@ async fn a_server_becomes_ready_and_stops() {
         }
     })
     .await;
-    assert!(marked("test/shop-0/").is_empty());
+    assert!(world.processes().is_empty());
     world.down().await;
 }
 
@@ -38,7 +38,7 @@ async fn a_missing_program_is_named_and_stops_nobody_else() {
     let world = World::new().await;
     let missing = program("bad-0", &["no-such-tool"]);
     let good = world.server("good-0");
-    world.supervisor.apply(vec![missing, good]).await;
+    world.apply(vec![missing, good]).await;
     let bad = world.wait_state("bad-0", InstanceState::Failed).await;
     let reason = bad.reason.as_deref().unwrap();
     assert!(reason.starts_with("program not found: no-such-tool (looked in PATH="), "{reason}");
@@ -62,7 +62,6 @@ async fn exec_errors_say_what_is_wrong() {
     let mut nowhere = program("nowhere-0", &["sh"]);
     nowhere.cwd = "/no/such/directory".into();
     world
-        .supervisor
         .apply(vec![
             program("script-0", &[&script]),
             program("garbage-0", &[&garbage]),
@@ -90,7 +89,7 @@ async fn a_taken_port_names_its_holder() {
     let port = stranger.local_addr().unwrap().port();
     spec.port = Some(port);
     spec.env.insert("PORT".into(), port.to_string());
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let status = world.wait_state("shop-0", InstanceState::BackingOff).await;
     let reason = status.reason.as_ref().unwrap();
     let holder = format!("port {port} is taken by process {} `", std::process::id());
@@ -104,7 +103,7 @@ async fn a_taken_port_names_its_holder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_repeated_with_pauses_and_its_last_lines() {
     let world = World::new().await;
-    world.supervisor.apply(vec![sh("bad-0", "echo it hurts >&2; exit 3")]).await;
+    world.apply(vec![sh("bad-0", "echo it hurts >&2; exit 3")]).await;
     let status =
         world.wait("bad-0", |s| s.attempt >= 3 && s.state == InstanceState::BackingOff).await;
     assert_eq!(status.last_exit.as_ref().unwrap().exit, Exit::Code(3));
@@ -127,7 +126,7 @@ async fn exit_0_is_the_end_only_where_that_is_allowed() {
     never.restart.on = RestartOn::Never;
     let mut limited = sh("limited-0", "exit 5");
     limited.restart.max = Some(2);
-    world.supervisor.apply(vec![done, never, limited, sh("always-0", "exit 0")]).await;
+    world.apply(vec![done, never, limited, sh("always-0", "exit 0")]).await;
     world.wait_state("done-0", InstanceState::Completed).await;
     world.wait_state("never-0", InstanceState::Failed).await;
     let limited = world.wait_state("limited-0", InstanceState::Failed).await;
@@ -144,7 +143,7 @@ async fn too_slow_a_start_is_ended_with_the_probes_last_word() {
     let mut spec = sh("slow-0", "sleep 1000");
     spec.port = Some(world.ports.get("slow").unwrap());
     spec.health.startup.within = Duration::from_millis(300);
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let status = world.wait_state("slow-0", InstanceState::BackingOff).await;
     let reason = status.reason.as_ref().unwrap();
     assert!(reason.starts_with("not ready within 300ms: nothing listens on port"), "{reason}");
@@ -170,7 +169,6 @@ async fn the_other_ways_to_say_ready() {
         s.send(b'STATUS=x\\nREADY=1')\"; sleep 1000";
     let exec = Command { argv: vec!["test".into(), "-e".into(), file.into()], shell: false };
     world
-        .supervisor
         .apply(vec![
             with(
                 sh("log-0", "echo loading; echo now serving on 80; sleep 1000"),
@@ -194,7 +192,7 @@ async fn probes_say_who_they_are() {
     let mut spec = world.server("shop-0");
     spec.env.insert("SHOW_HEADERS".into(), "1".into());
     spec.env.insert("APP_API_TOKEN".into(), "s3cret".into());
-    world.supervisor.apply(vec![spec]).await;
+    world.apply(vec![spec]).await;
     let line = world.wait_line("shop-0", "user-agent").await;
     assert!(line.contains("user-agent: archipel-probe"), "{line}");
     assert!(line.contains("dapr-api-token: s3cret"), "{line}");
@@ -210,7 +208,7 @@ async fn levels_start_in_order_and_failures_do_not_hold_them_up() {
     base.level = 0;
     let mut top = world.server("top-0");
     top.level = 1;
-    world.supervisor.apply(vec![top, base, bad]).await;
+    world.apply(vec![top, base, bad]).await;
     let top = world.wait_state("top-0", InstanceState::Ready).await;
     let base = world.wait_state("base-0", InstanceState::Ready).await;
     assert!(top.started_at_ms >= base.ready_since_ms, "{top:?} {base:?}");

@@ -68,6 +68,23 @@ impl World {
         Self::open(self.dir, config).await
     }
 
+    /// With a mark in every environment by which this world's processes are found.
+    pub async fn apply(&self, mut specs: Vec<InstanceSpec>) {
+        for spec in &mut specs {
+            spec.env.insert("ARC_WORLD".into(), self.mark());
+        }
+        self.supervisor.apply(specs, std::collections::BTreeSet::new()).await;
+    }
+
+    pub fn mark(&self) -> String {
+        self.dir.path().to_str().unwrap().to_owned()
+    }
+
+    /// Live processes of this world.
+    pub fn processes(&self) -> Vec<i32> {
+        marked(&format!("ARC_WORLD={}", self.mark()))
+    }
+
     pub async fn down(&self) {
         self.supervisor.shutdown(Shutdown::Down).await;
     }
