@@ -132,14 +132,15 @@ final class Transition {
 
     private static End proven(Operation operation, Standing before, Standing after, Snapshot seen) {
         boolean canceled = seen.status() == Snapshot.Status.CANCELED;
+        String canceledWhy = seen.cancelReason() == null ? "canceled" : seen.cancelReason();
         boolean declined = seen.status() == Snapshot.Status.REQUIRES_PAYMENT_METHOD && seen.declineCode() != null;
         return switch (operation.kind()) {
             case AUTHORISE -> seen.status() == Snapshot.Status.REQUIRES_CAPTURE || seen.captured() > 0
                     ? new End(operation, true, null)
                     : declined ? new End(operation, false, seen.declineCode())
-                    : canceled ? new End(operation, false, seen.cancelReason()) : null;
+                    : canceled ? new End(operation, false, canceledWhy) : null;
             case CAPTURE -> seen.captured() > 0 ? new End(operation, true, null)
-                    : canceled ? new End(operation, false, seen.cancelReason()) : null;
+                    : canceled ? new End(operation, false, canceledWhy) : null;
             case VOID -> canceled || declined ? new End(operation, true, null)
                     : seen.captured() > 0 ? new End(operation, false, "already-captured") : null;
             // One refund at a time is open, so money that went back and is not in our books is its money.
