@@ -53,12 +53,8 @@ impl Deliver for AppCaller {
             Ok(request) => request,
             Err(error) => return Answer::Failed { reason: format!("cannot be sent: {error}") },
         };
-        let call = self.gateway.call(
-            Caller::Archipel,
-            &delivery.service,
-            &policy(DELIVERY_MAX),
-            request,
-        );
+        let policy = policy(DELIVERY_MAX);
+        let call = self.gateway.call(Caller::Archipel, &delivery.service, &policy, request);
         let response = match call.await {
             Ok(response) => response,
             Err(refusal) if refusal.problem == Problem::NoInstance => return Answer::NoInstance,
@@ -72,7 +68,9 @@ impl Deliver for AppCaller {
             // The status stands: what a success says beyond it is of no consequence when it is
             // too long, and a failure stays a failure.
             Ok(Err(error)) if error.is::<LengthLimitError>() => Bytes::new(),
-            Ok(Err(error)) => return Answer::Failed { reason: format!("the answer broke off: {error}") },
+            Ok(Err(error)) => {
+                return Answer::Failed { reason: format!("the answer broke off: {error}") };
+            }
             Err(_) => return Answer::Failed { reason: "the answer did not end".to_owned() },
         };
         Answer::Http { status, body, retry_after }
@@ -94,8 +92,8 @@ impl Deliver for AppCaller {
             .header(header::ACCEPT, "application/json")
             .body(Body::empty())
             .map_err(|error| failed(error.to_string()))?;
-        let patience = pull.wait + Duration::from_secs(10);
-        let call = self.gateway.call(Caller::Archipel, &pull.service, &policy(patience), request);
+        let policy = policy(pull.wait + Duration::from_secs(10));
+        let call = self.gateway.call(Caller::Archipel, &pull.service, &policy, request);
         let response = call.await.map_err(|refusal| match refusal.problem {
             Problem::NoInstance => PullError::NoInstance,
             _ => failed(refusal.detail),

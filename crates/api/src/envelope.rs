@@ -62,7 +62,9 @@ fn truth(word: &str) -> Result<bool, ApiError> {
     match word.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),
         "0" | "f" | "false" | "n" | "no" | "off" | "" => Ok(false),
-        _ => Err(ApiError::Metadata { reason: format!("rawPayload is `{word}`, which is no boolean") }),
+        _ => Err(ApiError::Metadata {
+            reason: format!("rawPayload is `{word}`, which is no boolean"),
+        }),
     }
 }
 
@@ -105,7 +107,8 @@ fn wrapped<'a>(input: &Input<'a>, media: &str) -> Envelope<'a> {
         event.set_text("subject", subject);
     }
     event.set_text("time", input.now);
-    let content_type = if input.content_type.is_empty() { "text/plain" } else { input.content_type };
+    let content_type =
+        if input.content_type.is_empty() { "text/plain" } else { input.content_type };
     event.set_text("datacontenttype", content_type);
     let trace = or("cloudevent.traceparent", or("cloudevent.traceid", input.traceparent));
     event.set_text("traceid", trace);
@@ -152,7 +155,11 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn build(body: &[u8], content_type: &str, metadata: &[(&str, &str)]) -> Result<Value, ApiError> {
+    fn build(
+        body: &[u8],
+        content_type: &str,
+        metadata: &[(&str, &str)],
+    ) -> Result<Value, ApiError> {
         let metadata: Vec<(String, String)> =
             metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let input = Input {
@@ -174,9 +181,19 @@ mod tests {
     #[test]
     fn json_keeps_its_digits_and_text_stays_text() {
         let event = build(br#"{"n":12345678901234567890.01}"#, "application/json", &[]).unwrap();
-        assert_eq!(event["data"].to_string(), r#"{"n":12345678901234567890.01}"#.replace("12345678901234567890.01", &event["data"]["n"].to_string()));
-        assert_eq!((&event["source"], &event["type"]), (&"shop".into(), &"com.dapr.event.sent".into()));
-        assert_eq!((&event["topic"], &event["pubsubname"]), (&"order.placed".into(), &"pubsub".into()));
+        assert_eq!(
+            event["data"].to_string(),
+            r#"{"n":12345678901234567890.01}"#
+                .replace("12345678901234567890.01", &event["data"]["n"].to_string())
+        );
+        assert_eq!(
+            (&event["source"], &event["type"]),
+            (&"shop".into(), &"com.dapr.event.sent".into())
+        );
+        assert_eq!(
+            (&event["topic"], &event["pubsubname"]),
+            (&"order.placed".into(), &"pubsub".into())
+        );
         assert_eq!(event["traceid"], event["traceparent"]);
         assert_eq!(build(b"hello", "", &[]).unwrap()["data"], "hello");
         assert_eq!(build(b"hello", "", &[]).unwrap()["datacontenttype"], "text/plain");
@@ -187,21 +204,32 @@ mod tests {
 
     #[test]
     fn overrides_apply_to_wrapped_events_only() {
-        let overrides = [("cloudevent.id", "x"), ("cloudevent.type", "t"), ("cloudevent.subject", "s")];
+        let overrides =
+            [("cloudevent.id", "x"), ("cloudevent.type", "t"), ("cloudevent.subject", "s")];
         let event = build(b"{}", "application/json", &overrides).unwrap();
-        assert_eq!((&event["id"], &event["type"], &event["subject"]), (&"x".into(), &"t".into(), &"s".into()));
+        assert_eq!(
+            (&event["id"], &event["type"], &event["subject"]),
+            (&"x".into(), &"t".into(), &"s".into())
+        );
         let given = br#"{"id":"own","specversion":"1.0","type":"a.b","source":"me","data":1,"topic":"evil"}"#;
-        let event = build(given, "application/cloudevents+json; charset=utf-8", &overrides).unwrap();
+        let event =
+            build(given, "application/cloudevents+json; charset=utf-8", &overrides).unwrap();
         assert_eq!((&event["id"], &event["type"]), (&"own".into(), &"a.b".into()));
         assert_eq!(event["topic"], "order.placed", "forced");
         assert_eq!(event["time"], "2026-01-02T03:04:05Z", "filled in");
-        assert!(matches!(build(b"[1]", "application/cloudevents+json", &[]), Err(ApiError::CloudEvent { .. })));
+        assert!(matches!(
+            build(b"[1]", "application/cloudevents+json", &[]),
+            Err(ApiError::CloudEvent { .. })
+        ));
     }
 
     #[test]
     fn raw_payloads_are_carried_untouched() {
         let event = build(b"\x01\x02", "application/json", &[("rawpayload", "true")]).unwrap();
         assert_eq!(event["data_base64"], "AQI=");
-        assert!(matches!(build(b"", "", &[("rawpayload", "maybe")]), Err(ApiError::Metadata { .. })));
+        assert!(matches!(
+            build(b"", "", &[("rawpayload", "maybe")]),
+            Err(ApiError::Metadata { .. })
+        ));
     }
 }

@@ -51,9 +51,7 @@ impl ApiError {
             Self::PubsubNotFound { .. } => {
                 (S::NOT_FOUND, "ERR_PUBSUB_NOT_FOUND", Some("DAPR_PUBSUB_NOT_FOUND"))
             }
-            Self::PubsubEmpty => {
-                (S::NOT_FOUND, "ERR_PUBSUB_EMPTY", Some("DAPR_PUBSUB_NAME_EMPTY"))
-            }
+            Self::PubsubEmpty => (S::NOT_FOUND, "ERR_PUBSUB_EMPTY", Some("DAPR_PUBSUB_NAME_EMPTY")),
             Self::TopicEmpty { .. } => {
                 (S::NOT_FOUND, "ERR_TOPIC_NAME_EMPTY", Some("DAPR_PUBSUB_TOPIC_NAME_EMPTY"))
             }
@@ -70,9 +68,11 @@ impl ApiError {
                 "ERR_PUBSUB_CLOUD_EVENTS_SER",
                 Some("DAPR_PUBSUB_CLOUD_EVENT_CREATION"),
             ),
-            Self::TooLarge { .. } => {
-                (S::PAYLOAD_TOO_LARGE, "ERR_PUBSUB_PUBLISH_MESSAGE", Some("DAPR_PUBSUB_PUBLISH_MESSAGE"))
-            }
+            Self::TooLarge { .. } => (
+                S::PAYLOAD_TOO_LARGE,
+                "ERR_PUBSUB_PUBLISH_MESSAGE",
+                Some("DAPR_PUBSUB_PUBLISH_MESSAGE"),
+            ),
             Self::Publish { .. } => (
                 S::INTERNAL_SERVER_ERROR,
                 "ERR_PUBSUB_PUBLISH_MESSAGE",
@@ -80,7 +80,9 @@ impl ApiError {
             ),
             Self::Body { .. } => (S::BAD_REQUEST, "ERR_BODY_READ", None),
             Self::CallForbidden { .. } => (S::FORBIDDEN, "ERR_DIRECT_INVOKE", None),
-            Self::NoTarget | Self::UnknownTarget { .. } => (S::NOT_FOUND, "ERR_DIRECT_INVOKE", None),
+            Self::NoTarget | Self::UnknownTarget { .. } => {
+                (S::NOT_FOUND, "ERR_DIRECT_INVOKE", None)
+            }
             Self::BadRequest { .. } => (S::BAD_REQUEST, "ERR_BAD_REQUEST", None),
             Self::Unimplemented { .. } => (S::NOT_IMPLEMENTED, "ERR_API_UNIMPLEMENTED", None),
         }

@@ -22,14 +22,17 @@ pub(crate) async fn invoke(
 ) -> Result<Response<Body>, ApiError> {
     // `app.namespace` names the same app: there is one namespace.
     let name = id.split('.').next().unwrap_or(id);
-    let callee = ServiceName::new(name)
-        .map_err(|_| ApiError::UnknownTarget { id: id.to_owned() })?;
+    let callee =
+        ServiceName::new(name).map_err(|_| ApiError::UnknownTarget { id: id.to_owned() })?;
     let own = of.service == callee;
     let policy = match of.calls.get(&callee) {
         Some(policy) => *policy,
         None if own => archipel_model::EdgePolicy::default(),
         None => {
-            return Err(ApiError::CallForbidden { caller: of.service.clone(), callee: id.to_owned() });
+            return Err(ApiError::CallForbidden {
+                caller: of.service.clone(),
+                callee: id.to_owned(),
+            });
         }
     };
     let (mut parts, body) = request.into_parts();

@@ -64,8 +64,10 @@ pub(crate) async fn publish(
         let topic = request.topic.to_owned();
         return Err(ApiError::TopicForbidden { topic, service: of.service.clone() });
     };
-    let event = event.to_bytes().map_err(|error| ApiError::TooLarge { reason: error.to_string() })?;
-    let publish = PublishRequest { topic: topic.clone(), event };
+    // A client that gives its own id may repeat the request: the same event is stored once.
+    let once = metadata.iter().any(|(key, _)| key == "cloudevent.id")
+        || text(header::CONTENT_TYPE).starts_with("application/cloudevents+json");
+    let publish = PublishRequest { topic: topic.clone(), event, once };
     broker.publish(publish).await.map(drop).map_err(|error| refused(&topic, &error))
 }
 

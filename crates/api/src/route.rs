@@ -8,10 +8,18 @@ pub(crate) enum Operation {
     Healthz,
     HealthzOutbound,
     Metadata,
-    SetMetadata { key: String },
-    Publish { pubsub: String, topic: String },
+    SetMetadata {
+        key: String,
+    },
+    Publish {
+        pubsub: String,
+        topic: String,
+    },
     /// `path` as it goes to the callee, with its leading slash and still encoded.
-    Invoke { id: String, path: String },
+    Invoke {
+        id: String,
+        path: String,
+    },
     /// A building block that Dapr has and this version does not.
     NotServed,
     /// Nothing of the API: an invocation by header, if it has that header.
@@ -87,7 +95,8 @@ mod tests {
         let post = |path: &str| operation(&Method::POST, path);
         assert_eq!(get("/v1.0/healthz"), Operation::Healthz);
         assert_eq!(get("/v1.0/healthz/outbound/"), Operation::HealthzOutbound);
-        let publish = |topic: &str| Operation::Publish { pubsub: "pubsub".into(), topic: topic.into() };
+        let publish =
+            |topic: &str| Operation::Publish { pubsub: "pubsub".into(), topic: topic.into() };
         assert_eq!(post("/v1.0/publish/pubsub/a.b"), publish("a.b"));
         assert_eq!(post("/v1.0/publish/pubsub/a%2Fb/c"), publish("a/b/c"));
         assert_eq!(post("/v1.0/publish/pubsub"), publish(""));
@@ -103,7 +112,8 @@ mod tests {
 
     #[test]
     fn metadata_comes_from_the_query() {
-        let found = metadata("metadata.rawPayload=true&x=1&metadata.a%20b=c+d&metadata.rawPayload=no");
+        let found =
+            metadata("metadata.rawPayload=true&x=1&metadata.a%20b=c+d&metadata.rawPayload=no");
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(found, [pair("rawpayload", "true"), pair("a b", "c d")]);
     }

@@ -240,13 +240,11 @@ fn remember(
     value: String,
 ) -> Result<(), ApiError> {
     let own = extended.entry(of.service.clone()).or_default();
-    match own.iter_mut().find(|(known, _)| *known == key) {
-        Some((_, old)) => *old = value,
-        None if own.len() >= EXTENDED_MAX => {
-            return Err(ApiError::BadRequest { reason: format!("over {EXTENDED_MAX} metadata keys") });
-        }
-        None => own.push((key, value)),
+    own.retain(|(known, _)| *known != key);
+    if own.len() >= EXTENDED_MAX {
+        return Err(ApiError::BadRequest { reason: format!("over {EXTENDED_MAX} metadata keys") });
     }
+    own.push((key, value));
     Ok(())
 }
 

@@ -63,7 +63,8 @@ pub(crate) fn control_problem(error: &ControlError) -> Answer {
         | ControlError::UnknownJob { .. }
         | ControlError::LeftOut { .. } => (StatusCode::NOT_FOUND, 2),
         ControlError::Secrets(_) => (StatusCode::CONFLICT, 3),
-        ControlError::Ports(_) => (StatusCode::CONFLICT, 1),
+        ControlError::Ports(_) | ControlError::NotPrepared(_) => (StatusCode::CONFLICT, 1),
+        ControlError::Broker(_) => (StatusCode::INTERNAL_SERVER_ERROR, 1),
         ControlError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 4),
     };
     let mut detail = error.to_string();

@@ -29,9 +29,8 @@ pub(crate) fn refuse(headers: &HeaderMap, query: &str, key: &str, port: u16) -> 
     }
     let given = query.split('&').find_map(|pair| pair.strip_prefix("key="));
     if given.is_some_and(|given| same(given, key)) {
-        let mut answer: Answer = Response::new(http_body_util::BodyExt::boxed_unsync(
-            http_body_util::Empty::new(),
-        ));
+        let mut answer: Answer =
+            Response::new(http_body_util::BodyExt::boxed_unsync(http_body_util::Empty::new()));
         *answer.status_mut() = StatusCode::SEE_OTHER;
         let cookie = format!("{COOKIE}={key}; HttpOnly; SameSite=Strict; Path=/");
         for (name, value) in [(header::LOCATION, "/".to_owned()), (header::SET_COOKIE, cookie)] {
@@ -43,7 +42,11 @@ pub(crate) fn refuse(headers: &HeaderMap, query: &str, key: &str, port: u16) -> 
     }
     let cookies = text(header::COOKIE).unwrap_or_default();
     let known = cookies.split(';').any(|cookie| {
-        cookie.trim().strip_prefix(COOKIE).and_then(|c| c.strip_prefix('=')).is_some_and(|given| same(given, key))
+        cookie
+            .trim()
+            .strip_prefix(COOKIE)
+            .and_then(|c| c.strip_prefix('='))
+            .is_some_and(|given| same(given, key))
     });
     (!known).then(|| {
         let text = "open this page with the address that `archipel dashboard` prints";

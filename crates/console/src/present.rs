@@ -89,7 +89,12 @@ fn instance(status: &InstanceStatus, gateway: &Gateway) -> view::Instance {
         next_start_at_ms: status.next_start_at_ms,
         last_exit: status.last_exit.as_ref().map(ToString::to_string),
         last_probe: status.probe_last.as_ref().map(|probe| {
-            format!("{} {}: {}", probe.what, if probe.ok { "passed" } else { "failed" }, probe.detail)
+            format!(
+                "{} {}: {}",
+                probe.what,
+                if probe.ok { "passed" } else { "failed" },
+                probe.detail
+            )
         }),
         memory_bytes: status.memory_bytes.unwrap_or(0),
         adopted: status.adopted,
@@ -136,7 +141,8 @@ pub fn description(
     let app = &snapshot.plan.app;
     let declared = app.services.get(name)?;
     let of = &snapshot.plan.services[name];
-    let url = |name: String, port: u16| view::NamedUrl { name, url: format!("http://127.0.0.1:{port}") };
+    let url =
+        |name: String, port: u16| view::NamedUrl { name, url: format!("http://127.0.0.1:{port}") };
     let mut urls: Vec<view::NamedUrl> =
         of.edges.iter().map(|(callee, port)| url(format!("→ {callee}"), *port)).collect();
     urls.push(url("own API (Dapr)".to_owned(), of.api_port));
@@ -190,7 +196,11 @@ fn routes_to(snapshot: &Snapshot, name: &ServiceName) -> Vec<String> {
 fn health(service: &Service) -> Vec<String> {
     let health = &service.health;
     let mut lines = vec![
-        format!("startup {} within {}", check(&health.startup), show_duration(health.startup.within)),
+        format!(
+            "startup {} within {}",
+            check(&health.startup),
+            show_duration(health.startup.within)
+        ),
         format!("ready {} every {}", check(&health.ready), show_duration(health.ready.every)),
     ];
     if let Some(live) = &health.live {
@@ -222,7 +232,8 @@ fn looks_secret(key: &str, value: &str) -> bool {
     const WORDS: [&str; 8] =
         ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "API_KEY", "_KEY"];
     let key = key.to_ascii_uppercase();
-    let named = WORDS.iter().any(|word| key.contains(word)) || key == "KEY" || key.ends_with("_DSN");
+    let named =
+        WORDS.iter().any(|word| key.contains(word)) || key == "KEY" || key.ends_with("_DSN");
     let in_url = value.split_once("://").is_some_and(|(_, rest)| {
         rest.split('/').next().is_some_and(|authority| {
             authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
@@ -246,9 +257,11 @@ mod tests {
         ] {
             assert!(looks_secret(key, value), "{key}");
         }
-        for (key, value) in
-            [("PORT", "80"), ("DATABASE_URL", "sqlite:////a/b.db"), ("CART_URL", "http://127.0.0.1:1")]
-        {
+        for (key, value) in [
+            ("PORT", "80"),
+            ("DATABASE_URL", "sqlite:////a/b.db"),
+            ("CART_URL", "http://127.0.0.1:1"),
+        ] {
             assert!(!looks_secret(key, value), "{key}");
         }
     }

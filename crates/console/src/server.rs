@@ -10,7 +10,6 @@ use archipel_broker::Broker;
 use archipel_control::{Control, Secret};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
-use archipel_supervisor::Capabilities;
 use archipel_telemetry::LogStore;
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
@@ -30,7 +29,6 @@ pub struct Parts {
     pub broker: Broker,
     pub logs: LogStore,
     pub about: About,
-    pub capabilities: Capabilities,
     /// Changes that only the assembly can make.
     pub requests: Sender<Request>,
 }
@@ -105,12 +103,8 @@ impl Console {
             .map_err(|source| ConsoleError::Socket { path: socket.clone(), source })?;
         let (dashboard, browser) = open_dashboard(dashboard_port, dashboard_key).await;
         let (publish, status) = watch::channel(None);
-        let shared = Arc::new(Shared {
-            parts,
-            status: status.clone(),
-            dashboard,
-            stop: tasks.stop_token(),
-        });
+        let shared =
+            Arc::new(Shared { parts, status: status.clone(), dashboard, stop: tasks.stop_token() });
         tasks.spawn("console.status", follow(shared.clone(), publish));
         tasks.spawn("console.socket", serve_socket(shared.clone(), listener, tasks.clone()));
         if let Some(browser) = browser {
@@ -154,7 +148,8 @@ async fn open_dashboard(
     match opened {
         Ok((port, listener)) => (Ok(DashboardDoor { port, key }), Some(listener)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let holder = archipel_rt::blocking(move || archipel_supervisor::port_holder(port)).await;
+            let holder =
+                archipel_rt::blocking(move || archipel_supervisor::port_holder(port)).await;
             let holder = holder.map_or("another process".to_owned(), |holder| holder.to_string());
             let text = format!(
                 "the dashboard's port {port} is held by {holder}; choose another with --dashboard-port"

@@ -218,7 +218,11 @@ pub struct DeadLetter {
     pub attempts: u32,
     pub first_at_ms: u64,
     pub last_at_ms: u64,
-    pub event: serde_json::Value,
+    /// `dead`, or `replaying` while another delivery is under way.
+    pub state: String,
+    pub event_id: Option<String>,
+    pub event_type: Option<String>,
+    pub event_source: Option<String>,
 }
 
 /// `archipel job list --json`.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use archipel_broker::{Broker, BrokerError, Topology};
 use archipel_gateway::{Gateway, Table};
-use archipel_model::{App, InstanceId, JobName, ServiceName};
-use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, channel};
-use archipel_supervisor::{InstanceStatus, Supervisor};
+use archipel_model::{App, InstanceId, InstanceState, JobName, ServiceName};
+use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, channel, clock};
+use archipel_supervisor::{Ports, Statuses, Supervisor};
 use tokio::sync::{oneshot, watch};
 
 use crate::desired::{self, Surroundings};
@@ -23,7 +24,9 @@ use crate::state::{Preparation, ServiceState, Snapshot};
 pub struct Parts {
     pub state: StateDir,
     pub supervisor: Supervisor,
+    pub ports: Ports,
     pub gateway: Gateway,
+    pub broker: Broker,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +35,16 @@ pub enum ControlError {
     Secrets(Vec<SecretError>),
     #[error("could not assign a port")]
     Ports(#[from] archipel_supervisor::PortError),
+    #[error("the broker could not take the topics over")]
+    Broker(#[from] BrokerError),
     #[error("there is no service or instance `{name}`; there are: {known}")]
     Unknown { name: String, known: String },
     #[error("there is no job `{name}`; there are: {known}")]
     UnknownJob { name: String, known: String },
     #[error("`{name}` is not part of this run (--only)")]
     LeftOut { name: String },
+    #[error("not prepared yet, or its preparation failed")]
+    NotPrepared(#[from] archipel_supervisor::UnknownInstances),
     #[error("Archipel is stopping")]
     Stopping,
 }
@@ -93,14 +100,14 @@ pub struct Control {
 
 impl Control {
     /// Starts the loop in `tasks`; it ends with their stop token and stops no service.
-    pub fn start(parts: Parts, memory_hints: crate::MemoryHints, tasks: &Tasks) -> Self {
+    pub fn start(parts: Parts, tasks: &Tasks) -> Self {
         let (commands, receiver) = channel("control.commands", 64);
         let (progress, progressed) = channel("control.progress", 256);
         let (publish, snapshots) = watch::channel(None);
         let around = Surroundings {
             state: parts.state.clone(),
             inherited: environment::inherited(|name| std::env::var(name).ok()),
-            memory_hints,
+            memory_tier: parts.supervisor.capabilities().memory,
         };
         let statuses = parts.supervisor.watch();
         let heart = Heart {
@@ -182,6 +189,9 @@ impl Control {
 /// How often listeners that could not be opened are tried again, and jobs are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often a draining instance is asked whether its last request has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
 struct Heart {
     parts: Parts,
     around: Arc<Surroundings>,
@@ -191,7 +201,7 @@ struct Heart {
     plan: Option<Arc<Plan>>,
     preparations: BTreeMap<ServiceName, Preparation>,
     databases: BTreeMap<ServiceName, DatabaseUrl>,
-    statuses: watch::Receiver<Arc<Vec<InstanceStatus>>>,
+    statuses: watch::Receiver<Statuses>,
     progress: Sender<Progress>,
     /// As last applied: an equal one is not applied again.
     table: Option<Table>,
@@ -216,9 +226,11 @@ impl Heart {
                 Some(command) = commands.recv() => self.on_command(command).await,
                 Some(progress) = progressed.recv() => self.on_progress(progress).await,
                 Ok(()) = self.statuses.changed() => {}
+                () = clock::sleep(DRAIN_LOOK), if self.is_draining() => {}
                 _ = tick.tick() => self.on_tick(),
             }
             self.tell_gateway().await;
+            self.end_drains().await;
             self.publish();
         }
     }
@@ -251,8 +263,7 @@ impl Heart {
         let store = SecretStore::new(&self.parts.state);
         let secrets = store.resolve(&app).map_err(ControlError::Secrets)?;
         let tokens = store.tokens(&app).map_err(|error| ControlError::Secrets(vec![error]))?;
-        let ports = self.parts.supervisor.ports();
-        let plan = Plan::new(app, only, secrets, tokens, |key| ports.get(key))?;
+        let plan = Plan::new(app, only, secrets, tokens, |key| self.parts.ports.get(key))?;
         self.generation += 1;
         self.preparations = plan
             .app
@@ -267,6 +278,7 @@ impl Heart {
             })
             .collect();
         self.plan = Some(plan.clone());
+        self.parts.broker.apply(Topology::of(&plan.app)).await?;
         for name in &plan.selected {
             let preparing = Preparing {
                 generation: self.generation,
@@ -331,6 +343,22 @@ impl Heart {
         self.table = Some(table);
     }
 
+    /// For new requests the gateway has forgotten it by now: once the last old one has ended,
+    /// nothing is gained by waiting longer.
+    async fn end_drains(&self) {
+        let statuses = self.statuses.borrow().clone();
+        let draining = statuses.iter().filter(|s| s.state == InstanceState::Draining);
+        for instance in draining {
+            if self.parts.gateway.inflight(&instance.id) == 0 {
+                self.parts.supervisor.drained(&instance.id).await;
+            }
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.statuses.borrow().iter().any(|s| s.state == InstanceState::Draining)
+    }
+
     fn services(&self, plan: &Plan) -> BTreeMap<ServiceName, ServiceState> {
         let statuses = self.statuses.borrow();
         let state = |name: &ServiceName| ServiceState {
@@ -379,10 +407,10 @@ impl Heart {
         let targets: Vec<InstanceId> = targets.into_iter().collect();
         let supervisor = &self.parts.supervisor;
         match operation {
-            Operation::Restart => supervisor.restart(targets.clone()).await,
-            Operation::Stop => supervisor.stop(targets.clone()).await,
-            Operation::Start => supervisor.start_again(targets.clone()).await,
-        }
+            Operation::Restart => supervisor.restart(&targets).await,
+            Operation::Stop => supervisor.stop_instances(&targets).await,
+            Operation::Start => supervisor.start_instances(&targets).await,
+        }?;
         Ok(targets)
     }
 

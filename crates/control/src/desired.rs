@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use archipel_gateway::{Endpoint, Table, Upstream};
 use archipel_model::{InstanceId, InstanceState, Service, ServiceName};
-use archipel_supervisor::{InstanceSpec, Isolation};
+use archipel_supervisor::{InstanceSpec, Isolation, MemoryTier};
 
 use crate::digest;
 use crate::environment::{self, DatabaseUrl, Facts};
@@ -14,22 +14,23 @@ use crate::plan::Plan;
 use crate::state::{Preparation, ServiceState, note_for_callers};
 
 /// What instances need besides the plan.
-pub struct Surroundings {
-    pub state: StateDir,
+pub(crate) struct Surroundings {
+    pub(crate) state: StateDir,
     /// Variables every process inherits.
-    pub inherited: BTreeMap<String, String>,
-    pub memory_hints: fn(&archipel_model::Memory) -> Vec<(String, String)>,
+    pub(crate) inherited: BTreeMap<String, String>,
+    pub(crate) memory_tier: MemoryTier,
 }
 
 /// The environment that all instances of a service share, without the inherited part.
-pub fn own_environment(
+pub(crate) fn own_environment(
     plan: &Plan,
     service: &Service,
     database: Option<&DatabaseUrl>,
     around: &Surroundings,
 ) -> BTreeMap<String, String> {
     let of = &plan.services[&service.name];
-    let hints = service.memory.as_ref().map(around.memory_hints).unwrap_or_default();
+    let hint = |memory| archipel_supervisor::memory_hints(memory, around.memory_tier);
+    let hints = service.memory.as_ref().map(hint).unwrap_or_default();
     environment::shared(&Facts {
         app: &plan.app,
         service,
@@ -43,7 +44,7 @@ pub fn own_environment(
 }
 
 /// The own environment on top of the inherited one, with `PATH` for the service's directory.
-pub fn whole_environment(
+pub(crate) fn whole_environment(
     own: &BTreeMap<String, String>,
     service: &Service,
     around: &Surroundings,
@@ -58,13 +59,13 @@ pub fn whole_environment(
 }
 
 /// Covers everything of Archipel but the service's own directory.
-pub fn isolation(state: &StateDir, service: &ServiceName) -> Isolation {
+pub(crate) fn isolation(state: &StateDir, service: &ServiceName) -> Isolation {
     Isolation { hide: vec![state.root().to_owned()], keep: vec![state.data(service)] }
 }
 
 /// The specification of one instance. Its hash covers what the manifest and the build decide,
 /// not what is inherited: an `up` from another terminal must not restart everything.
-pub fn instance(
+pub(crate) fn instance(
     plan: &Plan,
     id: &InstanceId,
     build_hash: &str,
@@ -102,7 +103,7 @@ pub fn instance(
 }
 
 /// Where every service can be reached now.
-pub fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>) -> Table {
+pub(crate) fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>) -> Table {
     let mut upstreams = BTreeMap::new();
     for (name, service) in &plan.app.services {
         let state = &services[name];
@@ -133,7 +134,7 @@ pub fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>) -> Tab
 }
 
 /// The instances that should exist, given how far each service's preparation is.
-pub fn instances(
+pub(crate) fn instances(
     plan: &Plan,
     services: &BTreeMap<ServiceName, ServiceState>,
     databases: &BTreeMap<ServiceName, DatabaseUrl>,

@@ -4,26 +4,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use archipel_model::{
-    App, DatabaseEngine, EnvValue, Protocol, SecretName, Service, ServiceName,
-};
+use archipel_model::{App, DatabaseEngine, EnvValue, Protocol, SecretName, Service, ServiceName};
 
 use crate::secrets::{Secret, Tokens};
 
 /// What the plan knows about one service besides the manifest.
-pub struct Facts<'a> {
-    pub app: &'a App,
-    pub service: &'a Service,
+pub(crate) struct Facts<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) service: &'a Service,
     /// Of each declared callee: the loopback port that leads there from this service.
-    pub edges: &'a BTreeMap<ServiceName, u16>,
+    pub(crate) edges: &'a BTreeMap<ServiceName, u16>,
     /// The service's own API port (Dapr HTTP).
-    pub api_port: u16,
-    pub tokens: &'a Tokens,
-    pub secrets: &'a BTreeMap<SecretName, Secret>,
+    pub(crate) api_port: u16,
+    pub(crate) tokens: &'a Tokens,
+    pub(crate) secrets: &'a BTreeMap<SecretName, Secret>,
     /// URL, and the file where it is one.
-    pub database: Option<&'a DatabaseUrl>,
+    pub(crate) database: Option<&'a DatabaseUrl>,
     /// Hints to the runtime about its memory limit.
-    pub hints: &'a [(String, String)],
+    pub(crate) hints: &'a [(String, String)],
 }
 
 /// Where a service's database is.
@@ -37,15 +35,40 @@ pub struct DatabaseUrl {
 /// Variables of the surroundings that every process gets: who and where one is. Nothing else is
 /// inherited, so that a service behaves the same whoever started Archipel.
 const INHERITED: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
-    "https_proxy", "no_proxy", "JAVA_HOME", "GOROOT", "GOPATH", "CARGO_HOME", "RUSTUP_HOME",
-    "PYENV_ROOT", "PYENV_VERSION", "NVM_DIR", "NODE_EXTRA_CA_CERTS", "XDG_RUNTIME_DIR",
-    "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "JAVA_HOME",
+    "GOROOT",
+    "GOPATH",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+    "NVM_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "XDG_RUNTIME_DIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
 ];
 
 /// The inherited part, from `lookup` (the surroundings of Archipel itself).
-pub fn inherited(lookup: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+pub(crate) fn inherited(lookup: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
     INHERITED
         .iter()
         .filter_map(|name| lookup(name).map(|value| ((*name).to_owned(), value)))
@@ -54,7 +77,7 @@ pub fn inherited(lookup: impl Fn(&str) -> Option<String>) -> BTreeMap<String, St
 
 /// What all instances of the service share. The order of the sections is the order of
 /// precedence: what the manifest says by hand stands above what we derive.
-pub fn shared(facts: &Facts<'_>) -> BTreeMap<String, String> {
+pub(crate) fn shared(facts: &Facts<'_>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     runtime_defaults(facts, &mut env);
     callees(facts, &mut env);
@@ -74,7 +97,7 @@ pub fn shared(facts: &Facts<'_>) -> BTreeMap<String, String> {
 }
 
 /// What differs from instance to instance.
-pub fn of_instance(service: &Service, replica: u32, port: u16) -> BTreeMap<String, String> {
+pub(crate) fn of_instance(service: &Service, replica: u32, port: u16) -> BTreeMap<String, String> {
     let texts = [
         ("PORT", port.to_string()),
         ("HOST", "127.0.0.1".to_owned()),
@@ -86,7 +109,7 @@ pub fn of_instance(service: &Service, replica: u32, port: u16) -> BTreeMap<Strin
 }
 
 /// `PATH` with the places where package managers put a project's own programs in front.
-pub fn path_for(service_dir: &Path, path: &str) -> String {
+pub(crate) fn path_for(service_dir: &Path, path: &str) -> String {
     let own = [service_dir.join("node_modules/.bin"), service_dir.join(".venv/bin")];
     let own = own.iter().filter(|dir| dir.is_dir()).map(|dir| dir.display().to_string());
     own.chain(std::iter::once(path.to_owned())).collect::<Vec<_>>().join(":")

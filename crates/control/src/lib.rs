@@ -18,7 +18,7 @@ mod prepare;
 mod secrets;
 mod state;
 
-pub use control::{Control, ControlError, Operation, Parts};
+pub use control::{Control, ControlError, Environment, Operation, Parts};
 pub use environment::DatabaseUrl;
 pub use jobs::{JobOutcome, JobState};
 pub use paths::{StateDir, StateDirError};

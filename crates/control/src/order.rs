@@ -12,12 +12,12 @@ use archipel_model::{App, ServiceName};
 ///
 /// The manifest has been checked for cycles; should one be there all the same, its members count
 /// as independent of each other.
-pub fn levels(app: &App) -> BTreeMap<ServiceName, u32> {
+pub(crate) fn levels(app: &App) -> BTreeMap<ServiceName, u32> {
     depth(app, |name| app.services[name].depends_on.iter().collect())
 }
 
 /// Callees before callers, as far as cycles allow.
-pub fn call_depths(app: &App) -> BTreeMap<ServiceName, u32> {
+pub(crate) fn call_depths(app: &App) -> BTreeMap<ServiceName, u32> {
     depth(app, |name| app.services[name].calls.keys().collect())
 }
 

@@ -44,6 +44,8 @@ pub struct ApiPlan {
     pub port: u16,
     pub token: Secret,
     pub publishes: BTreeSet<TopicName>,
+    /// Topic or pattern, and where its events are posted.
+    pub subscriptions: Vec<(String, String)>,
     pub calls: BTreeMap<ServiceName, archipel_model::EdgePolicy>,
 }
 
@@ -141,6 +143,11 @@ impl Plan {
                 port: plan.api_port,
                 token: plan.tokens.api.clone(),
                 publishes: self.app.services[name].publishes.clone(),
+                subscriptions: self.app.services[name]
+                    .subscribes
+                    .iter()
+                    .map(|(pattern, how)| (pattern.to_string(), how.path.clone()))
+                    .collect(),
                 calls: self.app.services[name].calls.clone(),
             })
             .collect()

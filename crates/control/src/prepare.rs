@@ -21,25 +21,25 @@ const POSTGRES_VARIABLE: &str = "ARCHIPEL_POSTGRES_URL";
 
 /// A step of one service's preparation. `generation` tells it from that of an older manifest.
 #[derive(Debug)]
-pub struct Progress {
-    pub generation: u64,
-    pub service: ServiceName,
-    pub preparation: Preparation,
-    pub database: Option<DatabaseUrl>,
+pub(crate) struct Progress {
+    pub(crate) generation: u64,
+    pub(crate) service: ServiceName,
+    pub(crate) preparation: Preparation,
+    pub(crate) database: Option<DatabaseUrl>,
 }
 
 /// What one preparation needs.
-pub struct Preparing {
-    pub generation: u64,
-    pub plan: Arc<Plan>,
-    pub around: Arc<Surroundings>,
-    pub supervisor: Supervisor,
-    pub progress: Sender<Progress>,
+pub(crate) struct Preparing {
+    pub(crate) generation: u64,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) around: Arc<Surroundings>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) progress: Sender<Progress>,
 }
 
 impl Preparing {
     /// Prepares one service and reports each step. Dropping it kills a build that runs.
-    pub async fn run(self, name: ServiceName) {
+    pub(crate) async fn run(self, name: ServiceName) {
         let service = &self.plan.app.services[&name];
         let mut database = None;
         let last = match self.steps(service, &mut database).await {
@@ -66,12 +66,8 @@ impl Preparing {
         preparation: Preparation,
         database: Option<DatabaseUrl>,
     ) {
-        let progress = Progress {
-            generation: self.generation,
-            service: name.clone(),
-            preparation,
-            database,
-        };
+        let progress =
+            Progress { generation: self.generation, service: name.clone(), preparation, database };
         // Nobody listens any more: Archipel is stopping.
         let _ = self.progress.send(progress).await;
     }
@@ -155,7 +151,7 @@ impl Preparing {
                 let password = secrets
                     .own(&format!("postgres/{}", service.name))
                     .map_err(|error| failed(chain(&error)))?;
-                let url = provision::postgres_database(
+                let made = provision::postgres_database(
                     &server,
                     &self.plan.app.name,
                     &service.name,
@@ -164,7 +160,7 @@ impl Preparing {
                 )
                 .await
                 .map_err(|error| failed(chain(&error)))?;
-                let url = Secret::new(url);
+                let url = Secret::new(made.url);
                 Ok(Some(DatabaseUrl { engine: database.engine, url, file: None }))
             }
         }

@@ -49,7 +49,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 pub struct ServiceState {
     pub preparation: Preparation,
-    pub instances: Vec<InstanceStatus>,
+    pub instances: Vec<Arc<InstanceStatus>>,
     pub desired: u32,
 }
 
@@ -95,6 +95,7 @@ impl ServiceState {
             .iter()
             .filter(|instance| instance.state != InstanceState::Ready)
             .max_by_key(|instance| rank(instance.state))
+            .map(Arc::as_ref)
     }
 
     /// All that was asked for is there, or it ended as it may.

@@ -1,0 +1,342 @@
+//! Assembles all parts, keeps them while the application runs, and takes them apart in stages.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use archipel_api::Api;
+use archipel_broker::Broker;
+use archipel_console::view::Status;
+use archipel_console::{About, Console, ConsoleRequest, ReloadProblem};
+use archipel_control::{Control, Plan, SecretStore, Snapshot};
+use archipel_gateway::Gateway;
+use archipel_model::{App, ServiceName};
+use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
+use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
+use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
+use archipel_telemetry::{Line, LogStore};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::Global;
+use crate::exit::{self, Failure};
+use crate::find::Place;
+use crate::show::live::Live;
+
+pub struct Options {
+    pub only: Vec<String>,
+    pub dashboard_port: u16,
+    /// In front: progress on this terminal, own log to a file. `None`: in the background.
+    pub live: Option<Live>,
+}
+
+/// Serves `app` until a signal or `archipel down`. Returns the exit code.
+pub fn run(global: &Global, place: Place, app: App, options: Options) -> Result<u8, Failure> {
+    log_to(&place, options.live.is_some())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let parts = assemble(&place, &app, options.dashboard_port).await?;
+        serve(global, &place, app, options, parts).await
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// All parts, running, with nothing to run yet.
+struct Parts {
+    supervisor: Supervisor,
+    gateway: Gateway,
+    broker: Broker,
+    api: Api,
+    control: Control,
+    console: Console,
+    logs: LogStore,
+    requests: Receiver<ConsoleRequest>,
+    /// Stopped in this order, each with its own set of tasks: loops first, doors last.
+    loops: Tasks,
+    doors: Tasks,
+    storage: Tasks,
+}
+
+async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts, Failure> {
+    let root = CancellationToken::new();
+    let (loops, doors, storage) = (Tasks::new(&root), Tasks::new(&root), Tasks::new(&root));
+    let state = &place.state;
+    let logs = LogStore::open(state.logs(), &storage)?;
+    let supervisor = supervise(place, app, &logs, &storage).await?;
+    let gateway = Gateway::new(&root);
+    let caller = archipel_api::AppCaller::new(gateway.clone());
+    let broker = open_broker(place, caller, &root).await?;
+    let api = Api::new(gateway.clone(), broker.clone(), &root);
+    let control = Control::start(
+        archipel_control::Parts {
+            state: state.clone(),
+            supervisor: supervisor.clone(),
+            ports: Ports::open(state.root(), PORT_RANGE)?,
+            gateway: gateway.clone(),
+            broker: broker.clone(),
+        },
+        &loops,
+    );
+    let (request, requests) = channel("console.requests", 16);
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        started_at_ms: clock::wall_ms(),
+        isolation: format!("{:?}", supervisor.capabilities().isolation).to_lowercase(),
+    };
+    let console = Console::start(
+        archipel_console::Parts {
+            control: control.clone(),
+            gateway: gateway.clone(),
+            broker: broker.clone(),
+            logs: logs.clone(),
+            about,
+            requests: request,
+        },
+        state.socket(),
+        dashboard_port,
+        SecretStore::new(state).own("dashboard")?,
+        &doors,
+    )
+    .await?;
+    Ok(Parts { supervisor, gateway, broker, api, control, console, logs, requests, loops, doors, storage })
+}
+
+async fn supervise(
+    place: &Place,
+    app: &App,
+    logs: &LogStore,
+    tasks: &Tasks,
+) -> Result<Supervisor, Failure> {
+    let (lines, mut received) = channel("supervisor.lines", 4096);
+    let config = Config::new(app.name.clone(), place.state.root().to_owned());
+    let supervisor = Supervisor::start(config, lines, &tasks.stop_token()).await;
+    let supervisor = supervisor.map_err(|error| match &error {
+        archipel_supervisor::StartError::AlreadyRunning { .. } => {
+            Failure::new(exit::LOCKED, error.to_string()).help("`archipel down` stops it")
+        }
+        _ => Failure::unexpected(&error),
+    })?;
+    let logs = logs.clone();
+    tasks.spawn("archipel.lines", async move {
+        // Ends when the supervisor does, so that no last line is left behind.
+        while let Some(line) = received.recv().await {
+            let archipel_supervisor::LogLine { at_ms, instance, stream, text, .. } = line;
+            logs.take(Line { at_ms, instance, stream: stream_of(stream), text });
+        }
+    });
+    Ok(supervisor)
+}
+
+/// The parts do not know each other's types.
+fn stream_of(stream: archipel_supervisor::Stream) -> archipel_telemetry::Stream {
+    use archipel_supervisor::Stream as From;
+    use archipel_telemetry::Stream as To;
+    match stream {
+        From::Stdout => To::Stdout,
+        From::Stderr => To::Stderr,
+        From::Build => To::Build,
+        From::Event => To::Event,
+    }
+}
+
+async fn open_broker(
+    place: &Place,
+    caller: archipel_api::AppCaller,
+    stop: &CancellationToken,
+) -> Result<Broker, Failure> {
+    let options = archipel_storage::embedded::Options::default();
+    let logs = EmbeddedLogs::open(&place.state.events().join("events.db"), options).await?;
+    let kv = EmbeddedKv::open(&place.state.events().join("state.db"), options).await?;
+    let config = archipel_broker::Config::default();
+    Ok(Broker::open(Arc::new(logs), Arc::new(kv), config, Arc::new(caller), stop).await?)
+}
+
+async fn serve(
+    global: &Global,
+    place: &Place,
+    app: App,
+    mut options: Options,
+    mut parts: Parts,
+) -> Result<u8, Failure> {
+    let only = names(&options.only);
+    parts.control.apply(app, only).await?;
+    let mut snapshots = parts.control.watch();
+    let mut statuses = parts.console.watch();
+    let mut signals = Signals::new(options.live.is_some())?;
+    let mut plan: Option<Arc<Plan>> = None;
+    let leave = loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => match signal {
+                Asked::Stop => break false,
+                Asked::Reload => {
+                    if let Err(problem) = reload(global, place, &parts, &options.only, None).await {
+                        tracing::error!(problem = problem.detail, "the manifest was not applied");
+                    }
+                }
+            },
+            Some(request) = parts.requests.recv() => match request {
+                ConsoleRequest::Shutdown { leave } => break leave,
+                ConsoleRequest::Reload { only, profile, reply } => {
+                    let applied = reload(global, place, &parts, &only, profile).await;
+                    let _ = reply.send(applied);
+                }
+            },
+            Ok(()) = snapshots.changed() => tell_api(&parts.api, &mut snapshots, &mut plan).await,
+            Ok(()) = statuses.changed() => show(options.live.as_mut(), &mut statuses),
+        }
+    };
+    stop(parts, options.live, signals, leave).await
+}
+
+fn names(only: &[String]) -> BTreeSet<ServiceName> {
+    // Checked against the manifest before; what is no name cannot be a service.
+    only.iter().filter_map(|name| ServiceName::new(name).ok()).collect()
+}
+
+/// Reads the manifest again; a broken one changes nothing.
+async fn reload(
+    global: &Global,
+    place: &Place,
+    parts: &Parts,
+    only: &[String],
+    profile: Option<String>,
+) -> Result<(), ReloadProblem> {
+    let options = archipel_manifest::Options {
+        profile: profile.or_else(|| global.profile.clone()),
+        ..Default::default()
+    };
+    let loaded = archipel_manifest::load(&place.manifest, &options).map_err(|problems| {
+        let detail = archipel_manifest::render(&problems.0, archipel_manifest::Style::PLAIN);
+        ReloadProblem { detail, exit: exit::MANIFEST }
+    })?;
+    parts.control.apply(loaded.app, names(only)).await.map_err(|error| ReloadProblem {
+        detail: exit::chain(&error),
+        exit: exit::UNEXPECTED,
+    })
+}
+
+/// A new plan means new APIs; anything else does not concern them.
+async fn tell_api(
+    api: &Api,
+    snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>,
+    plan: &mut Option<Arc<Plan>>,
+) {
+    let latest = snapshots.borrow_and_update().as_ref().map(|snapshot| snapshot.plan.clone());
+    let Some(latest) = latest else { return };
+    if plan.as_ref().is_some_and(|plan| Arc::ptr_eq(plan, &latest)) {
+        return;
+    }
+    let apis = latest.apis().into_iter().map(|of| archipel_api::ServiceApi {
+        service: of.service,
+        http_port: of.port,
+        token: of.token.reveal().to_owned(),
+        publishes: of.publishes,
+        subscriptions: of.subscriptions,
+        calls: of.calls,
+    });
+    for error in api.apply(apis.collect()).await {
+        tracing::error!(%error, "an API port could not be opened");
+    }
+    *plan = Some(latest);
+}
+
+fn show(live: Option<&mut Live>, statuses: &mut watch::Receiver<Option<Arc<Status>>>) {
+    let latest = statuses.borrow_and_update().clone();
+    if let (Some(live), Some(status)) = (live, latest) {
+        live.update(&status);
+    }
+}
+
+/// Refuse new traffic → finish deliveries → stop services in reverse order → flush → close.
+async fn stop(
+    parts: Parts,
+    mut live: Option<Live>,
+    mut signals: Signals,
+    leave: bool,
+) -> Result<u8, Failure> {
+    if let Some(live) = &mut live {
+        live.say(match leave {
+            true => "leaving; the services go on",
+            false => "stopping; again to kill at once",
+        });
+    }
+    let mut statuses = parts.console.watch();
+    let graceful = async {
+        parts.broker.shutdown(Duration::from_secs(5)).await;
+        let mode = if leave { Shutdown::Leave } else { Shutdown::Down };
+        parts.supervisor.shutdown(mode).await;
+        parts.api.shutdown(Duration::from_secs(2)).await;
+        parts.gateway.shutdown(Duration::from_secs(2)).await;
+    };
+    tokio::pin!(graceful);
+    let killed = loop {
+        tokio::select! {
+            biased;
+            () = &mut graceful => break false,
+            Asked::Stop = signals.next() => break true,
+            Ok(()) = statuses.changed() => show(live.as_mut(), &mut statuses),
+        }
+    };
+    if killed {
+        tracing::warn!("asked twice: killing what is left");
+        parts.supervisor.shutdown(Shutdown::Kill).await;
+    }
+    parts.loops.shutdown(Duration::from_secs(2)).await;
+    parts.logs.flush().await;
+    parts.storage.shutdown(Duration::from_secs(5)).await;
+    parts.doors.shutdown(Duration::from_secs(1)).await;
+    Ok(if killed { 130 } else { 0 })
+}
+
+enum Asked {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    /// In front, a hang-up means that the terminal has gone; in the background, «read again».
+    in_front: bool,
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new(in_front: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            in_front,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.hangup.recv() => if self.in_front { Asked::Stop } else { Asked::Reload },
+        }
+    }
+}
+
+/// Our own log: to the file when a person watches the terminal, else to standard error, which
+/// `up -d` has pointed at that file.
+fn log_to(place: &Place, in_front: bool) -> Result<(), Failure> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("ARCHIPEL_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("archipel=info,warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    if in_front {
+        let path = place.state.own_log();
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        builder.with_writer(std::sync::Mutex::new(file)).init();
+    } else {
+        builder.with_writer(std::io::stderr).init();
+    }
+    Ok(())
+}

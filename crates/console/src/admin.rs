@@ -1,0 +1,486 @@
+//! The admin API: what can be asked over the control socket.
+
+use std::sync::Arc;
+
+use archipel_broker::{
+    BrokerError, DeadError, DeadFilter, DeadId, DeadState, Envelope, PublishRequest, ReplayFrom,
+};
+use archipel_control::Operation;
+use archipel_model::{InstanceId, ServiceName, TopicName};
+use archipel_storage::Seq;
+use archipel_telemetry::{Filter, Level, LogRecord};
+use futures_util::stream::{self, StreamExt};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::answer::{self, Answer, bad, control_problem, problem};
+use crate::live::statuses;
+use crate::server::{Parts, Request as Ask, Shared};
+use crate::{present, view};
+
+/// Bodies are commands of a few lines, or one event.
+const BODY_BYTES_MAX: usize = 2 << 20;
+
+pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let body = match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return bad(format!("the request could not be read: {error}")),
+    };
+    let words: Vec<&str> = path.split('/').skip(1).collect();
+    let done = match (&method, words.as_slice()) {
+        (&Method::GET, ["v1", "status"]) => status(shared, &query),
+        (&Method::GET, ["v1", "dashboard"]) => Ok(dashboard(shared)),
+        (&Method::GET, ["v1", "services", name]) => describe(shared, name).await,
+        (&Method::GET, ["v1", "services", name, "env"]) => environment(shared, name).await,
+        (&Method::GET, ["v1", "logs"]) => logs(shared, &query).await,
+        (&Method::GET, ["v1", "jobs"]) => jobs(shared).await,
+        (&Method::GET, ["v1", "events", "topics"]) => Ok(answer::json(&topics(shared).await)),
+        (&Method::GET, ["v1", "events", "topics", topic]) => events(shared, topic, &query).await,
+        (&Method::GET, ["v1", "events", "dead"]) => dead(shared, &query).await,
+        (&Method::POST, ["v1", "restart"]) => operate(shared, Operation::Restart, &body).await,
+        (&Method::POST, ["v1", "stop"]) => operate(shared, Operation::Stop, &body).await,
+        (&Method::POST, ["v1", "start"]) => operate(shared, Operation::Start, &body).await,
+        (&Method::POST, ["v1", "reload"]) => reload(shared, &body).await,
+        (&Method::POST, ["v1", "shutdown"]) => shutdown(shared, &body).await,
+        (&Method::POST, ["v1", "jobs", name, "run"]) => run_job(shared, name).await,
+        (&Method::POST, ["v1", "events", "topics", topic]) => publish(shared, topic, &body).await,
+        (&Method::POST, ["v1", "events", "replay"]) => replay(shared, &body).await,
+        (&Method::POST, ["v1", "events", "discard"]) => discard(shared, &body).await,
+        _ => Err(problem(StatusCode::NOT_FOUND, format!("{method} {path} is not served"), None)),
+    };
+    done.unwrap_or_else(|refusal| refusal)
+}
+
+type Done = Result<Answer, Answer>;
+
+fn status(shared: &Shared, query: &Query) -> Done {
+    if query.flag("follow") {
+        return Ok(answer::lines(statuses(shared.status.clone())));
+    }
+    let latest = shared.status.borrow().clone();
+    latest.map(|status| answer::json(&*status)).ok_or_else(starting)
+}
+
+fn starting() -> Answer {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "Archipel is just starting".to_owned(), Some(1))
+}
+
+fn dashboard(shared: &Shared) -> Answer {
+    let schema = "archipel.dashboard/1";
+    answer::json(&match &shared.dashboard {
+        Ok(door) => json!({ "schema": schema, "url": door.url(), "error": null }),
+        Err(error) => json!({ "schema": schema, "url": null, "error": error }),
+    })
+}
+
+async fn describe(shared: &Shared, name: &str) -> Done {
+    let control = &shared.parts.control;
+    let environment = control.environment(name).await.map_err(|e| control_problem(&e))?;
+    let snapshot = control.watch().borrow().clone().ok_or_else(starting)?;
+    let name = ServiceName::new(name).map_err(|error| bad(error.to_string()))?;
+    let Parts { about, gateway, .. } = &shared.parts;
+    let found = present::description(&snapshot, &name, &environment.own, about, gateway);
+    found.map(|about| answer::json(&about)).ok_or_else(starting)
+}
+
+async fn environment(shared: &Shared, name: &str) -> Done {
+    let environment =
+        shared.parts.control.environment(name).await.map_err(|e| control_problem(&e))?;
+    Ok(answer::json(&view::Environment {
+        schema: view::Environment::SCHEMA.to_owned(),
+        cwd: environment.cwd.display().to_string(),
+        env: environment.whole,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    names: Vec<String>,
+}
+
+async fn operate(shared: &Shared, operation: Operation, body: &[u8]) -> Done {
+    let Names { names } = parse(body)?;
+    let targets =
+        shared.parts.control.operate(operation, names).await.map_err(|e| control_problem(&e))?;
+    Ok(accepted(targets.iter().map(ToString::to_string).collect()))
+}
+
+fn accepted(targets: Vec<String>) -> Answer {
+    answer::json(&view::Accepted { accepted: true, targets })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {
+    #[serde(default)]
+    only: Vec<String>,
+    profile: Option<String>,
+}
+
+async fn reload(shared: &Shared, body: &[u8]) -> Done {
+    let Reload { only, profile } = parse(body)?;
+    let (reply, done) = oneshot::channel();
+    let asked = shared.parts.requests.send(Ask::Reload { only, profile, reply }).await;
+    let stopping =
+        || problem(StatusCode::SERVICE_UNAVAILABLE, "Archipel is stopping".into(), Some(4));
+    asked.map_err(|_| stopping())?;
+    match done.await {
+        Ok(Ok(())) => Ok(accepted(Vec::new())),
+        Ok(Err(refused)) => {
+            Err(problem(StatusCode::UNPROCESSABLE_ENTITY, refused.detail, Some(refused.exit)))
+        }
+        Err(_) => Err(stopping()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stop {
+    #[serde(default)]
+    leave: bool,
+}
+
+async fn shutdown(shared: &Shared, body: &[u8]) -> Done {
+    let Stop { leave } = parse(body)?;
+    // Asked twice, the second finds nobody any more: it is stopping, as wanted.
+    let _ = shared.parts.requests.send(Ask::Shutdown { leave }).await;
+    Ok(accepted(Vec::new()))
+}
+
+async fn logs(shared: &Shared, query: &Query) -> Done {
+    let filter = log_filter(shared, query)?;
+    let tail = query.number("tail")?.unwrap_or(200);
+    let tail = usize::try_from(tail).unwrap_or(usize::MAX).min(100_000);
+    let unreadable = |error: std::io::Error| {
+        let text = format!("the logs could not be read: {error}");
+        problem(StatusCode::INTERNAL_SERVER_ERROR, text, Some(1))
+    };
+    let logs = &shared.parts.logs;
+    if query.flag("follow") {
+        let records = logs.follow(filter, tail).await.map_err(unreadable)?;
+        return Ok(answer::lines(records.map(|record| log_line(&record))));
+    }
+    let records = logs.last(&filter, tail).await.map_err(unreadable)?;
+    let lines: Vec<view::LogLine> = records.iter().map(log_line).collect();
+    Ok(answer::lines(stream::iter(lines)))
+}
+
+fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
+    let mut filter = Filter {
+        since_ms: query.number("since_ms")?,
+        until_ms: query.number("until_ms")?,
+        trace_id: query.one("trace").map(str::to_ascii_lowercase),
+        text: query.one("search").map(str::to_owned),
+        level: None,
+        ..Filter::default()
+    };
+    if let Some(word) = query.one("level") {
+        let level = Level::of_word(word).ok_or_else(|| bad(format!("`{word}` is no level")))?;
+        filter.level = Some(level);
+    }
+    let snapshot = shared.parts.control.watch().borrow().clone();
+    let known = |name: &ServiceName| {
+        snapshot.as_ref().is_none_or(|s| s.plan.app.services.contains_key(name))
+    };
+    for name in query.all("service") {
+        let service = ServiceName::new(name).ok().filter(|service| known(service));
+        let instance = name.parse::<InstanceId>().ok().filter(|i| known(&i.service));
+        match (service, instance) {
+            (Some(service), _) => filter.services.insert(service),
+            (None, Some(instance)) => filter.instances.insert(instance),
+            (None, None) => return Err(bad(format!("there is no service or instance `{name}`"))),
+        };
+    }
+    Ok(filter)
+}
+
+fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
+    let record = record.borrow();
+    view::LogLine {
+        at_ms: record.at_ms,
+        service: record.instance.service.to_string(),
+        instance: record.instance.to_string(),
+        stream: record.stream.to_string(),
+        level: record.level.map(|level| level.as_str().to_owned()),
+        message: record.message.clone(),
+        trace_id: record.trace_id.clone(),
+        fields: (!record.fields.is_empty()).then(|| Value::Object(record.fields.clone())),
+    }
+}
+
+async fn jobs(shared: &Shared) -> Done {
+    let jobs = shared.parts.control.jobs().await.map_err(|e| control_problem(&e))?;
+    let jobs = jobs.into_iter().map(|state| view::Job {
+        name: state.job.name.to_string(),
+        service: state.job.service.as_ref().map(ToString::to_string),
+        schedule: state.job.schedule.clone(),
+        timezone: state.job.timezone.clone().unwrap_or_else(|| "UTC".to_owned()),
+        next_at_ms: state.next_at_ms,
+        running: state.running,
+        last: state.last.as_ref().map(job_run),
+    });
+    let schema = view::Jobs::SCHEMA.to_owned();
+    Ok(answer::json(&view::Jobs { schema, jobs: jobs.collect() }))
+}
+
+async fn run_job(shared: &Shared, name: &str) -> Done {
+    let outcome = shared.parts.control.run_job(name).await.map_err(|e| control_problem(&e))?;
+    Ok(answer::json(&job_run(&outcome)))
+}
+
+fn job_run(outcome: &archipel_control::JobOutcome) -> view::JobRun {
+    view::JobRun {
+        started_at_ms: outcome.started_at_ms,
+        took_ms: u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX),
+        exit_code: outcome.exit_code,
+        outcome: outcome.outcome.clone(),
+    }
+}
+
+pub(crate) async fn topics(shared: &Shared) -> view::Topics {
+    let topics = shared.parts.broker.topics().into_iter().map(|topic| view::Topic {
+        name: topic.name.to_string(),
+        publisher: topic.publisher.as_ref().map(ToString::to_string),
+        events: topic.count,
+        bytes: topic.bytes,
+        subscribers: topic.subscribers.iter().map(subscriber).collect(),
+    });
+    view::Topics { schema: view::Topics::SCHEMA.to_owned(), topics: topics.collect() }
+}
+
+fn subscriber(of: &archipel_broker::SubscriberView) -> view::Subscriber {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    view::Subscriber {
+        service: of.service.to_string(),
+        lag: of.lag,
+        oldest_age_ms: of.oldest_unsettled_ms,
+        inflight: count(of.in_flight),
+        parked: count(of.parked_keys),
+        dead: of.dead,
+    }
+}
+
+/// The last events of a topic, and with `follow` every new one.
+async fn events(shared: &Shared, topic: &str, query: &Query) -> Done {
+    let topic = topic_named(topic)?;
+    let broker = &shared.parts.broker;
+    let view = broker.topics().into_iter().find(|view| view.name == topic);
+    let Some(view) = view else { return Err(broker_problem(&BrokerError::UnknownTopic(topic))) };
+    let tail = query.number("tail")?.unwrap_or(10);
+    let from = Seq(view.next.0.saturating_sub(tail).max(view.first.0));
+    let follow = query.flag("follow");
+    let tail = broker.tail(&topic, from).map_err(|error| broker_problem(&error))?;
+    // Without `follow`, up to where the topic ended when it was asked.
+    let until = if follow { u64::MAX } else { view.next.0 };
+    let state = (tail, until, from.0);
+    let events = stream::unfold(state, |(mut tail, until, next)| async move {
+        if next >= until {
+            return None;
+        }
+        let events = tail.next().await.ok()??;
+        let next = events.last().map_or(next, |last| last.seq.0 + 1);
+        Some((events, (tail, until, next)))
+    });
+    let name = topic.to_string();
+    let events = events.flat_map(stream::iter).map(move |stored| view::Event {
+        topic: name.clone(),
+        seq: stored.seq.0,
+        at_ms: stored.at_ms,
+        event: serde_json::from_slice(&stored.bytes).unwrap_or(Value::Null),
+    });
+    Ok(answer::lines(events.boxed()))
+}
+
+fn topic_named(text: &str) -> Result<TopicName, Answer> {
+    let text = percent_decode_str(text).decode_utf8_lossy();
+    TopicName::new(&text).map_err(|error| bad(error.to_string()))
+}
+
+fn broker_problem(error: &BrokerError) -> Answer {
+    let (status, exit) = match error {
+        BrokerError::UnknownTopic(_) | BrokerError::NotSubscribed { .. } | BrokerError::Dead(_) => {
+            (StatusCode::NOT_FOUND, 2)
+        }
+        BrokerError::Closing => (StatusCode::SERVICE_UNAVAILABLE, 4),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, 1),
+    };
+    problem(status, error.to_string(), Some(exit))
+}
+
+async fn dead(shared: &Shared, query: &Query) -> Done {
+    let subscriber = query.one("subscriber").map(ServiceName::new).transpose();
+    let filter = DeadFilter {
+        topic: query.one("topic").map(str::to_owned),
+        subscriber: subscriber.map_err(|error| bad(error.to_string()))?,
+        ..DeadFilter::default()
+    };
+    let letters = shared.parts.broker.dead_letters(&filter).await;
+    let letters = letters.map_err(|error| broker_problem(&error))?;
+    let dead = letters.into_iter().map(|letter| view::DeadLetter {
+        id: letter.id.to_string(),
+        topic: letter.topic,
+        subscriber: letter.subscriber.as_ref().map(ToString::to_string).unwrap_or_default(),
+        state: match letter.state {
+            DeadState::Dead => "dead".to_owned(),
+            DeadState::Replaying => "replaying".to_owned(),
+        },
+        reason: letter.reason.to_string(),
+        attempts: letter.attempts,
+        first_at_ms: letter.first_ms,
+        last_at_ms: letter.last_ms,
+        event_id: letter.event_id,
+        event_type: letter.event_type,
+        event_source: letter.event_source,
+    });
+    let schema = view::DeadLetters::SCHEMA.to_owned();
+    Ok(answer::json(&view::DeadLetters { schema, dead: dead.collect() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publish {
+    data: Value,
+}
+
+/// An event from a person: its source says so.
+async fn publish(shared: &Shared, topic: &str, body: &[u8]) -> Done {
+    let Publish { data } = parse(body)?;
+    let topic = topic_named(topic)?;
+    let id = uuid::Uuid::now_v7().to_string();
+    let at_ms = archipel_rt::clock::wall_ms();
+    let event = json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": "/archipel/cli",
+        "type": topic.as_str(),
+        "time": rfc3339(at_ms),
+        "datacontenttype": "application/json",
+        "data": data,
+    });
+    let bytes = event.to_string();
+    let envelope = Envelope::parse(bytes.as_bytes()).map_err(|error| bad(error.to_string()))?;
+    let request = PublishRequest { topic: topic.clone(), event: envelope, once: false };
+    let published = shared.parts.broker.publish(request).await;
+    let published = published
+        .map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), Some(1)))?;
+    Ok(answer::json(&view::Event { topic: topic.to_string(), seq: published.seq.0, at_ms, event }))
+}
+
+fn rfc3339(at_ms: u64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
+    let format = &time::format_description::well_known::Rfc3339;
+    at.ok().and_then(|at| at.format(format).ok()).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    all: bool,
+    topic: Option<String>,
+    subscriber: Option<String>,
+    from: Option<u64>,
+    since_ms: Option<u64>,
+}
+
+async fn replay(shared: &Shared, body: &[u8]) -> Done {
+    let replay: Replay = parse(body)?;
+    let broker = &shared.parts.broker;
+    if let Some(topic) = &replay.topic {
+        let topic = topic_named(topic)?;
+        let subscriber = replay.subscriber.as_deref().unwrap_or_default();
+        let subscriber = ServiceName::new(subscriber).map_err(|error| bad(error.to_string()))?;
+        let from = match (replay.from, replay.since_ms) {
+            (Some(seq), _) => ReplayFrom::Seq(Seq(seq)),
+            (None, Some(ms)) => ReplayFrom::TimeMs(ms),
+            (None, None) => ReplayFrom::Seq(Seq::FIRST),
+        };
+        let from = broker.replay(&topic, &subscriber, from).await;
+        let from = from.map_err(|error| broker_problem(&error))?;
+        return Ok(accepted(vec![format!("{topic} to {subscriber} from {from}")]));
+    }
+    let ids = if replay.all { all_dead(shared).await? } else { dead_ids(&replay.ids)? };
+    let mut targets = Vec::new();
+    for id in ids {
+        broker.replay_dead(id).await.map_err(|error| broker_problem(&error))?;
+        targets.push(id.to_string());
+    }
+    Ok(accepted(targets))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Discard {
+    ids: Vec<String>,
+}
+
+async fn discard(shared: &Shared, body: &[u8]) -> Done {
+    let Discard { ids } = parse(body)?;
+    let mut targets = Vec::new();
+    for id in dead_ids(&ids)? {
+        let done = shared.parts.broker.discard_dead(id).await;
+        done.map_err(|error| broker_problem(&error))?;
+        targets.push(id.to_string());
+    }
+    Ok(accepted(targets))
+}
+
+fn dead_ids(texts: &[String]) -> Result<Vec<DeadId>, Answer> {
+    let parse = |text: &String| text.parse().map_err(|error: DeadError| bad(error.to_string()));
+    texts.iter().map(parse).collect()
+}
+
+async fn all_dead(shared: &Shared) -> Result<Vec<DeadId>, Answer> {
+    let filter = DeadFilter { max: usize::MAX, ..DeadFilter::default() };
+    let letters = shared.parts.broker.dead_letters(&filter).await;
+    let letters = letters.map_err(|error| broker_problem(&error))?;
+    let dead = letters.into_iter().filter(|letter| letter.state == DeadState::Dead);
+    Ok(dead.map(|letter| letter.id).collect())
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Answer> {
+    serde_json::from_slice(body)
+        .map_err(|error| bad(format!("the request is not understood: {error}")))
+}
+
+/// The query of a request, decoded.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(text: &str) -> Self {
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key), decode(value))
+        });
+        Self(pairs.collect())
+    }
+
+    fn one(&self, key: &str) -> Option<&str> {
+        self.all(key).next()
+    }
+
+    fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.one(key).is_some_and(|value| matches!(value, "1" | "true" | ""))
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>, Answer> {
+        let parse = |text: &str| text.parse().map_err(|_| bad(format!("`{key}` is not a number")));
+        self.one(key).map(parse).transpose()
+    }
+}
