@@ -48,9 +48,8 @@ impl Isolator {
         Self { kind: IsolationKind::None, why }
     }
 
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
-        Self { kind: IsolationKind::None, why: "a test".to_owned() }
+    pub(crate) fn off() -> Self {
+        Self { kind: IsolationKind::None, why: "switched off".to_owned() }
     }
 
     pub(crate) fn kind(&self) -> IsolationKind {

@@ -96,7 +96,7 @@ impl Output {
     pub(crate) fn open(
         dir: &Path,
         id: &InstanceId,
-        logs: Option<Sender<LogLine>>,
+        logs: Option<&Sender<LogLine>>,
         pipe_bytes: usize,
         tasks: &Tasks,
     ) -> io::Result<Self> {
@@ -111,8 +111,12 @@ impl Output {
             let _ = rustix::pipe::fcntl_setpipe_size(&source, pipe_bytes);
             let (flush_tx, flush_rx) = channel("supervisor.flush", 4);
             flush.push(flush_tx);
-            let to =
-                Target { instance: id.clone(), stream, shared: shared.clone(), logs: logs.clone() };
+            let to = Target {
+                instance: id.clone(),
+                stream,
+                shared: shared.clone(),
+                logs: logs.cloned(),
+            };
             let lines = Lines::default();
             let reader = Reader { source, lines, to, flush: flush_rx, stop: stop.clone() };
             tasks.spawn("supervisor.output", reader.run());

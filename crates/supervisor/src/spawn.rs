@@ -120,6 +120,8 @@ impl Spawner {
         let program = find_program(job.argv, job.cwd, job.env)?;
         let cwd = job.cwd.to_path_buf();
         let plan = self.plan(&program, &job)?;
+        // Our copies of its ends: a pipe must end with those who write to it.
+        drop(job);
         let (answer, result) = oneshot::channel();
         let gone = || SpawnError::System { what: "start a process", why: "shutting down".into() };
         self.jobs.send((plan, answer)).map_err(|_| gone())?;

@@ -20,6 +20,8 @@ pub struct Config {
     /// Instances in their start at once; nine JVMs that start together all miss their deadline.
     pub starts_max: usize,
     pub port_range: RangeInclusive<u16>,
+    /// `false`: services may see each other's data even where that could be prevented.
+    pub isolation: bool,
     /// Seeds the jitter of restarts; `None`: from process and time.
     pub seed: Option<u64>,
     /// Where control groups are looked for; a test puts a made-up tree here.
@@ -34,6 +36,7 @@ impl Config {
             state_dir,
             starts_max: cores,
             port_range: PORT_RANGE,
+            isolation: true,
             seed: None,
             cgroup_root: PathBuf::from("/sys/fs/cgroup"),
         }

@@ -216,7 +216,10 @@ fn prepare(
     let state = |source| StartError::State { path: config.state_dir.clone(), source };
     paths.create().map_err(state)?;
     let lock = Lock::take(&paths.lock()).map_err(|error| lock_error(error, &paths))?;
-    let isolator = Isolator::detect(&paths.pipes());
+    let isolator = match config.isolation {
+        true => Isolator::detect(&paths.pipes()),
+        false => Isolator::off(),
+    };
     let name = own_name(&config.state_dir);
     let cgroups = cgroup::detect(&config.cgroup_root, &name);
     let capabilities = Capabilities::new(&cgroups, &isolator);

@@ -309,7 +309,7 @@ impl Engine {
 impl Common {
     fn open_output(&self, id: &InstanceId, instances: usize) -> io::Result<Output> {
         let size = pipe_bytes(instances);
-        Output::open(&self.paths.pipes(), id, self.logs.sender(), size, &self.tasks)
+        Output::open(&self.paths.pipes(), id, self.logs.sender().as_ref(), size, &self.tasks)
     }
 }
 

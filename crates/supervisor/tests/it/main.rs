@@ -3,7 +3,11 @@
 #[path = "support.rs"]
 mod support;
 
+mod chaos;
+mod isolation;
 mod life;
+mod memory;
 mod once;
 mod output;
+mod plain_user;
 mod start;

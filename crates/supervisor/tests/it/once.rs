@@ -1,5 +1,7 @@
 //! Commands that run to their end, and builds.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,209 @@
+//! Kills by seed: services, what they forked, the supervisor itself. Whatever the order, the
+//! next supervisor knows every process, and after it has gone down none is left.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use archipel_testkit::{Rng, eventually_blocking, seeds};
+use serde_json::Value;
+
+use crate::support::{LONG, example, kill, marked};
+
+struct Host {
+    process: Child,
+    stdin: ChildStdin,
+    latest: Arc<Mutex<Value>>,
+    reader: std::thread::JoinHandle<()>,
+}
+
+impl Host {
+    fn start(dir: &Path) -> Self {
+        let host = example("host");
+        Self::start_from(dir, &[], Path::new(&host).parent().unwrap())
+    }
+
+    /// With the programs from `bin`, through another program such as `setpriv`.
+    fn start_from(dir: &Path, wrapper: &[&str], bin: &Path) -> Self {
+        let host = bin.join("host");
+        let host = host.to_str().unwrap();
+        let words = wrapper.iter().copied().chain([host]).collect::<Vec<_>>();
+        let mut process = Command::new(words[0])
+            .args(&words[1..])
+            .arg(dir.join("state"))
+            .arg(bin.join("fixture"))
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = process.stdin.take().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let latest = Arc::new(Mutex::new(Value::Null));
+        let sink = latest.clone();
+        let reader = std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                *sink.lock().unwrap() = serde_json::from_str(&line).unwrap_or(Value::Null);
+            }
+        });
+        Self { process, stdin, latest, reader }
+    }
+
+    /// Waits until every instance is where it belongs; returns the processes by instance.
+    fn settled(&self) -> BTreeMap<String, i32> {
+        eventually_blocking(LONG, || {
+            let latest = self.latest.lock().unwrap().clone();
+            let all = latest.as_array().cloned().unwrap_or_default();
+            let mut pids = BTreeMap::new();
+            for one in &all {
+                let name = one["id"]["service"].as_str().unwrap_or_default().to_owned();
+                let state = one["state"].as_str().unwrap_or_default();
+                let Some(pid) = one["pid"].as_i64() else { continue };
+                if state == "ready" && name != "crashes" {
+                    pids.insert(name, i32::try_from(pid).unwrap());
+                }
+            }
+            if pids.len() == 5 { Ok(pids) } else { Err(latest) }
+        })
+    }
+
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.reader.join().unwrap();
+    }
+
+    fn down(mut self) {
+        self.stdin.write_all(b"down\n").unwrap();
+        self.process.wait().unwrap();
+        self.reader.join().unwrap();
+    }
+}
+
+fn mark(dir: &Path) -> String {
+    format!("ARC_WORLD={}", dir.display())
+}
+
+fn round(host: Host, dir: &Path, rng: &mut Rng) -> Host {
+    match rng.below(4) {
+        0 => {
+            // In the middle of whatever it does, or after it has settled.
+            if rng.below(2) == 0 {
+                host.settled();
+            }
+            host.kill();
+            Host::start(dir)
+        }
+        1 => {
+            let pids: Vec<i32> = host.settled().into_values().collect();
+            kill(*rng.pick(&pids));
+            host
+        }
+        _ => {
+            let all = marked(&mark(dir));
+            if !all.is_empty() {
+                kill(*rng.pick(&all));
+            }
+            host
+        }
+    }
+}
+
+#[test]
+fn whatever_is_killed_no_process_is_forgotten() {
+    seeds(6, |seed| {
+        let mut rng = Rng::new(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let mut host = Host::start(dir.path());
+        for _ in 0..6 {
+            host = round(host, dir.path(), &mut rng);
+        }
+        host.settled();
+        host.down();
+        assert_eq!(marked(&mark(dir.path())), [0; 0], "seed {seed}: processes are left");
+    });
+}
+
+#[test]
+fn a_killed_supervisor_costs_no_service_its_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::start(dir.path());
+    let before = host.settled();
+    host.kill();
+    for pid in before.values() {
+        assert!(Path::new(&format!("/proc/{pid}")).exists(), "{before:?}");
+    }
+    let host = Host::start(dir.path());
+    assert_eq!(host.settled(), before);
+    // The exit of a process that is not its child is seen, and its code known.
+    kill(before["shop"]);
+    eventually_blocking(LONG, || {
+        let latest = host.latest.lock().unwrap().clone();
+        let all = latest.as_array().cloned().unwrap_or_default();
+        let shop = all.iter().find(|one| one["id"]["service"] == "shop").cloned();
+        match shop {
+            Some(shop) if shop["last_exit"]["exit"]["signal"] == 9 => Ok(()),
+            other => Err(other),
+        }
+    });
+    assert_ne!(host.settled()["shop"], before["shop"]);
+    host.down();
+    assert_eq!(marked(&mark(dir.path())), [0; 0]);
+}
+
+#[test]
+fn down_without_a_supervisor_stops_what_a_killed_one_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::start(dir.path());
+    host.settled();
+    let state = dir.path().join("state");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = runtime.block_on(archipel_supervisor::sweep(&state)).unwrap_err();
+    assert!(error.to_string().contains("already runs"), "{error}");
+    host.kill();
+    let swept = runtime.block_on(archipel_supervisor::sweep(&state)).unwrap();
+    assert!(swept >= 5, "{swept}");
+    assert_eq!(marked(&mark(dir.path())), [0; 0]);
+    assert_eq!(runtime.block_on(archipel_supervisor::sweep(&state)).unwrap(), 0);
+    assert_eq!(std::fs::read_dir(state.join("instances")).unwrap().count(), 0);
+    // Nothing of it disturbs the next one.
+    let host = Host::start(dir.path());
+    host.settled();
+    host.down();
+}
+
+/// The tier of a plain user: no control groups of their own, user namespaces.
+#[test]
+fn a_plain_user_loses_no_process_either() {
+    if !rustix::process::geteuid().is_root() {
+        return; // the other tests have just shown it
+    }
+    let dir = tempfile::Builder::new().prefix("archipel").tempdir_in("/var/tmp").unwrap();
+    let nobody = Some(rustix::fs::Uid::from_raw(65_534));
+    rustix::fs::chown(dir.path(), nobody, None).unwrap();
+    // The programs themselves may lie where this user cannot go.
+    for name in ["host", "fixture"] {
+        std::fs::copy(example(name), dir.path().join(name)).unwrap();
+    }
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let start = || Host::start_from(dir.path(), &user, dir.path());
+    let host = start();
+    let before = host.settled();
+    host.kill();
+    let host = start();
+    assert_eq!(host.settled(), before);
+    kill(before["forks"]);
+    let grandchildren = marked(&mark(dir.path()));
+    assert!(!grandchildren.is_empty());
+    host.settled();
+    host.down();
+    eventually_blocking(Duration::from_secs(1), || {
+        let left = marked(&mark(dir.path()));
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+}
