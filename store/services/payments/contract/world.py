@@ -103,6 +103,11 @@ class Answer:
     def code(self) -> str:
         return self.json.get("code", "")
 
+    @property
+    def certain(self) -> bool:
+        """An end: asking again with the same key would tell the same."""
+        return self.status not in (202, 503) and self.code != "request-in-progress"
+
 
 def call(base: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
          timeout: float = 15) -> Answer:
@@ -191,7 +196,7 @@ def euros(amount: int) -> dict[str, Any]:
 # ---- the wire ------------------------------------------------------------------------------------
 
 # What may happen to one request on its way; see Wire._act.
-ACTIONS = ("pass", "lost", "cut", "late", "twice", "error", "error_after", "slow", "drip", "swallow", "hold")
+LOUD = ("lost", "cut", "late", "error", "error_after", "slow", "drip")
 
 
 class Wire:
@@ -383,6 +388,7 @@ class World:
     def __init__(self, **env: str) -> None:
         self.own = settings.base_url is None
         self._dir = tempfile.TemporaryDirectory(prefix="payments-contract-")
+        self.deaths = 0
         if not self.own:
             self.payments, self.psp = Payments(settings.base_url), settings.psp_url
             return
