@@ -65,6 +65,8 @@ pub struct Refusal {
 pub struct NoAnswer {
     pub callee: &'static str,
     pub why: String,
+    /// The status, when something answered but did not say what became of it.
+    pub status: Option<u16>,
     /// What the callee asked for, if it could.
     pub retry_after: Option<Duration>,
 }
@@ -240,7 +242,7 @@ impl Call {
     /// Dropped before it returns, the callee may or may not have acted.
     pub async fn send<T: DeserializeOwned>(self) -> Outcome<T> {
         let (callee, limit) = (self.callee.name, self.callee.timeout);
-        let silent = |why: String| NoAnswer { callee, why, retry_after: None };
+        let silent = |why: String| NoAnswer { callee, why, status: None, retry_after: None };
         let exchange = async {
             let response = self.begin().await?;
             let (head, body) = response.into_parts();
@@ -265,14 +267,14 @@ impl Call {
             Ok(begun) => Ok(begun?.map(axum::body::Body::new)),
             Err(_) => {
                 let why = format!("no answer within {} ms", limit.as_millis());
-                Err(NoAnswer { callee, why, retry_after: None })
+                Err(NoAnswer { callee, why, status: None, retry_after: None })
             }
         }
     }
 
     async fn begin(self) -> Result<Response<Incoming>, NoAnswer> {
         let callee = self.callee.name;
-        let silent = |why: String| NoAnswer { callee, why, retry_after: None };
+        let silent = |why: String| NoAnswer { callee, why, status: None, retry_after: None };
         let mut request = Request::builder().method(self.method).uri(&self.url);
         for (name, value) in self.headers {
             request = request.header(name, value);
@@ -310,7 +312,12 @@ fn conclude<T: DeserializeOwned>(
             Ok(body) => Outcome::Ok(Answer { status: status.as_u16(), body, headers }),
             Err(error) => {
                 let why = format!("an answer {status} of another shape: {error}");
-                Outcome::NoAnswer(NoAnswer { callee, why, retry_after: None })
+                Outcome::NoAnswer(NoAnswer {
+                    callee,
+                    why,
+                    status: Some(status.as_u16()),
+                    retry_after: None,
+                })
             }
         };
     }
@@ -334,7 +341,7 @@ fn conclude<T: DeserializeOwned>(
         Some(Duration::from_secs(seconds))
     });
     let why = format!("{status} {code} {detail}").trim_end().to_owned();
-    Outcome::NoAnswer(NoAnswer { callee, why, retry_after })
+    Outcome::NoAnswer(NoAnswer { callee, why, status: Some(status.as_u16()), retry_after })
 }
 
 /// Text as one component of a URL.

@@ -32,6 +32,7 @@ mod retry;
 mod server;
 mod service;
 mod stop;
+mod text_enum;
 mod time;
 mod trace;
 
@@ -43,13 +44,14 @@ pub use id::{
 };
 pub use idempotency::{Key, Reply};
 pub use inbox::{Event, Verdict};
-pub use input::{Command, Input, Optional, UrlPath, UrlQuery};
+pub use input::{Command, Input, Optional, UrlPath, UrlQuery, fingerprint};
 pub use jwt::{Bearer, Claims, Signer, Verifier};
 pub use money::{Currency, Money, MoneyError, divide_half_even};
 pub use problem::{FieldError, Problem};
 pub use retry::{Backoff, jitter};
 pub use service::{Running, Service, run};
 pub use stop::Stop;
+pub use text_enum::UnknownWord;
 pub use time::{Clock, Timestamp};
 pub use trace::{Trace, current as current_trace, scope as with_trace};
 

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde_json::json;
@@ -15,38 +14,13 @@ use store_kit::{OrderId, Problem, Timestamp, Tx};
 
 use crate::shelf::{self, Line};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum State {
-    Held,
-    Confirmed,
-    Released,
-    Expired,
-    Shipped,
-}
-
-const NAMES: [(State, &str); 5] = [
-    (State::Held, "HELD"),
-    (State::Confirmed, "CONFIRMED"),
-    (State::Released, "RELEASED"),
-    (State::Expired, "EXPIRED"),
-    (State::Shipped, "SHIPPED"),
-];
-
-impl ToSql for State {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(NAMES.iter().find(|(state, _)| state == self).map_or("", |(_, name)| name).into())
-    }
-}
-
-impl FromSql for State {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let text = value.as_str()?;
-        NAMES
-            .iter()
-            .find(|(_, name)| *name == text)
-            .map(|(state, _)| *state)
-            .ok_or(FromSqlError::InvalidType)
+store_kit::text_enum! {
+    pub(crate) enum State {
+        Held = "HELD",
+        Confirmed = "CONFIRMED",
+        Released = "RELEASED",
+        Expired = "EXPIRED",
+        Shipped = "SHIPPED",
     }
 }
 
