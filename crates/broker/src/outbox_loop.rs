@@ -1,0 +1,283 @@
+//! The loop that pulls one service's outbox.
+//!
+//! There is one per service, however many instances it has, so the rows come in their order. The
+//! cursor moves only after the events are safe in their topics; what is pulled twice because of
+//! a crash in between is recognised by source and id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use archipel_model::{Backoff, ServiceName, TopicName};
+use archipel_rt::CancellationToken;
+use archipel_rt::clock;
+use archipel_storage::{KvError, StorageError, Tx};
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::backoff::{Roll, delay};
+use crate::dead::{self, DeadId, DeadLetter, DeadState};
+use crate::deliver::{Pull, PullError};
+use crate::event::Envelope;
+use crate::outbox::{Batch, OutboxError, Refused, read_batch};
+use crate::stored::OutboxV1;
+use crate::subscription::Wiring;
+use crate::topic::Topic;
+use crate::topology::OutboxSpec;
+
+/// A service that answers at once with nothing is asked this often.
+const IDLE_PAUSE: Duration = Duration::from_millis(500);
+/// After a failure.
+const BACKOFF: Backoff = Backoff { min: Duration::from_millis(200), max: Duration::from_secs(5) };
+/// Of refused events in one write.
+const REFUSED_BYTES_MAX: usize = 8 << 20;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OutboxStats {
+    pub cursor: u64,
+    pub pulled: u64,
+    pub problem: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OutboxHandle {
+    pub spec: OutboxSpec,
+    pub stats: watch::Receiver<OutboxStats>,
+    pub stop: CancellationToken,
+    pub ended: CancellationToken,
+    /// Ends a pause: the service is there again.
+    pub hurry: Arc<Notify>,
+}
+
+pub(crate) fn state_key(service: &ServiceName) -> String {
+    format!("outbox/{service}")
+}
+
+pub(crate) struct OutboxLoop {
+    service: ServiceName,
+    path: String,
+    publishes: BTreeSet<TopicName>,
+    topics: BTreeMap<TopicName, Arc<Topic>>,
+    wiring: Arc<Wiring>,
+    limit_max: u32,
+    limit: u32,
+    wait: Duration,
+    cursor: u64,
+    pulled: u64,
+    failures: u32,
+    stats: watch::Sender<OutboxStats>,
+    stop: CancellationToken,
+    ended: CancellationToken,
+    hurry: Arc<Notify>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("{0}")]
+    Pull(#[from] PullError),
+    #[error("{0}")]
+    Answer(#[from] OutboxError),
+    #[error("the events could not be stored: {0}")]
+    Log(#[from] StorageError),
+    #[error("the cursor could not be stored: {0}")]
+    Cursor(#[from] KvError),
+}
+
+pub(crate) struct OutboxStart {
+    pub service: ServiceName,
+    pub spec: OutboxSpec,
+    pub topics: BTreeMap<TopicName, Arc<Topic>>,
+    pub state: OutboxV1,
+    pub limit: u32,
+    pub wait: Duration,
+}
+
+impl OutboxLoop {
+    pub(crate) fn new(
+        start: OutboxStart,
+        wiring: Arc<Wiring>,
+        stop: &CancellationToken,
+    ) -> (Self, OutboxHandle) {
+        let first = OutboxStats { cursor: start.state.cursor, ..OutboxStats::default() };
+        let (stats, stats_receiver) = watch::channel(first);
+        let handle = OutboxHandle {
+            spec: start.spec.clone(),
+            stats: stats_receiver,
+            stop: stop.child_token(),
+            ended: CancellationToken::new(),
+            hurry: Arc::new(Notify::new()),
+        };
+        let known = |topic: &&TopicName| start.topics.contains_key(*topic);
+        let this = Self {
+            publishes: start.spec.publishes.iter().filter(known).cloned().collect(),
+            path: start.spec.path,
+            service: start.service,
+            topics: start.topics,
+            wiring,
+            limit_max: start.limit,
+            limit: start.limit,
+            wait: start.wait,
+            cursor: start.state.cursor,
+            pulled: 0,
+            failures: 0,
+            stats,
+            stop: handle.stop.clone(),
+            ended: handle.ended.clone(),
+            hurry: Arc::clone(&handle.hurry),
+        };
+        (this, handle)
+    }
+
+    pub(crate) async fn run(mut self) {
+        let _ended = self.ended.clone().drop_guard();
+        let stop = self.stop.clone();
+        loop {
+            // Broken off between append and cursor, the same events are pulled again and known.
+            let pause = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                pause = self.turn() => pause,
+            };
+            if pause.is_zero() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.hurry.notified() => {}
+                () = clock::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One pull. Returns how long to wait before the next.
+    async fn turn(&mut self) -> Duration {
+        let began = clock::now();
+        let (pause, problem) = match self.pull().await {
+            Ok(0) if clock::now() - began < IDLE_PAUSE / 2 => (IDLE_PAUSE, None),
+            Ok(_) => (Duration::ZERO, None),
+            Err(Trouble::Pull(PullError::TooLarge { .. })) if self.limit > 1 => {
+                self.limit = (self.limit / 4).max(1);
+                return Duration::ZERO;
+            }
+            Err(trouble) => {
+                self.failures = self.failures.saturating_add(1);
+                self.report(&trouble);
+                let pause = delay(BACKOFF, self.failures, Roll::draw());
+                (pause.max(BACKOFF.min / 2), Some(trouble.to_string()))
+            }
+        };
+        if problem.is_none() {
+            if self.failures > 0 {
+                tracing::info!(service = %self.service, "the outbox answers again");
+            }
+            self.failures = 0;
+            self.limit = (self.limit * 2).min(self.limit_max);
+        }
+        let (cursor, pulled) = (self.cursor, self.pulled);
+        self.stats.send_replace(OutboxStats { cursor, pulled, problem });
+        pause
+    }
+
+    /// Loud once per trouble, and not at all for a service that is not there: others say that.
+    fn report(&self, trouble: &Trouble) {
+        if self.failures == 1 && !matches!(trouble, Trouble::Pull(PullError::NoInstance)) {
+            tracing::warn!(
+                service = %self.service, path = self.path, after = self.cursor, %trouble,
+                "the outbox could not be pulled; tried again until it works"
+            );
+        }
+    }
+
+    /// Returns how many events came.
+    async fn pull(&mut self) -> Result<u64, Trouble> {
+        let pull = Pull {
+            service: self.service.clone(),
+            path: self.path.clone(),
+            after: self.cursor,
+            limit: self.limit,
+            wait: self.wait,
+        };
+        let body = self.wiring.deliver.pull_outbox(pull).await?;
+        let batch = read_batch(&body, self.cursor, &self.publishes)?;
+        if batch.restored {
+            tracing::error!(
+                service = %self.service, cursor = self.cursor,
+                "the outbox is older than what was pulled from it: its database was restored or \
+                 replaced. It is pulled from the beginning; events that are still known are not \
+                 published twice"
+            );
+            self.save(OutboxV1 { cursor: 0 }, &[]).await?;
+            return Ok(1);
+        }
+        if batch.count > 0 { self.publish(batch).await } else { Ok(0) }
+    }
+
+    async fn publish(&mut self, batch: Batch) -> Result<u64, Trouble> {
+        let mut appends = JoinSet::new();
+        for (name, records) in batch.accepted {
+            let topic = Arc::clone(&self.topics[&name]);
+            appends.spawn(async move { topic.log.append(records).await });
+        }
+        while let Some(done) = appends.join_next().await {
+            match done {
+                Ok(done) => drop(done?),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        self.save(OutboxV1 { cursor: batch.cursor }, &batch.refused).await?;
+        self.pulled += batch.count;
+        Ok(batch.count)
+    }
+
+    /// Stores the dead letters and the cursor, the cursor with the last of them.
+    async fn save(&mut self, state: OutboxV1, refused: &[Refused]) -> Result<(), Trouble> {
+        let mut tx = Tx::new();
+        let (mut bytes, mut dead_letters) = (0, Vec::new());
+        for refused in refused {
+            let (dead, event) = self.dead_letter(refused);
+            tracing::error!(
+                service = %self.service, topic = refused.topic, dead = %dead.id,
+                reason = %dead.reason, event = dead.event_id,
+                "an event of the outbox cannot be published and goes to the dead letters"
+            );
+            if bytes + event.len() > REFUSED_BYTES_MAX {
+                self.wiring.kv.commit(std::mem::take(&mut tx)).await?;
+                bytes = 0;
+            }
+            bytes += event.len();
+            tx = dead::put(tx, &dead, event);
+            dead_letters.push(dead);
+        }
+        self.wiring.kv.commit(tx.put(state_key(&self.service), state.write())).await?;
+        dead_letters.iter().for_each(|dead| self.wiring.dead.add(dead));
+        self.cursor = state.cursor;
+        Ok(())
+    }
+
+    fn dead_letter(&self, refused: &Refused) -> (DeadLetter, Bytes) {
+        let now = clock::wall_ms();
+        let envelope = Envelope::parse(&refused.event).unwrap_or_default();
+        let text = |name| envelope.text(name).map(|text| text.into_owned());
+        let dead = DeadLetter {
+            id: DeadId::new(),
+            state: DeadState::Dead,
+            topic: refused.topic.clone(),
+            seq: None,
+            subscriber: None,
+            publisher: Some(self.service.clone()),
+            reason: refused.reason.clone(),
+            attempts: 0,
+            first_ms: now,
+            last_ms: now,
+            event_id: text("id"),
+            event_type: text("type"),
+            event_source: text("source"),
+            bytes: refused.event.len(),
+        };
+        // An event that is too large to publish may be too large to keep, too.
+        let event = refused.event.slice(..refused.event.len().min(2 << 20));
+        (dead, event)
+    }
+}
