@@ -15,7 +15,7 @@ use crate::source::FileId;
 
 /// `None` when something is missing that a reported error explains.
 pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<App> {
-    let app = document.merged.get("app")?;
+    let app = document.effective().get("app")?;
     let own = |key| text(app, key, Format::Any).map(|text| text.value.to_owned());
     let name = AppName::new(text(app, "name", Format::Name)?.value).ok()?;
     let disabled: BTreeSet<ServiceName> = draft

@@ -15,7 +15,7 @@ use crate::shape::merge::merge;
 use crate::shape::tables::{PART, ROOT};
 use crate::shape::{Shape, check};
 use crate::sink::{Sink, shown};
-use crate::source::{FileId, Source, Span};
+use crate::source::{FileId, Sited, Source, Span};
 use crate::tree::{self, Entry, Node, Table, Value};
 
 const FILES_MAX: usize = 100;
@@ -27,8 +27,8 @@ const NAMED_SECTIONS: [&str; 6] =
 pub(crate) struct Document {
     /// All files joined, without a profile.
     pub(crate) base: Node,
-    /// With the chosen profile; the same as `base` when none was chosen.
-    pub(crate) merged: Node,
+    /// With the chosen profile, when one was chosen.
+    merged: Option<Node>,
     /// Absolute paths, the main file first.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) profile: Option<String>,
@@ -39,6 +39,13 @@ pub(crate) struct Main<'a> {
     pub(crate) path: &'a Path,
     /// As the user gave it.
     pub(crate) shown: &'a Path,
+}
+
+impl Document {
+    /// What the application is made of.
+    pub(crate) fn effective(&self) -> &Node {
+        self.merged.as_ref().unwrap_or(&self.base)
+    }
 }
 
 /// Reads `main` and all it includes. `None` when the main file could not be read or when some
@@ -56,16 +63,14 @@ pub(crate) fn read(
     let mut base = reading.file(main.path, name, text);
     if follow_includes {
         let mut chain = vec![main.path.to_owned()];
-        reading.includes(&base.clone(), FileId(0), &mut chain, &mut base);
+        let includes = includes_of(&base);
+        reading.includes(&includes, FileId(0), &mut chain, &mut base);
     }
     let paths = reading.paths;
     if out.has_syntax_errors() {
         return None;
     }
-    let merged = match profile {
-        Some(profile) => with_profile(&base, profile, main.shown, out),
-        None => base.clone(),
-    };
+    let merged = profile.map(|profile| with_profile(&base, profile, main.shown, out));
     Some(Document { base, merged, files: paths, profile: profile.map(str::to_owned) })
 }
 
@@ -147,10 +152,15 @@ impl Reading<'_> {
         root
     }
 
-    fn includes(&mut self, of: &Node, id: FileId, chain: &mut Vec<PathBuf>, base: &mut Node) {
-        let entries = of.get("include").and_then(Node::list).unwrap_or_default();
-        for entry in entries {
-            let Some(text) = entry.text() else { continue };
+    fn includes(
+        &mut self,
+        includes: &[Sited<String>],
+        id: FileId,
+        chain: &mut Vec<PathBuf>,
+        base: &mut Node,
+    ) {
+        for entry in includes {
+            let text = entry.value.as_str();
             let path = resolve(&self.out.source(id).directory.clone(), text);
             if let Some(from) = chain.iter().position(|open| *open == path) {
                 self.report_cycle(entry.span, &chain[from..], &path);
@@ -173,7 +183,7 @@ impl Reading<'_> {
             let part_id = self.read[&path];
             join(base, &part, self.out);
             chain.push(path);
-            self.includes(&part, part_id, chain, base);
+            self.includes(&includes_of(&part), part_id, chain, base);
             chain.pop();
         }
     }
@@ -200,6 +210,14 @@ impl Reading<'_> {
             .label("leads back")
             .help("remove one of these includes");
     }
+}
+
+fn includes_of(file: &Node) -> Vec<Sited<String>> {
+    let entries = file.get("include").and_then(Node::list).unwrap_or_default();
+    let texts = entries
+        .iter()
+        .filter_map(|entry| Some(Sited { value: entry.text()?.to_owned(), span: entry.span }));
+    texts.collect()
 }
 
 /// Adds the sections of an included file.

@@ -36,6 +36,8 @@ mod words;
 
 pub use code::{Code, Severity, UnknownCode, explain};
 pub use files::{Disk, Files, Kind, Memory};
+#[doc(hidden)]
+pub use load::exercise;
 pub use load::{FILE_NAME, Loaded, Options, find, load, load_from, parse};
 pub use problem::{Place, Problem, Problems, count, to_json};
 pub use render::{Style, render};

@@ -62,7 +62,7 @@ fn run(
     let main = document::Main { path: &absolute(path), shown: path };
     let found = document::read(&main, options.profile.as_deref(), files, follow_includes, &mut out);
     let app = found.and_then(|document| {
-        let draft = read::read(&document.merged, &mut out);
+        let draft = read::read(document.effective(), &mut out);
         check::check(&document, &draft, files, &mut out);
         if out.has_errors() { None } else { assemble(&document, draft, &out) }
     });
@@ -85,4 +85,33 @@ fn absolute(path: &Path) -> PathBuf {
 pub fn find(from: &Path) -> Option<PathBuf> {
     let candidates = from.ancestors().map(|directory| directory.join(FILE_NAME));
     candidates.into_iter().find(|path| Disk.kind(path) == Kind::File)
+}
+
+/// What the fuzz target and its property test do with an input: everything that is done with
+/// the text of a user. It must not panic, and the outcome must be consistent.
+#[doc(hidden)]
+pub fn exercise(bytes: &[u8]) {
+    use crate::{Severity, Style, render, to_json};
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for profile in [None, Some("dev".to_owned())] {
+        let (accepted, problems) = match parse(text, Path::new("fuzz.toml"), &Options { profile }) {
+            Ok(loaded) => {
+                let app = &loaded.app;
+                assert!(
+                    app.services.values().all(|s| !s.run.argv.is_empty() && s.path.is_absolute())
+                );
+                let callees = app.services.values().flat_map(|service| service.calls.keys());
+                let known =
+                    |name| app.services.contains_key(name) || app.externals.contains_key(name);
+                assert!(callees.into_iter().all(known), "every reference resolves");
+                (true, loaded.warnings)
+            }
+            Err(problems) => (false, problems.0),
+        };
+        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        assert_eq!(accepted, errors == 0, "refused exactly when there is an error");
+        assert!(problems.iter().all(|problem| text.get(problem.span.clone()).is_some()));
+        assert!(render(&problems, Style::PLAIN).is_ascii());
+        assert_eq!(to_json(&problems)["ok"], accepted);
+    }
 }

@@ -9,6 +9,7 @@ use miette::{
 
 use crate::Severity;
 use crate::problem::{Problem, count};
+use crate::sink::harmless_line;
 use crate::source::Source;
 
 /// Problems shown in full. The rest is counted: nobody reads them before fixing these, and
@@ -71,7 +72,7 @@ pub fn render(problems: &[Problem], style: Style) -> String {
             out.push_str(&format!("{} {}\n", problem.code, problem.message));
         }
         if problem.source.is_none() && !problem.file.is_empty() {
-            out.push_str(&format!("  in {}\n", problem.file));
+            out.push_str(&format!("  in {}\n", harmless_line(&problem.file)));
         }
         out.push('\n');
     }
@@ -129,7 +130,9 @@ impl Diagnostic for Shown<'_> {
         let elsewhere = self.0.also.iter().filter(|place| !place.same_file);
         let mut lines: Vec<String> = self.0.help.iter().cloned().collect();
         lines.extend(
-            elsewhere.map(|p| format!("{} at {}:{}:{}", p.label, p.file, p.line, p.column)),
+            elsewhere.map(|p| {
+                format!("{} at {}:{}:{}", p.label, harmless_line(&p.file), p.line, p.column)
+            }),
         );
         if lines.is_empty() {
             return None;
@@ -160,9 +163,9 @@ impl SourceCode for Source {
         before: usize,
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let contents = self.text.read_span(span, before, after)?;
+        let contents = self.harmless.read_span(span, before, after)?;
         Ok(Box::new(MietteSpanContents::new_named(
-            self.name.clone(),
+            harmless_line(&self.name),
             contents.data(),
             *contents.span(),
             contents.line(),

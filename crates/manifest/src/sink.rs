@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::problem::{Place, Problem};
-use crate::source::{FileId, Source, Span};
+use crate::source::{FileId, Source, Span, turns_text};
 use crate::suggest;
 use crate::{Code, Severity};
 
 /// Comparisons spent on "did you mean" in one run. A file of a megabyte in which every name is
 /// wrong would otherwise take minutes; nobody reads the ten-thousandth suggestion.
-const SUGGESTIONS_MAX: usize = 200_000;
+const SUGGESTIONS_MAX: usize = 50_000;
 
 pub(crate) struct Sink {
     sources: Vec<Arc<Source>>,
@@ -191,17 +191,20 @@ fn resolve(sources: &[Arc<Source>], note: Note) -> Problem {
     }
 }
 
-/// A piece of the user's text for a message: on one line, without control characters that could
-/// steer a terminal, and not endless.
+/// A piece of the user's text for a message: on one line, without characters that could steer a
+/// terminal, and not endless.
 pub(crate) fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 80;
-    let mut out: String = text
-        .chars()
-        .take(CHARS_MAX)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
-    if text.chars().nth(CHARS_MAX).is_some() {
-        out.push('…');
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => harmless_line(&text[..end]) + "…",
+        None => harmless_line(text),
     }
-    out
+}
+
+/// As [`shown`], in full: for names of files.
+pub(crate) fn harmless_line(text: &str) -> String {
+    let harmless = |c: char| {
+        if c.is_control() || turns_text(c) { char::REPLACEMENT_CHARACTER } else { c }
+    };
+    text.chars().map(harmless).collect()
 }

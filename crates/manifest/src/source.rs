@@ -39,6 +39,8 @@ pub(crate) struct Source {
     /// As shown to people: the main file as it was given, included ones beside it.
     pub(crate) name: String,
     pub(crate) text: Arc<str>,
+    /// The same, byte for byte as long, without what could steer a terminal.
+    pub(crate) harmless: Arc<str>,
     /// Absolute; relative paths in the file start here.
     pub(crate) directory: PathBuf,
     line_starts: Vec<usize>,
@@ -48,7 +50,8 @@ impl Source {
     pub(crate) fn new(name: String, text: Arc<str>, directory: PathBuf) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let line_starts = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect();
-        Self { name, text, directory, line_starts }
+        let harmless = harmless(&text);
+        Self { name, text, harmless, directory, line_starts }
     }
 
     /// Line and column, both from 1; the column counts characters, as editors do.
@@ -69,4 +72,27 @@ impl Source {
         let start = floor(range.start);
         start..floor(range.end).max(start)
     }
+}
+
+/// Control characters, and those that turn the direction of text, give way to others of the same
+/// number of bytes, so that spans still fit.
+fn harmless(text: &Arc<str>) -> Arc<str> {
+    let is_harmful = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns_text(c);
+    if !text.contains(is_harmful) {
+        return Arc::clone(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match (is_harmful(c), c.len_utf8()) {
+            (false, _) => out.push(c),
+            (true, 3) => out.push(char::REPLACEMENT_CHARACTER),
+            (true, bytes) => out.extend(std::iter::repeat_n('?', bytes)),
+        }
+    }
+    out.into()
+}
+
+/// Makes a line read otherwise than it is.
+pub(crate) fn turns_text(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -12,10 +12,12 @@ pub(crate) fn nearest<'a>(
         return None;
     }
     let folded = word.to_ascii_lowercase();
-    let limit = folded.chars().count().div_ceil(3);
+    let length = folded.chars().count();
+    let limit = length.div_ceil(3);
     candidates
         .into_iter()
-        .filter(|candidate| candidate.len() <= 80)
+        // Spares most comparisons: so many letters more or less are as many changes at least.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (distance(&folded, &candidate.to_ascii_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()

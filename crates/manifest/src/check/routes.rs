@@ -8,7 +8,7 @@
 //! the one that the order from the left would take: then people would guess wrong.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use archipel_model::{PathPattern, Protocol, Segment};
 
@@ -18,7 +18,7 @@ use crate::read::gateway::{GatewayDraft, RouteDraft};
 use crate::sink::{Sink, shown};
 
 /// Pairs that are looked at for ambiguity. A megabyte of routes would be a thousand million.
-const PAIRS_MAX: usize = 2_000_000;
+const PAIRS_MAX: usize = 1_000_000;
 
 pub(super) fn check(names: &Names<'_>, out: &mut Sink) {
     let Some(gateway) = &names.draft.gateway else { return };
@@ -125,27 +125,44 @@ fn check_collisions(routes: &[RouteDraft], out: &mut Sink) {
             }
         }
         let unique: Vec<&RouteDraft> = by_path.into_values().collect();
-        // Without a wildcard a path overlaps with no other path of its kind.
-        let wild = unique.iter().enumerate().filter(|(_, draft)| is_wild(&draft.route.path));
-        let mut reported = BTreeSet::new();
-        for (at, draft) in wild {
-            for (other_at, other) in unique.iter().enumerate() {
-                pairs_left = pairs_left.saturating_sub(1);
-                let pair = (at.min(other_at), at.max(other_at));
-                if pairs_left == 0 || at == other_at || reported.contains(&pair) {
-                    continue;
-                }
-                if ambiguous(&draft.route.path, &other.route.path) {
-                    reported.insert(pair);
-                    report_ambiguous(draft, other, out);
-                }
-            }
-        }
+        check_ambiguity(&unique, &mut pairs_left, out);
     }
 }
 
-fn is_wild(path: &PathPattern) -> bool {
-    path.segments().iter().any(|segment| !matches!(segment, Segment::Literal(_)))
+/// Compares only what can overlap: routes with the same first segment, and those that begin with
+/// a wildcard with all others.
+fn check_ambiguity(routes: &[&RouteDraft], pairs_left: &mut usize, out: &mut Sink) {
+    let mut by_first: BTreeMap<&str, Vec<&RouteDraft>> = BTreeMap::new();
+    let (mut open, mut rest) = (Vec::new(), Vec::new());
+    for draft in routes {
+        match draft.route.path.segments().first() {
+            Some(Segment::Literal(word)) => {
+                by_first.entry(word).or_default().push(draft);
+                rest.push(*draft);
+            }
+            _ => open.push(*draft),
+        }
+    }
+    let mut compare = |a: &RouteDraft, others: &[&RouteDraft]| {
+        for b in others {
+            if *pairs_left == 0 {
+                return;
+            }
+            *pairs_left -= 1;
+            if ambiguous(&a.route.path, &b.route.path) {
+                report_ambiguous(a, b, out);
+            }
+        }
+    };
+    for (at, draft) in open.iter().enumerate() {
+        compare(draft, &open[at + 1..]);
+        compare(draft, &rest);
+    }
+    for group in by_first.values() {
+        for (at, draft) in group.iter().enumerate() {
+            compare(draft, &group[at + 1..]);
+        }
+    }
 }
 
 fn report_ambiguous(a: &RouteDraft, b: &RouteDraft, out: &mut Sink) {

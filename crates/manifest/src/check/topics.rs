@@ -16,7 +16,7 @@ use crate::source::Span;
 
 /// Comparing every pattern with every topic is quadratic; beyond this many services with many
 /// patterns each, only exact names are looked up.
-const COMPARISONS_MAX: usize = 5_000_000;
+const COMPARISONS_MAX: usize = 1_000_000;
 
 pub(super) fn check(names: &Names<'_>, out: &mut Sink) {
     let publishers = publishers(names, out);

@@ -1,0 +1,185 @@
+//! The application that comes out: defaults, short forms, profiles.
+
+use std::time::Duration;
+
+use archipel_model::{Bytes, Check, DatabaseEngine, EnvValue, Service};
+
+use super::{HEAD, Tree, parse};
+
+fn service(text: &str) -> Service {
+    let app = parse(&format!("{HEAD}{text}")).unwrap().app;
+    app.services.values().next().unwrap().clone()
+}
+
+#[test]
+fn the_smallest_service_has_sensible_defaults() {
+    let tree = Tree::new([(
+        "archipel.toml",
+        "version = 1\napp.name = \"x\"\n[services.my-cart]\nrun = \"./cart\"\n",
+    )]);
+    let app = tree.load().unwrap().app;
+    let cart = &app.services["my-cart"];
+    assert_eq!(cart.path, tree.0.path());
+    assert_eq!((cart.replicas, cart.memory, cart.port), (1, None, None));
+    assert_eq!(cart.health.ready.check, Check::Tcp);
+    assert_eq!(cart.run.argv, ["./cart"]);
+    assert!(app.gateway.is_none());
+}
+
+#[test]
+fn a_service_inherits_and_overrides_deeply() {
+    let cart = service(
+        "[defaults]\nmemory = \"256M\"\nenv = { A = \"1\", B = \"2\" }\nstop = { signal = \"INT\", grace = \"20s\" }\n\
+         health.startup = { within = \"90s\" }\nhealth.ready = { path = \"/readyz\", every = \"5s\" }\n\
+         [services.cart]\nrun = \"./cart\"\nmemory = { go = true }\nenv = { B = \"3\" }\nstop = { grace = \"1s\" }\n\
+         health = { ready = { tcp = true } }\n",
+    );
+    let memory = cart.memory.unwrap();
+    assert_eq!((memory.limit, memory.go), (Bytes(256 << 20), true));
+    assert_eq!(cart.env["A"], EnvValue::Text("1".into()));
+    assert_eq!(cart.env["B"], EnvValue::Text("3".into()));
+    assert_eq!(cart.stop.signal, archipel_model::Signal::Int);
+    assert_eq!(cart.stop.grace, Duration::from_secs(1));
+    assert_eq!(cart.health.ready.check, Check::Tcp, "the kind of check is replaced");
+    assert_eq!(cart.health.ready.every, Duration::from_secs(5), "its timing is kept");
+    assert_eq!(cart.health.startup.within, Duration::from_secs(90));
+    assert_eq!(cart.health.startup.check, Check::Tcp, "startup asks what ready asks");
+}
+
+#[test]
+fn a_short_form_over_defaults_keeps_their_timing() {
+    let cart = service(
+        "[defaults.health]\nready = { tcp = true, every = \"7s\" }\nstartup = { within = \"3m\" }\n\
+         [services.cart]\nrun = \"./cart\"\nhealth = \"/up\"\n",
+    );
+    let up = Check::Http { path: "/up".into() };
+    assert_eq!((cart.health.startup.check, cart.health.ready.check), (up.clone(), up));
+    assert_eq!(cart.health.ready.every, Duration::from_secs(7));
+    assert_eq!(cart.health.startup.within, Duration::from_secs(180));
+    assert!(cart.health.live.is_none());
+}
+
+#[test]
+fn a_startup_check_by_log_is_not_asked_again_for_readiness() {
+    let cart =
+        service("[services.cart]\nrun = \"./cart\"\nhealth = { startup = { log = \"ready\" } }\n");
+    assert_eq!(cart.health.startup.check, Check::Log { pattern: "ready".into() });
+    assert_eq!(cart.health.ready.check, Check::Tcp);
+}
+
+#[test]
+fn commands_become_words_and_scripts() {
+    let cart = service(
+        "[services.cart]\nrun = \"node 'my server.js' --port $PORT\"\nbuild = \"npm ci && npm run build\"\n",
+    );
+    assert_eq!(cart.run.argv, ["node", "my server.js", "--port", "$PORT"]);
+    assert!(!cart.run.shell);
+    let build = cart.build.unwrap();
+    assert_eq!(
+        (build.argv.as_slice(), build.shell),
+        (["npm ci && npm run build".to_owned()].as_slice(), true)
+    );
+    let cart = service("[services.cart]\nshell = true\nrun = \"ulimit -n 10 && exec ./cart\"\n");
+    assert!(cart.run.shell);
+}
+
+#[test]
+fn calls_inherit_the_policy_of_their_service_and_of_all() {
+    let text = format!(
+        "{HEAD}[defaults.resiliency]\ntimeout = \"5s\"\nbulkhead = 8\nretry = {{ attempts = 4 }}\n\
+         [services.a]\nrun = \"./a\"\nresiliency = {{ timeout = \"2s\" }}\n\
+         calls = {{ b = {{}}, c = {{ timeout = \"9s\", retry = {{ attempts = 0 }} }} }}\n\
+         [services.b]\nrun = \"./b\"\n[services.c]\nrun = \"./c\"\ncalls = [\"b\"]\n"
+    );
+    let app = parse(&text).unwrap().app;
+    let policy = |from: &str, to: &str| app.services[from].calls[to];
+    let shown = |from, to| {
+        let policy = policy(from, to);
+        (policy.timeout.unwrap().as_secs(), policy.retry.attempts, policy.inflight_max)
+    };
+    assert_eq!(shown("a", "b"), (2, 4, Some(8)));
+    assert_eq!(shown("a", "c"), (9, 0, Some(8)));
+    assert_eq!(shown("c", "b"), (5, 4, Some(8)));
+}
+
+#[test]
+fn events_have_paths_and_limits() {
+    let app = parse(&format!(
+        "{HEAD}[services.a]\nrun = \"./a\"\npublishes = [\"x.y\"]\noutbox = true\n\
+         [services.b]\nrun = \"./b\"\nsubscribes = [\"x.*\"]\n\
+         [services.c]\nrun = \"./c\"\nsubscribes = {{ \"x.y\" = {{ path = \"/e\", ordered_by = \"id\", concurrency = 2, retry = \"1s..2s\", max_attempts = 3 }} }}\n"
+    ))
+    .unwrap()
+    .app;
+    assert_eq!(app.services["a"].outbox.as_deref(), Some("/_archipel/outbox"));
+    assert_eq!(app.services["b"].subscribes["x.*"].path, "/_archipel/events");
+    let c = &app.services["c"].subscribes["x.y"];
+    assert_eq!((c.path.as_str(), c.ordered_by.as_deref()), ("/e", Some("id")));
+    assert_eq!((c.concurrency, c.attempts_max, c.backoff.max.as_secs()), (2, 3, 2));
+}
+
+#[test]
+fn a_database_is_named_after_its_service() {
+    let cart =
+        service("[services.my-cart]\nrun = \"./cart\"\ndatabase = { engine = \"postgres\" }\n");
+    let database = cart.database.unwrap();
+    assert_eq!((database.engine, database.name.as_str()), (DatabaseEngine::Postgres, "my_cart"));
+    assert_eq!(database.url, None);
+}
+
+#[test]
+fn a_profile_changes_values_and_defaults_stay_weaker_than_services() {
+    let text = format!(
+        "{HEAD}[services.a]\nrun = \"./a\"\nreplicas = 3\nartifact = [\"x\", \"y\"]\nenv = {{ KEY = {{ secret = \"key\" }} }}\n\
+         [services.b]\nrun = \"./b\"\n[secrets]\nkey = {{}}\n[gateway]\nlisten = \"0.0.0.0:80\"\nhosts = [\"a.example\"]\n\
+         [profiles.dev]\ndefaults = {{ replicas = 2 }}\ngateway = {{ listen = \"127.0.0.1:8080\" }}\n\
+         [profiles.dev.services.a]\nartifact = [\"z\"]\nenv = {{ KEY = \"dummy\" }}\n"
+    );
+    let tree = Tree::new([("archipel.toml", text.as_str())]);
+    let loaded = tree.load_profile(Some("dev")).unwrap();
+    assert!(
+        loaded.warnings.is_empty(),
+        "a secret used without the profile is used: {:?}",
+        loaded.warnings
+    );
+    let app = loaded.app;
+    assert_eq!(app.services["a"].replicas, 3, "what a service says itself stands");
+    assert_eq!(app.services["b"].replicas, 2);
+    assert_eq!(app.services["a"].artifact, [tree.path("z")], "arrays are replaced");
+    assert_eq!(app.services["a"].env["KEY"], EnvValue::Text("dummy".into()));
+    let gateway = app.gateway.unwrap();
+    assert_eq!(gateway.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(gateway.hosts, ["a.example"]);
+    let base = tree.load().unwrap().app;
+    assert_eq!(base.gateway.unwrap().listen.to_string(), "0.0.0.0:80");
+}
+
+#[test]
+fn a_profile_can_switch_a_service_on_or_off() {
+    let text = format!(
+        "{HEAD}[services.a]\nrun = \"./a\"\ncalls = [\"b\"]\ndepends_on = [\"b\"]\n[services.b]\nrun = \"./b\"\n\
+         [jobs.j]\nservice = \"b\"\nrun = \"./j\"\n[[gateway.routes]]\nmatch = \"/**\"\nto = \"b\"\n\
+         [profiles.small.services.b]\ndisabled = true\n"
+    );
+    let tree = Tree::new([("archipel.toml", text.as_str())]);
+    assert_eq!(tree.load().unwrap().app.services.len(), 2);
+    let loaded = tree.load_profile(Some("small")).unwrap();
+    let app = loaded.app;
+    assert_eq!(app.services.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert!(app.services["a"].calls.is_empty() && app.services["a"].depends_on.is_empty());
+    assert!(app.jobs.is_empty() && app.gateway.unwrap().routes.is_empty());
+    assert_eq!(loaded.warnings.len(), 4, "{:#?}", loaded.warnings);
+}
+
+#[test]
+fn a_job_uses_the_directory_of_its_service() {
+    let text = format!(
+        "{HEAD}[services.a]\npath = \"svc\"\nrun = \"./a\"\n[jobs.x]\nservice = \"a\"\nrun = \"./x\"\nschedule = \" 0  3 * * * \"\n\
+         [jobs.y]\npath = \"tools\"\nrun = \"./y\"\n"
+    );
+    let tree = Tree::new([("archipel.toml", text.as_str()), ("svc/", ""), ("tools/", "")]);
+    let app = tree.load().unwrap().app;
+    assert_eq!(app.jobs["x"].path, tree.path("svc"));
+    assert_eq!(app.jobs["x"].schedule.as_deref(), Some("0 3 * * *"));
+    assert_eq!(app.jobs["y"].path, tree.path("tools"));
+}
