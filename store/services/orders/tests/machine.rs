@@ -162,7 +162,7 @@ fn check(before: &Saga, input: &Input, after: &Step) {
             "{}",
             context()
         );
-        assert_eq!(saga.next_run_at.is_none() || saga == before, true, "{}", context());
+        assert!(saga.next_run_at.is_none() || saga == before, "{}", context());
         return;
     }
     if matches!(after.verdict, Verdict::NotYet(_) | Verdict::TooLate | Verdict::Impossible(_)) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use store_kit::{Backoff, Timestamp};
 
-use super::Status;
 use super::Status::*;
+use super::{Party, Status};
 
 /// Every transition that exists, besides the first (from nothing to RECEIVED). The audit holds
 /// the log of every order against it.
@@ -50,6 +50,18 @@ impl Status {
     /// It waits for a person, as long as its deadline lets it.
     pub fn awaits_customer(self) -> bool {
         matches!(self, AwaitingAction | AwaitingMethod)
+    }
+
+    /// Whom it asks for its next step; `None` where it waits for a fact, a person or nothing.
+    pub fn asks(self) -> Option<Party> {
+        match self {
+            Received | Authorised | AwaitingMethod | CompInv => Some(Party::Inventory),
+            Reserved | AwaitingAction | Packed | CompPay => Some(Party::Payments),
+            Captured | CompWh => Some(Party::Warehouse),
+            Confirmed | Released | Dispatched | Delivered | Completed | Cancelled | Refunded => {
+                None
+            }
+        }
     }
 
     pub(super) fn honours_cancel(self) -> bool {
