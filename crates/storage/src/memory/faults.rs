@@ -40,6 +40,11 @@ impl Faults {
         self.order(Fault::Tear, times);
     }
 
+    /// Forgets the orders that are left.
+    pub fn clear(&self) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Writes wait until [`Faults::release`], as on a disk that has stalled.
     pub fn hold(&self) {
         self.held.send_replace(true);
