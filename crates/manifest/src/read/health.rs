@@ -10,6 +10,8 @@ use super::command::Use;
 use super::{Reader, count, text};
 use crate::Code;
 use crate::shape::format::Format;
+use crate::sink::shown;
+use crate::source::Sited;
 use crate::tree::Node;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,16 +83,7 @@ impl Reader<'_> {
             }
         }
         if let Some(pattern) = text(node, "log", Format::NonEmpty) {
-            if let Err(error) = regex_lite::Regex::new(pattern.value) {
-                self.out
-                    .report(
-                        Code::BadRegex,
-                        pattern.span,
-                        format!("`log` is not a regular expression: {error}"),
-                    )
-                    .label("cannot be read")
-                    .help("in TOML a pattern stands best in single quotes: 'listening on \\d+'");
-            }
+            self.check_regex(&pattern);
             return Some(Check::Log { pattern: pattern.value.to_owned() });
         }
         if on("notify") {
@@ -104,6 +97,19 @@ impl Reader<'_> {
                 .help("liveness restarts the service, so nothing is assumed: write for example `live = { path = \"/livez\" }`");
         }
         None
+    }
+
+    /// With the same library that will match it.
+    fn check_regex(&mut self, pattern: &Sited<&str>) {
+        let Err(error) = regex::Regex::new(pattern.value) else { return };
+        // The library draws the place over several lines; the last one says what is wrong.
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        let message = format!("`log` is not a regular expression: {}", shown(reason));
+        self.out
+            .report(Code::BadRegex, pattern.span, message)
+            .label("cannot be read")
+            .help("in TOML a pattern stands best in single quotes: 'listening on \\d+'");
     }
 
     fn timing(&mut self, node: Option<&Node>, mut probe: Probe, role: Role) -> Probe {
