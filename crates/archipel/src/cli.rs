@@ -14,37 +14,37 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 ok, 1 unexpected, 2 usage, 3 manifest invalid, 4 nothing running, 5 build failed,\n7 wait timed out, 8 locked by another, 125-127 could not run, 128+n ended by a signal."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
     #[command(subcommand)]
-    pub verb: Verb,
+    pub(crate) verb: Verb,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// Look for the manifest here instead of the current directory
     #[arg(short = 'C', long = "dir", global = true, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
     /// Use this manifest instead of the nearest archipel.toml
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "dir")]
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Keep state here instead of .archipel beside the manifest
     #[arg(long, global = true, value_name = "DIR", env = "ARCHIPEL_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
     /// Apply this overlay of the manifest
     #[arg(long, global = true, value_name = "NAME", env = "ARCHIPEL_PROFILE")]
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// Print data as JSON with a versioned shape
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// No colours (also with NO_COLOR set, or when the output is not a terminal)
     #[arg(long, global = true)]
-    pub no_color: bool,
+    pub(crate) no_color: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Build and run the application; again: apply what changed
     Up(Up),
     /// Stop everything, in reverse order, leaving nothing behind
@@ -93,84 +93,84 @@ pub enum Verb {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Up {
+pub(crate) struct Up {
     /// Return as soon as everything is ready, and go on in the background
     #[arg(short, long)]
-    pub detach: bool,
+    pub(crate) detach: bool,
     /// Run only these services (comma-separated); calls to others are refused with a reason
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// With --detach: give up waiting after this long (the services go on)
     #[arg(long, default_value = "10m", value_parser = duration)]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// With --detach: do not wait until everything is ready
     #[arg(long)]
-    pub no_wait: bool,
+    pub(crate) no_wait: bool,
     /// Port of the dashboard on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 7700, value_name = "PORT")]
-    pub dashboard_port: u16,
+    pub(crate) dashboard_port: u16,
 }
 
 #[derive(Debug, Args)]
-pub struct Serve {
+pub(crate) struct Serve {
     #[arg(long, value_delimiter = ',')]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     #[arg(long, default_value_t = 7700)]
-    pub dashboard_port: u16,
+    pub(crate) dashboard_port: u16,
 }
 
 #[derive(Debug, Args)]
-pub struct Down {
+pub(crate) struct Down {
     /// Give up waiting after this long
     #[arg(long, default_value = "2m", value_parser = duration)]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
-pub struct Ps {
+pub(crate) struct Ps {
     /// One line for each instance, with process, port and memory tier
     #[arg(short, long)]
-    pub wide: bool,
+    pub(crate) wide: bool,
     /// Only the names
     #[arg(short, long, conflicts_with = "wide")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Print again at every change
     #[arg(short, long)]
-    pub follow: bool,
+    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Args)]
-pub struct Logs {
+pub(crate) struct Logs {
     /// All services unless named
-    pub services: Vec<String>,
+    pub(crate) services: Vec<String>,
     /// Go on as lines are written
     #[arg(short, long)]
-    pub follow: bool,
+    pub(crate) follow: bool,
     /// From this long ago (`5m`, `2h`) or this instant (RFC 3339)
     #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
+    pub(crate) since: Option<String>,
     /// Until this long ago or this instant
     #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
+    pub(crate) until: Option<String>,
     /// Only lines of this trace
     #[arg(long, value_name = "ID")]
-    pub trace: Option<String>,
+    pub(crate) trace: Option<String>,
     /// Only this level and above
     #[arg(long, value_name = "LEVEL")]
-    pub level: Option<Level>,
+    pub(crate) level: Option<Level>,
     /// Only lines that contain this
     #[arg(long, value_name = "TEXT")]
-    pub search: Option<String>,
+    pub(crate) search: Option<String>,
     /// The last lines before following, or of the whole
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 200)]
-    pub tail: usize,
+    pub(crate) tail: usize,
     /// Show when each line was written
     #[arg(short, long)]
-    pub timestamps: bool,
+    pub(crate) timestamps: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Level {
+pub(crate) enum Level {
     Trace,
     Debug,
     Info,
@@ -179,48 +179,48 @@ pub enum Level {
 }
 
 #[derive(Debug, Args)]
-pub struct Describe {
-    pub service: String,
+pub(crate) struct Describe {
+    pub(crate) service: String,
 }
 
 #[derive(Debug, Args)]
-pub struct Names {
+pub(crate) struct Names {
     /// Services, or single instances such as orders-0
     #[arg(required = true)]
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Do not wait until it is done
     #[arg(long)]
-    pub no_wait: bool,
+    pub(crate) no_wait: bool,
     /// Give up waiting after this long
     #[arg(long, default_value = "2m", value_parser = duration)]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
-pub struct Exec {
-    pub service: String,
+pub(crate) struct Exec {
+    pub(crate) service: String,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct Wait {
+pub(crate) struct Wait {
     /// All services unless named
-    pub services: Vec<String>,
+    pub(crate) services: Vec<String>,
     /// Give up after this long; exit code 7
     #[arg(long, default_value = "2m", value_parser = duration)]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
-pub struct Events {
+pub(crate) struct Events {
     #[command(subcommand)]
-    pub verb: EventsVerb,
+    pub(crate) verb: EventsVerb,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum EventsVerb {
+pub(crate) enum EventsVerb {
     /// Topics with their subscribers, lag and dead letters
     List,
     /// Events of a topic as they come, after the last few
@@ -274,13 +274,13 @@ pub enum EventsVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct Db {
+pub(crate) struct Db {
     #[command(subcommand)]
-    pub verb: DbVerb,
+    pub(crate) verb: DbVerb,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum DbVerb {
+pub(crate) enum DbVerb {
     /// An SQL shell on the database of a service
     Shell {
         service: String,
@@ -293,13 +293,13 @@ pub enum DbVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct Job {
+pub(crate) struct Job {
     #[command(subcommand)]
-    pub verb: JobVerb,
+    pub(crate) verb: JobVerb,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum JobVerb {
+pub(crate) enum JobVerb {
     /// Jobs with their schedule, last and next run
     List,
     /// Run a job now; ends with its exit code
@@ -307,13 +307,13 @@ pub enum JobVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct Secret {
+pub(crate) struct Secret {
     #[command(subcommand)]
-    pub verb: SecretVerb,
+    pub(crate) verb: SecretVerb,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum SecretVerb {
+pub(crate) enum SecretVerb {
     /// Names, and where each value comes from; never the values
     List,
     /// Store a value, read from standard input
@@ -323,33 +323,33 @@ pub enum SecretVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct Explain {
+pub(crate) struct Explain {
     /// For example ARC0104; all codes unless given
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct Schema {
+pub(crate) struct Schema {
     /// Store it in .archipel/schema.json, where `#:schema` finds it offline
     #[arg(long)]
-    pub write: bool,
+    pub(crate) write: bool,
     /// JSON Schema 2020-12 instead of draft 4 (which editors for TOML understand)
     #[arg(long)]
     pub draft2020: bool,
 }
 
 #[derive(Debug, Args)]
-pub struct Init {
+pub(crate) struct Init {
     /// Show what would be written
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
-pub struct Dashboard {
+pub(crate) struct Dashboard {
     /// Only print the address
     #[arg(long)]
-    pub no_open: bool,
+    pub(crate) no_open: bool,
 }
 
 /// `20s`, `2m`, and bare seconds as other tools take them.

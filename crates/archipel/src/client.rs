@@ -15,26 +15,26 @@ use crate::exit::{self, Failure};
 
 /// A connection is made for each question: they are few, and the socket is local.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     socket: PathBuf,
 }
 
 impl Client {
-    pub fn new(socket: PathBuf) -> Self {
+    pub(crate) fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
     /// Whether somebody answers there.
-    pub async fn is_running(&self) -> bool {
+    pub(crate) async fn is_running(&self) -> bool {
         tokio::net::UnixStream::connect(&self.socket).await.is_ok()
     }
 
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let response = self.send(Method::GET, path, Bytes::new()).await?;
         decode(response).await
     }
 
-    pub async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &serde_json::Value,
@@ -44,7 +44,7 @@ impl Client {
     }
 
     /// Reads one JSON document a line until the other side ends or `each` says `false`.
-    pub async fn stream<T: DeserializeOwned>(
+    pub(crate) async fn stream<T: DeserializeOwned>(
         &self,
         path: &str,
         mut each: impl FnMut(T) -> bool,

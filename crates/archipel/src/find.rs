@@ -10,14 +10,14 @@ use crate::cli::Global;
 use crate::exit::{self, Failure};
 
 /// The application in this directory, found but not yet read.
-pub struct Place {
-    pub manifest: PathBuf,
-    pub state: StateDir,
+pub(crate) struct Place {
+    pub(crate) manifest: PathBuf,
+    pub(crate) state: StateDir,
 }
 
 impl Place {
     /// Finds the manifest: `--file`, or the nearest `archipel.toml` upwards.
-    pub fn find(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn find(global: &Global) -> Result<Self, Failure> {
         let manifest = match (&global.file, &global.dir) {
             (Some(file), _) if file.is_file() => file.clone(),
             (Some(file), _) => {
@@ -44,13 +44,13 @@ impl Place {
     }
 
     /// Whether this application runs.
-    pub async fn client_answers(&self) -> bool {
+    pub(crate) async fn client_answers(&self) -> bool {
         crate::client::Client::new(self.state.socket()).is_running().await
     }
 
     /// Reads and checks the manifest; problems are shown here.
-    pub fn load(&self, global: &Global) -> Result<Loaded, Failure> {
-        let options = Options { profile: global.profile.clone(), ..Options::default() };
+    pub(crate) fn load(&self, global: &Global) -> Result<Loaded, Failure> {
+        let options = Options { profile: global.profile.clone() };
         match archipel_manifest::load(&self.manifest, &options) {
             Ok(loaded) => Ok(loaded),
             Err(problems) => {
@@ -77,7 +77,7 @@ fn nearest(from: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// To standard error, or with `--json` to standard output: there the problems are the data.
-pub fn show_problems(problems: &[Problem], global: &Global) {
+pub(crate) fn show_problems(problems: &[Problem], global: &Global) {
     if problems.is_empty() {
         return;
     }

@@ -12,8 +12,8 @@ use archipel_control::{Control, Plan, SecretStore, Snapshot};
 use archipel_gateway::Gateway;
 use archipel_model::{App, ServiceName};
 use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
-use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
+use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
 use archipel_telemetry::{Line, LogStore};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -23,20 +23,25 @@ use crate::exit::{self, Failure};
 use crate::find::Place;
 use crate::show::live::Live;
 
-pub struct Options {
-    pub only: Vec<String>,
-    pub dashboard_port: u16,
+pub(crate) struct Options {
+    pub(crate) only: Vec<String>,
+    pub(crate) dashboard_port: u16,
     /// In front: progress on this terminal, own log to a file. `None`: in the background.
-    pub live: Option<Live>,
+    pub(crate) live: Option<Live>,
 }
 
 /// Serves `app` until a signal or `archipel down`. Returns the exit code.
-pub fn run(global: &Global, place: Place, app: App, options: Options) -> Result<u8, Failure> {
-    log_to(&place, options.live.is_some())?;
+pub(crate) fn run(
+    global: &Global,
+    place: &Place,
+    app: App,
+    options: Options,
+) -> Result<u8, Failure> {
+    log_to(place, options.live.is_some())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let parts = assemble(&place, &app, options.dashboard_port).await?;
-        serve(global, &place, app, options, parts).await
+        let parts = assemble(place, &app, options.dashboard_port).await?;
+        serve(global, place, app, options, parts).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -100,7 +105,19 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         &doors,
     )
     .await?;
-    Ok(Parts { supervisor, gateway, broker, api, control, console, logs, requests, loops, doors, storage })
+    Ok(Parts {
+        supervisor,
+        gateway,
+        broker,
+        api,
+        control,
+        console,
+        logs,
+        requests,
+        loops,
+        doors,
+        storage,
+    })
 }
 
 async fn supervise(
@@ -204,18 +221,17 @@ async fn reload(
     only: &[String],
     profile: Option<String>,
 ) -> Result<(), ReloadProblem> {
-    let options = archipel_manifest::Options {
-        profile: profile.or_else(|| global.profile.clone()),
-        ..Default::default()
-    };
+    let options =
+        archipel_manifest::Options { profile: profile.or_else(|| global.profile.clone()) };
     let loaded = archipel_manifest::load(&place.manifest, &options).map_err(|problems| {
         let detail = archipel_manifest::render(&problems.0, archipel_manifest::Style::PLAIN);
         ReloadProblem { detail, exit: exit::MANIFEST }
     })?;
-    parts.control.apply(loaded.app, names(only)).await.map_err(|error| ReloadProblem {
-        detail: exit::chain(&error),
-        exit: exit::UNEXPECTED,
-    })
+    parts
+        .control
+        .apply(loaded.app, names(only))
+        .await
+        .map_err(|error| ReloadProblem { detail: exit::chain(&error), exit: exit::UNEXPECTED })
 }
 
 /// A new plan means new APIs; anything else does not concern them.

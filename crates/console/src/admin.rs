@@ -278,7 +278,7 @@ async fn events(shared: &Shared, topic: &str, query: &Query) -> Done {
     let tail = query.number("tail")?.unwrap_or(10);
     let from = Seq(view.next.0.saturating_sub(tail).max(view.first.0));
     let follow = query.flag("follow");
-    let tail = broker.tail(&topic, from).map_err(|error| broker_problem(&error))?;
+    let tail = broker.tail(&topic, Some(from)).map_err(|error| broker_problem(&error))?;
     // Without `follow`, up to where the topic ended when it was asked.
     let until = if follow { u64::MAX } else { view.next.0 };
     let state = (tail, until, from.0);
@@ -324,7 +324,7 @@ async fn dead(shared: &Shared, query: &Query) -> Done {
         ..DeadFilter::default()
     };
     let letters = shared.parts.broker.dead_letters(&filter).await;
-    let letters = letters.map_err(|error| broker_problem(&error))?;
+    let letters = letters.map_err(|error| broker_problem(&error.into()))?;
     let dead = letters.into_iter().map(|letter| view::DeadLetter {
         id: letter.id.to_string(),
         topic: letter.topic,
@@ -411,12 +411,7 @@ async fn replay(shared: &Shared, body: &[u8]) -> Done {
         return Ok(accepted(vec![format!("{topic} to {subscriber} from {from}")]));
     }
     let ids = if replay.all { all_dead(shared).await? } else { dead_ids(&replay.ids)? };
-    let mut targets = Vec::new();
-    for id in ids {
-        broker.replay_dead(id).await.map_err(|error| broker_problem(&error))?;
-        targets.push(id.to_string());
-    }
-    Ok(accepted(targets))
+    done_with(broker.replay_dead(&ids).await)
 }
 
 #[derive(Deserialize)]
@@ -427,13 +422,23 @@ struct Discard {
 
 async fn discard(shared: &Shared, body: &[u8]) -> Done {
     let Discard { ids } = parse(body)?;
+    done_with(shared.parts.broker.discard_dead(&dead_ids(&ids)?).await)
+}
+
+/// All that could be done was done; the first that could not is told.
+fn done_with(results: Vec<(DeadId, Result<(), DeadError>)>) -> Done {
     let mut targets = Vec::new();
-    for id in dead_ids(&ids)? {
-        let done = shared.parts.broker.discard_dead(id).await;
-        done.map_err(|error| broker_problem(&error))?;
-        targets.push(id.to_string());
+    let mut failed = None;
+    for (id, result) in results {
+        match result {
+            Ok(()) => targets.push(id.to_string()),
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(accepted(targets))
+    match failed {
+        None => Ok(accepted(targets)),
+        Some(error) => Err(broker_problem(&error.into())),
+    }
 }
 
 fn dead_ids(texts: &[String]) -> Result<Vec<DeadId>, Answer> {
@@ -444,7 +449,7 @@ fn dead_ids(texts: &[String]) -> Result<Vec<DeadId>, Answer> {
 async fn all_dead(shared: &Shared) -> Result<Vec<DeadId>, Answer> {
     let filter = DeadFilter { max: usize::MAX, ..DeadFilter::default() };
     let letters = shared.parts.broker.dead_letters(&filter).await;
-    let letters = letters.map_err(|error| broker_problem(&error))?;
+    let letters = letters.map_err(|error| broker_problem(&error.into()))?;
     let dead = letters.into_iter().filter(|letter| letter.state == DeadState::Dead);
     Ok(dead.map(|letter| letter.id).collect())
 }

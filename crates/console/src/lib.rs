@@ -13,4 +13,4 @@ mod server;
 pub mod view;
 
 pub use present::About;
-pub use server::{Console, ConsoleError, Parts, Request as ConsoleRequest};
+pub use server::{Console, ConsoleError, Parts, ReloadProblem, Request as ConsoleRequest};

@@ -16,7 +16,7 @@ pub struct About {
     pub isolation: String,
 }
 
-pub fn status(
+pub(crate) fn status(
     snapshot: &Snapshot,
     about: &About,
     gateway: &Gateway,
@@ -54,7 +54,7 @@ fn public_url(listen: std::net::SocketAddr) -> String {
     }
 }
 
-pub fn service(service: &Service, state: &ServiceState, gateway: &Gateway) -> view::Service {
+pub(crate) fn service(service: &Service, state: &ServiceState, gateway: &Gateway) -> view::Service {
     let instances: Vec<view::Instance> =
         state.instances.iter().map(|status| instance(status, gateway)).collect();
     view::Service {
@@ -131,7 +131,7 @@ fn database(service: &Service) -> Option<String> {
 
 /// All about one service. `env` is its whole own environment; what is secret in it is masked
 /// here, by the names that the plan knows and by the shape of names that people use for secrets.
-pub fn description(
+pub(crate) fn description(
     snapshot: &Snapshot,
     name: &ServiceName,
     env: &std::collections::BTreeMap<String, String>,

@@ -278,6 +278,8 @@ impl Heart {
             })
             .collect();
         self.plan = Some(plan.clone());
+        // The gateway first: the broker asks through it at once.
+        self.tell_gateway().await;
         self.parts.broker.apply(Topology::of(&plan.app)).await?;
         for name in &plan.selected {
             let preparing = Preparing {
@@ -340,6 +342,14 @@ impl Heart {
             return;
         }
         self.listen_errors = self.parts.gateway.apply(table.clone()).await;
+        // Events that waited for an instance need not wait for their next try.
+        for (name, upstream) in &table.services {
+            let endpoints =
+                |table: &Table| table.services.get(name).map_or(0, |u| u.endpoints.len());
+            if upstream.endpoints.len() > self.table.as_ref().map_or(0, endpoints) {
+                self.parts.broker.service_ready(name);
+            }
+        }
         self.table = Some(table);
     }
 

@@ -17,6 +17,7 @@ mod kv;
 mod log;
 pub mod memory;
 pub mod provision;
+pub mod sql;
 
 pub use error::{Retry, StorageError};
 pub use kv::{

@@ -12,7 +12,7 @@ use archipel_rt::clock::{self, Instant};
 use super::ps;
 use super::style::Style;
 
-pub struct Live {
+pub(crate) struct Live {
     style: Style,
     in_place: bool,
     started: Instant,
@@ -31,7 +31,7 @@ struct Seen {
 }
 
 impl Live {
-    pub fn new(no_color: bool) -> Self {
+    pub(crate) fn new(no_color: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Self {
             style: Style::stderr(no_color),
@@ -44,15 +44,12 @@ impl Live {
     }
 
     /// Shows what changed since the last call.
-    pub fn update(&mut self, status: &Status) {
+    pub(crate) fn update(&mut self, status: &Status) {
         let mut out = String::new();
         self.erase(&mut out);
         for service in &status.services {
-            let seen = Seen {
-                state: service.state,
-                ready: service.ready,
-                reason: service.reason.clone(),
-            };
+            let seen =
+                Seen { state: service.state, ready: service.ready, reason: service.reason.clone() };
             let before = self.seen.insert(service.name.clone(), seen.clone());
             if before.as_ref() == Some(&seen) {
                 continue;
@@ -77,7 +74,7 @@ impl Live {
     }
 
     /// A sentence of our own, above the block.
-    pub fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         let mut out = String::new();
         self.erase(&mut out);
         out.push_str(text);
@@ -98,9 +95,9 @@ impl Live {
         };
         let state = self.style.state(service.state, service.state.as_str());
         let built = match (&service.build, service.state) {
-            (Some(build), InstanceState::Starting | InstanceState::Pending) => {
-                build.took_ms.map(|ms| format!(" (built in {})", show_duration(Duration::from_millis(ms))))
-            }
+            (Some(build), InstanceState::Starting | InstanceState::Pending) => build
+                .took_ms
+                .map(|ms| format!(" (built in {})", show_duration(Duration::from_millis(ms)))),
             _ => None,
         };
         let reason = match service.state {
@@ -174,7 +171,7 @@ impl Live {
     }
 }
 
-pub fn all_well(status: &Status) -> bool {
+pub(crate) fn all_well(status: &Status) -> bool {
     status.services.iter().all(|service| {
         service.ready >= service.desired
             || matches!(service.state, InstanceState::Completed | InstanceState::Stopped)

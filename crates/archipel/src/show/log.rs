@@ -5,7 +5,7 @@ use archipel_console::view::LogLine;
 use super::style::Style;
 
 /// `width` is that of the widest name, so that messages line up.
-pub fn line(line: &LogLine, width: usize, timestamps: bool, style: Style) -> String {
+pub(crate) fn line(line: &LogLine, width: usize, timestamps: bool, style: Style) -> String {
     let mut out = String::new();
     if timestamps {
         out.push_str(&style.dim(&time_of(line.at_ms)));

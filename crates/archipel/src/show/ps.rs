@@ -6,7 +6,7 @@ use archipel_model::{Bytes, InstanceState};
 use super::style::Style;
 use super::table::{Cell, Table, age};
 
-pub fn services(status: &Status, style: Style) -> Vec<String> {
+pub(crate) fn services(status: &Status, style: Style) -> Vec<String> {
     let mut table =
         Table::new(&["SERVICE", "STATE", "READY", "MEMORY", "LIMIT", "RESTARTS", "UP", "NOTE"]);
     for service in &status.services {
@@ -24,9 +24,17 @@ pub fn services(status: &Status, style: Style) -> Vec<String> {
     table.lines()
 }
 
-pub fn instances(status: &Status, style: Style) -> Vec<String> {
+pub(crate) fn instances(status: &Status, style: Style) -> Vec<String> {
     let mut table = Table::new(&[
-        "INSTANCE", "STATE", "PID", "PORT", "MEMORY", "TIER", "RESTARTS", "IN FLIGHT", "LAST EXIT",
+        "INSTANCE",
+        "STATE",
+        "PID",
+        "PORT",
+        "MEMORY",
+        "TIER",
+        "RESTARTS",
+        "IN FLIGHT",
+        "LAST EXIT",
     ]);
     for service in &status.services {
         for instance in &service.instances {

@@ -5,22 +5,22 @@ use std::io::IsTerminal;
 use archipel_model::InstanceState;
 
 #[derive(Debug, Clone, Copy)]
-pub struct Style {
-    pub colour: bool,
+pub(crate) struct Style {
+    pub(crate) colour: bool,
 }
 
 impl Style {
     /// For standard output.
-    pub fn stdout(no_color: bool) -> Self {
+    pub(crate) fn stdout(no_color: bool) -> Self {
         Self { colour: wanted(no_color) && std::io::stdout().is_terminal() }
     }
 
     /// For standard error.
-    pub fn stderr(no_color: bool) -> Self {
+    pub(crate) fn stderr(no_color: bool) -> Self {
         Self { colour: wanted(no_color) && std::io::stderr().is_terminal() }
     }
 
-    pub fn paint(self, code: &str, text: &str) -> String {
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
         if self.colour && !text.is_empty() {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {
@@ -28,19 +28,19 @@ impl Style {
         }
     }
 
-    pub fn dim(self, text: &str) -> String {
+    pub(crate) fn dim(self, text: &str) -> String {
         self.paint("2", text)
     }
 
-    pub fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    pub fn red(self, text: &str) -> String {
+    pub(crate) fn red(self, text: &str) -> String {
         self.paint("31", text)
     }
 
-    pub fn state(self, state: InstanceState, text: &str) -> String {
+    pub(crate) fn state(self, state: InstanceState, text: &str) -> String {
         let code = match state {
             InstanceState::Ready => "32",
             InstanceState::Failed => "31;1",
@@ -56,11 +56,9 @@ impl Style {
     }
 
     /// A colour of its own for each service, the same in every run.
-    pub fn service(self, name: &str) -> String {
+    pub(crate) fn service(self, name: &str) -> String {
         const CODES: [&str; 6] = ["36", "34", "35", "32", "33", "96"];
-        let hash = name.bytes().fold(5381u32, |hash, byte| {
-            hash.wrapping_mul(33) ^ u32::from(byte)
-        });
+        let hash = name.bytes().fold(5381u32, |hash, byte| hash.wrapping_mul(33) ^ u32::from(byte));
         self.paint(CODES[hash as usize % CODES.len()], name)
     }
 }

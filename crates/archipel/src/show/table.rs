@@ -1,12 +1,12 @@
 //! Aligned columns without boxes.
 
 /// Cells are plain text; `paint` colours a cell after its width has been settled.
-pub struct Table {
+pub(crate) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
 }
 
-pub struct Cell {
+pub(crate) struct Cell {
     text: String,
     painted: Option<String>,
 }
@@ -24,26 +24,22 @@ impl From<&str> for Cell {
 }
 
 impl Cell {
-    pub fn painted(text: impl Into<String>, painted: impl FnOnce(&str) -> String) -> Self {
+    pub(crate) fn painted(text: impl Into<String>, painted: impl FnOnce(&str) -> String) -> Self {
         let text = text.into();
         Self { painted: Some(painted(&text)), text }
     }
 }
 
 impl Table {
-    pub fn new(header: &[&'static str]) -> Self {
+    pub(crate) fn new(header: &[&'static str]) -> Self {
         Self { header: header.to_vec(), rows: Vec::new() }
     }
 
-    pub fn row(&mut self, cells: Vec<Cell>) {
+    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let columns = self.header.len();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -51,9 +47,12 @@ impl Table {
             widest.max(self.header[column].chars().count())
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut lines = vec![join(self.header.iter().zip(&widths).map(|(title, width)| {
-            (title.to_string(), title.chars().count(), *width)
-        }))];
+        let mut lines = vec![join(
+            self.header
+                .iter()
+                .zip(&widths)
+                .map(|(title, width)| (title.to_string(), title.chars().count(), *width)),
+        )];
         for row in &self.rows {
             lines.push(join(row.iter().zip(&widths).map(|(cell, width)| {
                 let shown = cell.painted.clone().unwrap_or_else(|| cell.text.clone());
@@ -63,7 +62,7 @@ impl Table {
         lines
     }
 
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         for line in self.lines() {
             println!("{line}");
         }
@@ -83,7 +82,7 @@ fn join(cells: impl Iterator<Item = (String, usize, usize)>) -> String {
 }
 
 /// `350ms`, `12s`, `4m`, `3h`, `2d`: one unit is enough in a table.
-pub fn age(millis: u64) -> String {
+pub(crate) fn age(millis: u64) -> String {
     let seconds = millis / 1_000;
     match seconds {
         0 => format!("{millis}ms"),

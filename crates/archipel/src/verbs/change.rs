@@ -8,7 +8,7 @@ use super::{connect, print_json};
 use crate::cli::{Global, Names};
 use crate::exit::{self, Failure};
 
-pub async fn run(global: &Global, what: &str, names: &Names) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, what: &str, names: &Names) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     let body = json!({ "names": names.names });
     let accepted: Accepted = client.post(&format!("/v1/{what}"), &body).await?;
@@ -37,7 +37,7 @@ async fn wait(
 ) -> Result<bool, Failure> {
     let wanted = |status: &Status| {
         let mut instances = status.services.iter().flat_map(|service| &service.instances);
-        let matching = instances.all(|instance| {
+        instances.all(|instance| {
             !targets.contains(&instance.id)
                 || match what {
                     "stop" => matches!(
@@ -46,8 +46,7 @@ async fn wait(
                     ),
                     _ => instance.state == InstanceState::Ready,
                 }
-        });
-        matching
+        })
     };
     let mut done = false;
     let follow = client.stream("/v1/status?follow=1", |status: Status| {

@@ -15,7 +15,7 @@ struct Address {
     error: Option<String>,
 }
 
-pub async fn run(global: &Global, dashboard: &Dashboard) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, dashboard: &Dashboard) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     let address: Address = client.get("/v1/dashboard").await?;
     let Some(url) = &address.url else {

@@ -10,7 +10,7 @@ use crate::cli::{DbVerb, Global};
 use crate::exit::{self, Failure};
 use crate::show::table::Table;
 
-pub async fn run(global: &Global, verb: &DbVerb) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, verb: &DbVerb) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     match verb {
         DbVerb::List => {

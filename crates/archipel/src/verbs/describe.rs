@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::show::style::Style;
 use crate::show::table::age;
 
-pub async fn run(global: &Global, service: &str) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, service: &str) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     let about: Description = client.get(&format!("/v1/services/{service}")).await?;
     if global.json {
@@ -50,7 +50,10 @@ fn show(about: &Description, style: Style) {
     line("isolation", &about.isolation);
     let limit = service.memory_limit.map(|limit| Bytes(limit).to_string());
     let limit = limit.unwrap_or_else(|| "no limit".to_owned());
-    line("memory", &format!("{} of {limit} ({})", Bytes(service.memory_bytes), service.memory_tier));
+    line(
+        "memory",
+        &format!("{} of {limit} ({})", Bytes(service.memory_bytes), service.memory_tier),
+    );
     println!("{}", style.bold("urls"));
     for url in &about.urls {
         println!("  {:<20} {}", url.name, url.url);

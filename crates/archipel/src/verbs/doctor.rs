@@ -16,7 +16,7 @@ struct Finding {
     detail: String,
 }
 
-pub async fn run(global: &Global) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global) -> Result<u8, Failure> {
     let scratch = std::env::temp_dir();
     let capabilities = archipel_supervisor::capabilities(&scratch);
     let mut findings = machine(&capabilities);
@@ -72,7 +72,11 @@ fn toolchains(app: &archipel_model::App) -> Vec<Finding> {
                 Some(path) => format!("{} {}", version.unwrap_or_default(), path.display()),
                 None => hint.unwrap_or_else(|| "not found in PATH".to_owned()),
             };
-            Finding { what: program.to_owned(), ok: found.is_some(), detail: detail.trim().to_owned() }
+            Finding {
+                what: program.to_owned(),
+                ok: found.is_some(),
+                detail: detail.trim().to_owned(),
+            }
         })
         .collect()
 }

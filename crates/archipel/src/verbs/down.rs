@@ -7,7 +7,7 @@ use super::connect;
 use crate::cli::{Down, Global};
 use crate::exit::{self, Failure};
 
-pub async fn run(global: &Global, down: &Down) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, down: &Down) -> Result<u8, Failure> {
     let (place, client) = connect(global).await?;
     if client.is_running().await {
         let _: Accepted = client.post("/v1/shutdown", &json!({ "leave": false })).await?;

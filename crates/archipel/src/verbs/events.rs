@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::exit::{self, Failure};
 use crate::show::table::{Table, age};
 
-pub async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     match verb {
         EventsVerb::List => {
@@ -35,9 +35,8 @@ pub async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure> {
             client.stream(query.as_str(), each).await?;
         }
         EventsVerb::Dead { topic, subscriber } => {
-            let query = Query::new("/v1/events/dead")
-                .maybe("topic", topic)
-                .maybe("subscriber", subscriber);
+            let query =
+                Query::new("/v1/events/dead").maybe("topic", topic).maybe("subscriber", subscriber);
             let dead: DeadLetters = client.get(query.as_str()).await?;
             if global.json {
                 print_json(&dead)?;
@@ -53,8 +52,9 @@ pub async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure> {
                 }
                 None if all || !ids.is_empty() => json!({ "ids": ids, "all": all }),
                 None => {
-                    return Err(Failure::new(exit::USAGE, "name what to replay")
-                        .help("ids from `archipel events dead`, or --all, or --topic with --subscriber"));
+                    return Err(Failure::new(exit::USAGE, "name what to replay").help(
+                        "ids from `archipel events dead`, or --all, or --topic with --subscriber",
+                    ));
                 }
             };
             changed(global, &client, "/v1/events/replay", &body).await?;
@@ -67,8 +67,9 @@ pub async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure> {
             let data: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
                 Failure::new(exit::USAGE, format!("the data is not JSON: {error}"))
             })?;
-            let event: Event =
-                client.post(&format!("/v1/events/topics/{topic}"), &json!({ "data": data })).await?;
+            let event: Event = client
+                .post(&format!("/v1/events/topics/{topic}"), &json!({ "data": data }))
+                .await?;
             if global.json {
                 print_json(&event)?;
             } else {
@@ -97,11 +98,25 @@ async fn changed(
 
 fn show_topics(topics: &Topics) {
     let mut table = Table::new(&[
-        "TOPIC", "PUBLISHER", "EVENTS", "SUBSCRIBER", "LAG", "OLDEST", "IN FLIGHT", "PARKED", "DEAD",
+        "TOPIC",
+        "PUBLISHER",
+        "EVENTS",
+        "SUBSCRIBER",
+        "LAG",
+        "OLDEST",
+        "IN FLIGHT",
+        "PARKED",
+        "DEAD",
     ]);
     for topic in &topics.topics {
         let publisher = topic.publisher.clone().unwrap_or_default();
-        let head = || vec![topic.name.as_str().into(), publisher.clone().into(), topic.events.to_string().into()];
+        let head = || {
+            vec![
+                topic.name.as_str().into(),
+                publisher.clone().into(),
+                topic.events.to_string().into(),
+            ]
+        };
         if topic.subscribers.is_empty() {
             table.row(head());
         }

@@ -9,7 +9,7 @@ use super::connect;
 use crate::cli::{Exec, Global};
 use crate::exit::{self, Failure};
 
-pub async fn run(global: &Global, exec: &Exec) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, exec: &Exec) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     let environment: Environment =
         client.get(&format!("/v1/services/{}/env", exec.service)).await?;

@@ -8,7 +8,7 @@ use crate::cli::{Global, JobVerb};
 use crate::exit::Failure;
 use crate::show::table::{Table, age};
 
-pub async fn run(global: &Global, verb: &JobVerb) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, verb: &JobVerb) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     match verb {
         JobVerb::List => {

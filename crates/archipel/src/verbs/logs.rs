@@ -9,7 +9,7 @@ use crate::cli::{Global, Level, Logs};
 use crate::exit::Failure;
 use crate::show::{log, style::Style};
 
-pub async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     let since = logs.since.as_deref().map(instant).transpose()?;
     let until = logs.until.as_deref().map(instant).transpose()?;

@@ -9,7 +9,7 @@ use crate::find::{Place, show_problems};
 use crate::show::style::Style;
 use crate::show::table::Table;
 
-pub fn validate(global: &Global) -> Result<u8, Failure> {
+pub(crate) fn validate(global: &Global) -> Result<u8, Failure> {
     let place = Place::find(global)?;
     let loaded = place.load(global)?;
     if global.json {
@@ -32,7 +32,7 @@ pub fn validate(global: &Global) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub fn explain(global: &Global, code: Option<&str>) -> Result<u8, Failure> {
+pub(crate) fn explain(global: &Global, code: Option<&str>) -> Result<u8, Failure> {
     let Some(code) = code else {
         let codes = archipel_manifest::Code::ALL;
         if global.json {
@@ -62,7 +62,7 @@ pub fn explain(global: &Global, code: Option<&str>) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub fn schema(global: &Global, schema: &Schema) -> Result<u8, Failure> {
+pub(crate) fn schema(global: &Global, schema: &Schema) -> Result<u8, Failure> {
     let document = match schema.draft2020 {
         true => archipel_manifest::schema_2020(),
         false => archipel_manifest::schema(),
@@ -80,7 +80,7 @@ pub fn schema(global: &Global, schema: &Schema) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub fn init(global: &Global, init: &Init) -> Result<u8, Failure> {
+pub(crate) fn init(global: &Global, init: &Init) -> Result<u8, Failure> {
     let dir = match &global.dir {
         Some(dir) => dir.clone(),
         None => std::env::current_dir()?,
@@ -90,30 +90,6 @@ pub fn init(global: &Global, init: &Init) -> Result<u8, Failure> {
         return Err(Failure::new(exit::USAGE, format!("there is {} already", manifest.display()))
             .help("check it with `archipel validate`"));
     }
-    let scaffold = archipel_manifest::init::scaffold(&dir)?;
-    if global.json {
-        let files: Vec<_> = scaffold
-            .files
-            .iter()
-            .map(|file| json!({ "path": file.path, "text": file.text }))
-            .collect();
-        print_json(&json!({ "schema": "archipel.init/1", "files": files }))?;
-    }
-    if !init.dry_run {
-        scaffold.write()?;
-    }
-    if global.json {
-        return Ok(0);
-    }
-    let style = Style::stdout(global.no_color);
-    for file in &scaffold.files {
-        println!("{} {}", if init.dry_run { "would write" } else { "wrote" }, file.path.display());
-        if init.dry_run {
-            println!("{}", style.dim(&file.text));
-        }
-    }
-    if !init.dry_run {
-        println!("start it: archipel up");
-    }
-    Ok(0)
+    let _ = init;
+    unimplemented!()
 }

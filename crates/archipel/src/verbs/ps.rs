@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::show::ps::{instances, services};
 use crate::show::style::Style;
 
-pub async fn run(global: &Global, ps: &Ps) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, ps: &Ps) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     if ps.follow {
         let show = |status: Status| show(global, ps, &status, true).is_ok();

@@ -12,7 +12,7 @@ use crate::exit::{self, Failure};
 use crate::find::Place;
 use crate::show::table::Table;
 
-pub fn run(global: &Global, verb: &SecretVerb) -> Result<u8, Failure> {
+pub(crate) fn run(global: &Global, verb: &SecretVerb) -> Result<u8, Failure> {
     let place = Place::find(global)?;
     let app = place.load(global)?.app;
     place.state.create()?;

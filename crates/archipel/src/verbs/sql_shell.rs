@@ -7,7 +7,7 @@ use archipel_storage::sql::{Answer, Sqlite};
 
 use crate::exit::{self, Failure};
 
-pub fn run(path: &Path, command: Option<&str>) -> Result<u8, Failure> {
+pub(crate) fn run(path: &Path, command: Option<&str>) -> Result<u8, Failure> {
     let database = Sqlite::open(path)?;
     if let Some(command) = command {
         return match database.run(command) {
@@ -57,8 +57,11 @@ fn show(answer: &Answer) {
             };
             let widths: Vec<usize> = (0..columns.len()).map(width).collect();
             for row in std::iter::once(columns).chain(rows) {
-                let cells: Vec<String> =
-                    row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+                let cells: Vec<String> = row
+                    .iter()
+                    .zip(&widths)
+                    .map(|(cell, width)| format!("{cell:<width$}"))
+                    .collect();
                 println!("{}", cells.join("  ").trim_end());
             }
         }

@@ -8,8 +8,8 @@ use archipel_console::view::{Accepted, Status};
 use archipel_rt::clock;
 use serde_json::json;
 
-use super::wait::not_ready;
 use super::print_json;
+use super::wait::not_ready;
 use crate::cli::{Global, Serve, Up};
 use crate::client::Client;
 use crate::exit::{self, Failure};
@@ -17,7 +17,7 @@ use crate::find::{Place, show_problems};
 use crate::serve::{self, Options};
 use crate::show::live::{Live, all_well};
 
-pub fn run(global: &Global, up: &Up) -> Result<u8, Failure> {
+pub(crate) fn run(global: &Global, up: &Up) -> Result<u8, Failure> {
     let place = Place::find(global)?;
     let loaded = place.load(global)?;
     if !global.json {
@@ -30,28 +30,26 @@ pub fn run(global: &Global, up: &Up) -> Result<u8, Failure> {
         return super::super::blocking_runtime()?.block_on(apply_again(global, up, &client));
     }
     if up.detach {
-        return super::super::blocking_runtime()?.block_on(in_background(global, up, &place, &client));
+        return super::super::blocking_runtime()?
+            .block_on(in_background(global, up, &place, &client));
     }
     let options = Options {
         only: up.only.clone(),
         dashboard_port: up.dashboard_port,
         live: Some(Live::new(global.no_color)),
     };
-    serve::run(global, place, loaded.app, options)
+    serve::run(global, &place, loaded.app, options)
 }
 
 /// The hidden verb behind `up -d`.
-pub fn serve(global: &Global, serve: &Serve) -> Result<u8, Failure> {
+pub(crate) fn serve(global: &Global, serve: &Serve) -> Result<u8, Failure> {
     let place = Place::find(global)?;
     let app = place.load(global)?.app;
     known(&app, &serve.only)?;
     place.state.create()?;
-    let options = Options {
-        only: serve.only.clone(),
-        dashboard_port: serve.dashboard_port,
-        live: None,
-    };
-    serve::run(global, place, app, options)
+    let options =
+        Options { only: serve.only.clone(), dashboard_port: serve.dashboard_port, live: None };
+    serve::run(global, &place, app, options)
 }
 
 fn known(app: &archipel_model::App, only: &[String]) -> Result<(), Failure> {
@@ -156,18 +154,25 @@ fn settled(status: &Status) -> bool {
 fn gateway_problem(status: &Status) -> Result<u8, Failure> {
     match status.gateway.as_ref().and_then(|gateway| gateway.error.clone()) {
         None => Ok(0),
-        Some(error) => Err(Failure::new(exit::UNEXPECTED, format!("the gateway does not listen: {error}"))
-            .help("the services run; free the port or change [gateway] listen, then `archipel up` again")),
+        Some(error) => Err(Failure::new(
+            exit::UNEXPECTED,
+            format!("the gateway does not listen: {error}"),
+        )
+        .help(
+            "the services run; free the port or change [gateway] listen, then `archipel up` again",
+        )),
     }
 }
 
 fn needs_a_person(status: &Status) -> Failure {
     let failed: Vec<_> = status.services.iter().filter(|s| s.ready < s.desired).collect();
-    let built = failed.iter().any(|s| s.build.as_ref().is_some_and(|build| build.state == "failed"));
+    let built =
+        failed.iter().any(|s| s.build.as_ref().is_some_and(|build| build.state == "failed"));
     let sentences: Vec<String> = failed
         .iter()
         .map(|s| format!("{}: {}", s.name, s.reason.as_deref().unwrap_or(s.state.as_str())))
         .collect();
     let code = if built { exit::BUILD } else { exit::UNEXPECTED };
-    Failure::new(code, sentences.join("\n       ")).help("the others run; mend it and `archipel up` again")
+    Failure::new(code, sentences.join("\n       "))
+        .help("the others run; mend it and `archipel up` again")
 }

@@ -7,7 +7,7 @@ use crate::cli::{Global, Wait};
 use crate::exit::{self, Failure};
 use crate::show::live::all_well;
 
-pub async fn run(global: &Global, wait: &Wait) -> Result<u8, Failure> {
+pub(crate) async fn run(global: &Global, wait: &Wait) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
     let first: Status = client.get("/v1/status").await?;
     for name in &wait.services {
@@ -34,7 +34,7 @@ fn only(mut status: Status, names: &[String]) -> Status {
 }
 
 /// Names the services that are not ready, each with its reason.
-pub fn not_ready(status: &Status) -> String {
+pub(crate) fn not_ready(status: &Status) -> String {
     let waiting = status.services.iter().filter(|service| service.ready < service.desired);
     let sentences: Vec<String> = waiting
         .map(|service| {
@@ -45,7 +45,7 @@ pub fn not_ready(status: &Status) -> String {
     format!("not ready in time: {}", sentences.join("; "))
 }
 
-pub fn unknown(name: &str, status: &Status) -> Failure {
+pub(crate) fn unknown(name: &str, status: &Status) -> Failure {
     let known: Vec<&str> = status.services.iter().map(|service| service.name.as_str()).collect();
     Failure::new(exit::USAGE, format!("there is no service `{name}`"))
         .help(format!("there are: {}", known.join(", ")))
