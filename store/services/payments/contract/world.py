@@ -8,6 +8,7 @@ With `--base-url` the service runs elsewhere: there is no wire then, and what ne
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -54,14 +55,16 @@ class Settings:
 
 
 settings = Settings()
-_spec: Spec | None = None
 
 
+@functools.cache
 def spec() -> Spec:
-    global _spec
-    if _spec is None:
-        _spec = Spec(settings.spec_folder)
-    return _spec
+    return Spec(settings.spec_folder)
+
+
+@functools.cache
+def psp_spec() -> Spec:
+    return Spec(settings.psp_folder)
 
 
 def eventually(what: Callable[[], Any], why: str = "", seconds: float = 20) -> Any:
@@ -206,8 +209,9 @@ class Wire:
     sent back, None closes the connection.
     """
 
-    def __init__(self, target: Callable[[], str]) -> None:
-        self.target = target
+    def __init__(self, target: Callable[[], str], spec: Spec | None = None) -> None:
+        self.target, self.spec = target, spec
+        self.strange: list[str] = []
         self.policy: Callable[[str, str], Any] = lambda method, path: "pass"
         self.slow_s = 1.5
         self.log: list[tuple[str, str, str]] = []
@@ -271,9 +275,16 @@ class Wire:
 
         def forward() -> Answer | None:
             try:
-                return call(self.target(), handler.command, handler.path, raw or None, headers, timeout=40)
+                answer = call(self.target(), handler.command, handler.path, raw or None, headers, timeout=40)
             except (OSError, http.client.HTTPException):
                 return None
+            if self.spec is not None:
+                try:
+                    self.spec.check_answer(handler.command, handler.path, answer.status,
+                                           answer.headers.get("content-type", ""), answer.body)
+                except AssertionError as error:
+                    self.strange.append(str(error))
+            return answer
 
         action = self.policy(handler.command, handler.path)
         self.log.append((handler.command, handler.path, action if isinstance(action, str) else "function"))
@@ -401,7 +412,7 @@ class World:
              "WEBHOOK_URL": self.webhook_wire.url + "/v1/webhooks/psp", "PUBLIC_PREFIX": "/psp",
              "SLOW_MS": "1500", "AUTH_EXPIRES_MS": "300"}, folder / "psp.log")
         self.psp = self.psp_process.base
-        self.wire = Wire(lambda: self.psp)
+        self.wire = Wire(lambda: self.psp, psp_spec())
         self.database = folder / "payments.db"
         self.service = Process(
             "payments", settings.command, settings.folder, port,
@@ -414,6 +425,8 @@ class World:
         if self.own:
             for part in (self.wire, self.service, self.psp_process, self.webhook_wire):
                 part.close()
+            if self.wire.strange:
+                raise AssertionError(f"psp-sim does not keep to its own openapi.yaml: {self.wire.strange[:3]}")
             if settings.keep_logs:
                 sys.stderr.write((Path(self._dir.name) / "payments.log").read_text())
         self._dir.cleanup()
