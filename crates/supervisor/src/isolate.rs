@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::spawn::{SpawnError, c_path};
 use crate::spec::Isolation;
-use crate::sys::child::{self, Cover, Jail, Keep, Plan, UserMap};
+use crate::sys::child::{self, Cover, Jail, KEEPS_MAX, Keep, Plan, UserMap};
 
 /// What stands between the services' data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -117,7 +117,10 @@ fn jail(kind: IsolationKind, isolation: &Isolation) -> Result<Jail, SpawnError> 
     });
     let covers: Result<Vec<Cover>, SpawnError> = outermost(&isolation.hide)
         .iter()
-        .filter(|path| path.is_dir())
+        // What is to be kept as a whole is not covered.
+        .filter(|path| {
+            path.is_dir() && !isolation.keep.iter().any(|keep| path.starts_with(real(keep)))
+        })
         .map(|path| cover(path, &isolation.keep))
         .collect();
     Ok(Jail { user, covers: covers?, seal: kind == IsolationKind::Sealed })
@@ -148,6 +151,12 @@ fn cover(hidden: &Path, keep: &[PathBuf]) -> Result<Cover, SpawnError> {
             above = dir.parent();
         }
         parents.reverse();
+        if keeps.len() == KEEPS_MAX {
+            return Err(SpawnError::System {
+                what: "cover the other services' directories",
+                why: format!("more than {KEEPS_MAX} directories are to be kept"),
+            });
+        }
         keeps.push(Keep { path: c_path(&path)?, parents, is_dir: path.is_dir() });
     }
     Ok(Cover { path: c_path(hidden)?, keeps })

@@ -288,6 +288,9 @@ impl Machine {
 
     pub(crate) fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut out = Vec::new();
+        if self.phase == Phase::Gone {
+            return out; // forgotten already
+        }
         match event {
             Event::Run => self.on_run(now),
             Event::Stop { goal, why } => {

@@ -71,6 +71,18 @@ pub(crate) fn turns(
     (waiting.into_iter().take(free).map(|(_, _, id)| id.clone()).collect(), again)
 }
 
+/// The lowest level's instances that higher ones have to wait for.
+pub(crate) fn unsettled(places: &BTreeMap<InstanceId, Place>) -> Vec<InstanceId> {
+    let unsettled = places.iter().filter(|(_, place)| {
+        matches!(
+            place.standing,
+            Standing::Pending { first: true, .. } | Standing::Starting { first: true, .. }
+        )
+    });
+    let lowest = unsettled.clone().map(|(_, place)| place.level).min();
+    unsettled.filter(|(_, place)| Some(place.level) == lowest).map(|(id, _)| id.clone()).collect()
+}
+
 /// Who may be stopped now: those above which nothing runs any more. `running` holds the level of
 /// everything that still has a process.
 pub(crate) fn stoppable(running: &BTreeMap<InstanceId, u32>) -> Vec<InstanceId> {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use crate::record::write_whole;
+use crate::record::write_durable;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
@@ -141,7 +141,7 @@ impl Ports {
     fn store(&self, assigned: &BTreeMap<String, u16>) -> Result<(), PortError> {
         let error = |source| PortError::Write { path: self.path.clone(), source };
         let bytes = serde_json::to_vec_pretty(assigned).map_err(|e| error(e.into()))?;
-        write_whole(&self.path, &bytes).map_err(error)
+        write_durable(&self.path, &bytes).map_err(error)
     }
 }
 

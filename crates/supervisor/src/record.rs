@@ -77,7 +77,8 @@ impl Record {
         let _ = fs::remove_file(self.path(dir));
     }
 
-    /// Every record in `dir`; what cannot be read is reported and left alone.
+    /// Every record in `dir`. One that cannot be read is removed: its processes are found by their
+    /// group and mark, and without a record they count as unknown.
     pub(crate) fn read_all(dir: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
         let mut records = Vec::new();
@@ -90,11 +91,13 @@ impl Record {
                 serde_json::from_slice::<Self>(&bytes).map_err(|error| error.to_string())
             }) {
                 Ok(record) if record.version == VERSION => records.push(record),
-                Ok(_) => {
-                    tracing::warn!(path = %path.display(), "instance record of another version")
+                Ok(record) => {
+                    tracing::warn!(path = %path.display(), record.version, "record of another version");
+                    let _ = fs::remove_file(&path);
                 }
                 Err(error) => {
                     tracing::warn!(path = %path.display(), error, "unreadable instance record");
+                    let _ = fs::remove_file(&path);
                 }
             }
         }
@@ -103,14 +106,31 @@ impl Record {
     }
 }
 
-/// Replaces a file so that a reader, or we after a crash, see the old or the new one.
+/// Replaces a file so that a reader, or we after a crash, see the old or the new one. Not proof
+/// against a power failure: after a boot nothing in a record is true any more.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (_, beside) = write_beside(path, bytes)?;
+    fs::rename(beside, path)
+}
+
+/// As [`write_whole`], also over a power failure.
+pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (file, beside) = write_beside(path, bytes)?;
+    file.sync_all()?;
+    fs::rename(beside, path)?;
+    match path.parent() {
+        Some(dir) => fs::File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(fs::File, PathBuf)> {
     use std::os::unix::fs::OpenOptionsExt;
     let beside = path.with_extension("tmp");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(bytes)?;
-    fs::rename(&beside, path)
+    Ok((file, beside))
 }
 
 /// The directories below the state directory.

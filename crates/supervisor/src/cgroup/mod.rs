@@ -8,6 +8,8 @@
 
 mod detect;
 mod leaf;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::io::{self, Write};

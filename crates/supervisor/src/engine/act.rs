@@ -25,6 +25,9 @@ use crate::status::{Exit, MemoryTier};
 use crate::supervisor::Common;
 use crate::tree::{MARK, Tree};
 
+/// The last lines are worth waiting for, but not for ever.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
 /// A process that runs.
 pub(crate) struct Started {
     process: Process,
@@ -259,7 +262,8 @@ impl Engine {
             })
             .await;
             if let Some(flushed) = flushed {
-                flushed.await;
+                // Whoever takes the lines may be slow; that must not hold up the next start.
+                let _ = clock::timeout(FLUSH_MAX, flushed).await;
             }
             let _ = happened.send(Happened::Cleared { key, exit }).await;
         });

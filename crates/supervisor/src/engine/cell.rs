@@ -39,10 +39,14 @@ pub(super) struct Cell {
     pub(super) run_no: u64,
     pub(super) output: Option<Output>,
     pub(super) probe_last: Option<ProbeReport>,
+    /// For whom or what it waits while it is pending.
+    pub(super) waits: String,
     pub(super) dirty: bool,
     level: u32,
     started_at_ms: Option<u64>,
     ready_since_ms: Option<u64>,
+    /// The first process has ended; how, is known for sure when the rest has.
+    ending: Option<ExitReport>,
     last_exit: Option<ExitReport>,
     memory_bytes: Option<u64>,
     memory_peak: u64,
@@ -95,10 +99,12 @@ impl Cell {
             run_no: 0,
             output: None,
             probe_last: None,
+            waits: String::new(),
             dirty: true,
             level: 0,
             started_at_ms: None,
             ready_since_ms: None,
+            ending: None,
             last_exit: None,
             memory_bytes: None,
             memory_peak: 0,
@@ -151,7 +157,7 @@ impl Cell {
     pub(super) fn note_exit(&mut self, exit: Exit) {
         let Some(run) = &self.run else { return };
         run.stop.cancel();
-        self.last_exit = Some(ExitReport {
+        self.ending = Some(ExitReport {
             exit,
             at_ms: clock::wall_ms(),
             ran: run.started.elapsed(),
@@ -162,8 +168,8 @@ impl Cell {
 
     /// Nothing of the process is left. Returns what is to be said about it.
     pub(super) fn finish_run(&mut self, exit: Exit) -> String {
-        if let Some(report) = &mut self.last_exit {
-            report.exit = exit;
+        if let Some(report) = self.ending.take() {
+            self.last_exit = Some(ExitReport { exit, ..report });
         }
         self.run = None;
         self.memory_bytes = None;
@@ -188,7 +194,7 @@ impl Cell {
 
     /// How the first process ended, as its parent saw it.
     pub(super) fn exit(&self) -> Option<Exit> {
-        self.last_exit.as_ref().map(|report| report.exit)
+        self.ending.as_ref().map(|report| report.exit)
     }
 
     pub(super) fn memory_peak(&self) -> u64 {
@@ -254,7 +260,12 @@ impl Cell {
             memory_limit,
             memory_tier: if memory_limit.is_some() { tier } else { MemoryTier::None },
             adopted: running.is_some_and(|run| run.adopted),
-            reason: self.machine.reason(),
+            reason: match state {
+                InstanceState::Pending if self.machine.attempt == 0 && !self.waits.is_empty() => {
+                    Some(self.waits.clone())
+                }
+                _ => self.machine.reason(),
+            },
             last_lines,
         });
         self.published = Some(status.clone());

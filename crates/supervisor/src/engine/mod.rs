@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::adopt::Adopted;
 use crate::machine::{Event, Goal, Why};
-use crate::order::{self, Place};
+use crate::order::{self, Place, Standing};
 use crate::probe::News;
 use crate::record::Lock;
 use crate::spec::InstanceSpec;
@@ -364,12 +364,36 @@ impl Engine {
                 .collect();
             let (turns, again) = order::turns(&places, self.common.config.starts_max, now);
             self.turns_at = again;
+            self.explain_waits(&places, &turns);
             for id in turns {
                 self.step(&id, Event::Turn);
             }
         }
         if !self.measuring && self.measure_at <= now {
             self.measure();
+        }
+    }
+
+    /// Tells those who wait for their turn for whom they wait.
+    fn explain_waits(&mut self, places: &BTreeMap<InstanceId, Place>, turns: &[InstanceId]) {
+        let blockers = order::unsettled(places);
+        let level = blockers.first().map(|id| places[id].level);
+        for (id, place) in places {
+            if !matches!(place.standing, Standing::Pending { .. }) || turns.contains(id) {
+                continue;
+            }
+            let waits = if level.is_some_and(|level| place.level > level) {
+                let names: Vec<String> = blockers.iter().take(5).map(ToString::to_string).collect();
+                let more = if blockers.len() > names.len() { ", …" } else { "" };
+                format!("waits for {}{more}", names.join(", "))
+            } else {
+                let most = self.common.config.starts_max;
+                format!("waits for its turn: at most {most} start at the same time")
+            };
+            if let Some(cell) = self.cells.get_mut(id) {
+                cell.dirty |= cell.waits != waits;
+                cell.waits = waits;
+            }
         }
     }
 

@@ -146,7 +146,9 @@ impl<T: Clone + Send + 'static> Prober<T> {
     }
 
     async fn steady(&mut self, health: &Health, ready: bool) {
-        let mut ready_at = clock::now() + health.ready.every.max(EVERY_MIN);
+        // An adopted process is looked at right away: nobody has, for a while.
+        let first = if self.has_started { Duration::ZERO } else { health.ready.every };
+        let mut ready_at = clock::now() + first;
         let mut live_at = health.live.as_ref().map(|live| clock::now() + live.every.max(EVERY_MIN));
         let mut readiness = Verdict { good: ready, in_a_row: 0 };
         let mut liveness = Verdict { good: true, in_a_row: 0 };
@@ -175,7 +177,11 @@ impl<T: Clone + Send + 'static> Prober<T> {
     async fn ask(&mut self, kind: &str, probe: &Probe) -> Result<String, String> {
         let answer = clock::timeout(probe.timeout, self.asker.ask(&probe.check)).await;
         let answer = answer.unwrap_or_else(|_| {
-            Err(format!("no answer within {}", archipel_model::show_duration(probe.timeout)))
+            Err(match probe.check {
+                Check::Log { .. } => "that line has not been printed yet".to_owned(),
+                Check::Notify => "READY=1 has not arrived yet".to_owned(),
+                _ => format!("no answer within {}", archipel_model::show_duration(probe.timeout)),
+            })
         });
         let now = match &answer {
             Ok(detail) => (true, detail.clone()),

@@ -51,6 +51,9 @@ pub(crate) struct UserMap {
     pub(crate) gid_map: CString,
 }
 
+/// The child has no memory to allocate for more.
+pub(crate) const KEEPS_MAX: usize = 16;
+
 /// One directory covered by an empty read-only file system, with some of its content bound back.
 pub(crate) struct Cover {
     pub(crate) path: CString,
@@ -304,6 +307,8 @@ fn set_up(plan: &Plan, parent: i32, entered: bool) -> Result<(), Step> {
     Ok(())
 }
 
+const FILES_MAX: libc::rlim_t = 524_288;
+
 /// # Safety
 /// Only between fork and exec.
 unsafe fn limits(plan: &Plan) -> Result<(), Step> {
@@ -320,7 +325,8 @@ unsafe fn limits(plan: &Plan) -> Result<(), Step> {
         }
         let mut files: libc::rlimit = std::mem::zeroed();
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files) == 0 {
-            files.rlim_cur = files.rlim_max;
+            // Not without bound: some programs walk through all numbers to close them.
+            files.rlim_cur = files.rlim_cur.max(files.rlim_max.min(FILES_MAX));
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
         }
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -387,7 +393,6 @@ fn isolate(jail: &Jail) -> Result<(), Step> {
 /// # Safety
 /// Only between fork and exec, inside a mount namespace of its own.
 unsafe fn apply_cover(cover: &Cover) -> Result<(), Step> {
-    const KEEPS_MAX: usize = 8;
     let mut fds = [-1; KEEPS_MAX];
     // SAFETY: pointers into `cover`; the buffer for the path of a descriptor is on this stack.
     unsafe {

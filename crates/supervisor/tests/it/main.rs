@@ -11,3 +11,4 @@ mod once;
 mod output;
 mod plain_user;
 mod start;
+mod tiers;

@@ -1,7 +1,5 @@
 //! Memory limits, and the truth about who was killed for them.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
-
 use archipel_model::{Bytes, InstanceState, Memory};
 use archipel_supervisor::{Exit, InstanceSpec, MemoryTier};
 

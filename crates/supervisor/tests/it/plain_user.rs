@@ -1,7 +1,5 @@
 //! The same tests as somebody who is not root: no control groups of their own, user namespaces.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
-
 use std::process::Command;
 
 use crate::support::example;

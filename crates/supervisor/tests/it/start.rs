@@ -208,7 +208,12 @@ async fn levels_start_in_order_and_failures_do_not_hold_them_up() {
     base.level = 0;
     let mut top = world.server("top-0");
     top.level = 1;
-    world.apply(vec![top, base, bad]).await;
+    let mut stuck = sh("stuck-0", "sleep 1000");
+    stuck.port = Some(world.ports.get("stuck").unwrap());
+    stuck.health.startup.within = Duration::from_millis(500);
+    world.apply(vec![top, base, bad, stuck]).await;
+    let waiting = world.wait("top-0", |s| s.reason.is_some()).await;
+    assert!(waiting.reason.as_ref().unwrap().starts_with("waits for "), "{waiting:?}");
     let top = world.wait_state("top-0", InstanceState::Ready).await;
     let base = world.wait_state("base-0", InstanceState::Ready).await;
     assert!(top.started_at_ms >= base.ready_since_ms, "{top:?} {base:?}");
