@@ -122,9 +122,10 @@ fn timeline(conn: &Connection, order: &Order) -> Result<Vec<Entry>, Problem> {
             "AWAITING_METHOD" => "declined".to_owned(),
             other => other.to_ascii_lowercase(),
         };
-        // A second card makes the goods no more reserved than they were.
-        let again = step == "reserved" && entries.iter().any(|entry| entry.step == "reserved");
-        if !again {
+        // A second card makes the goods no more reserved than they were; a second refusal of a
+        // card is news.
+        let news = matches!(step.as_str(), "action_required" | "declined");
+        if news || entries.iter().all(|entry| entry.step != step) {
             entries.extend(entry(&step, at));
         }
     }

@@ -502,15 +502,20 @@ fn a_lost_capture_is_found_when_undoing() {
 }
 
 #[test]
-fn goods_that_have_left_cannot_be_called_back() {
+fn goods_that_are_leaving_cannot_be_called_back() {
     let mut order = captured();
-    order.answer(Action::Release { generation: 1 }, Answer::Refused("validation".into()));
+    order.answer(Action::Release { generation: 1 }, Answer::Refused("too-late".into()));
     let late = Answer::Refused("too-late-to-cancel".into());
-    assert_eq!(order.answer(Action::CancelFulfilment { generation: 1 }, late), Status::Dispatched);
+    assert_eq!(order.answer(Action::CancelFulfilment { generation: 1 }, late), Status::Captured);
     assert_eq!(order.saga.reason, None);
-    // The event brings what the refusal did not say.
+    let gone = Answer::Fulfilment(parcel(ParcelState::Dispatched));
+    assert_eq!(order.answer(Action::Release { generation: 2 }, gone), Status::Dispatched);
+
+    // Or the event says so first.
+    let mut order = captured();
+    order.answer(Action::Release { generation: 1 }, Answer::Refused("too-late".into()));
     order.meet(Input::FulfilmentFact(parcel(ParcelState::Dispatched)));
-    assert_eq!(order.saga.tracking.as_deref(), Some("T1"));
+    assert_eq!((order.saga.status, order.saga.reason), (Status::Dispatched, None));
 }
 
 #[test]

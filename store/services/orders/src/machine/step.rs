@@ -128,14 +128,18 @@ impl Turn<'_> {
             (Action::Capture, code) => {
                 self.undo_because(Reason::CaptureFailed, format!("capture refused: {code}"))
             }
-            (Action::Release { .. }, "not-packed") => self.again_under_a_new_key(),
-            (Action::Release { .. }, code) => {
-                self.undo_because(Reason::WarehouseCancelled, format!("release refused: {code}"))
-            }
+            (Action::Release { .. }, "too-late") => self.undo_because(
+                Reason::WarehouseCancelled,
+                "release refused: it was cancelled".to_owned(),
+            ),
+            // The goods are there and paid for: nothing else may stop them.
+            (Action::Release { .. }, _) => self.again_under_a_new_key(),
             (Action::CancelFulfilment { .. }, "too-late-to-cancel" | "too-late")
                 if self.is_paid() =>
             {
-                self.dispatched(None, "the warehouse cannot cancel: the goods have left")
+                self.saga.reason = None;
+                self.enter(Captured, "the warehouse is letting the parcel go");
+                self.again_under_a_new_key()
             }
             (Action::CancelFulfilment { .. }, _) => self.again_under_a_new_key(),
             (Action::Void, "already-captured") => {

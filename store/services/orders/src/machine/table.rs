@@ -34,7 +34,9 @@ pub const ALLOWED: &[(Status, Status)] = &[
     (Dispatched, Delivered),
     (Delivered, Completed),
     (CompWh, CompPay),
-    // The warehouse refuses: the goods have left. Only possible once they were paid for.
+    // The warehouse refuses: the goods are leaving or have left. Only possible once they were
+    // paid for.
+    (CompWh, Captured),
     (CompWh, Dispatched),
     (CompPay, CompInv),
     (CompInv, Cancelled),
