@@ -29,6 +29,11 @@ impl Leaf {
         for dir in leaf.dirs() {
             match fs::create_dir(dir) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // Somebody has tidied up while nothing ran: ours can be made anew.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    base.restore()?;
+                    fs::create_dir(dir)?;
+                }
                 done => done?,
             }
         }

@@ -54,6 +54,20 @@ impl Cgroups {
         [&self.v2, &self.v1_memory, &self.v1_freezer].into_iter().flatten().map(PathBuf::as_path)
     }
 
+    /// Makes our own directories again.
+    fn restore(&self) -> io::Result<()> {
+        for base in self.bases() {
+            match fs::create_dir(base) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                done => done?,
+            }
+        }
+        match &self.v2 {
+            Some(base) if self.v2_memory => put(base.join("cgroup.subtree_control"), "+memory"),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes our own directories when nothing is left in them.
     pub(crate) fn remove_if_empty(&self) {
         for base in self.bases() {

@@ -35,7 +35,7 @@ async fn the_last_words_of_a_dying_process_arrive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_printed_while_nobody_reads_are_not_lost() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let go = world.dir.path().join("go");
     let script = format!(
         "echo before; while ! test -e {0}; do sleep 0.02; done; \
@@ -50,7 +50,7 @@ async fn lines_printed_while_nobody_reads_are_not_lost() {
     std::fs::write(&go, "").unwrap();
     let done = world.dir.path().join("go.done");
     eventually(LONG, || async { if done.exists() { Ok(()) } else { Err("no end") } }).await;
-    let world = world.reopen().await;
+    world.reopen().await;
     let adopted = world.wait_state("shop-0", InstanceState::Ready).await;
     assert!(adopted.adopted);
     assert_eq!(adopted.pid, first.pid);

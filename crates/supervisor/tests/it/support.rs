@@ -33,6 +33,23 @@ pub fn config(dir: &Path) -> Config {
     config
 }
 
+async fn launch(
+    config: &Config,
+    lines: &Arc<Mutex<Vec<LogLine>>>,
+) -> (Supervisor, CancellationToken) {
+    let (logs, mut receiver) = channel("test.logs", 1024);
+    let stop = CancellationToken::new();
+    let supervisor = Supervisor::start(config.clone(), logs, &stop).await.unwrap();
+    let sink = lines.clone();
+    let tasks = archipel_rt::Tasks::new(&stop);
+    tasks.spawn("test.logs", async move {
+        while let Some(line) = receiver.recv().await {
+            sink.lock().unwrap().push(line);
+        }
+    });
+    (supervisor, stop)
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(|_| {}).await
@@ -45,27 +62,19 @@ impl World {
         Self::open(dir, config).await
     }
 
-    pub async fn open(dir: tempfile::TempDir, config: Config) -> Self {
-        let (logs, mut receiver) = channel("test.logs", 1024);
+    async fn open(dir: tempfile::TempDir, config: Config) -> Self {
         let lines: Arc<Mutex<Vec<LogLine>>> = Arc::default();
-        let stop = CancellationToken::new();
-        let supervisor = Supervisor::start(config.clone(), logs, &stop).await.unwrap();
-        let sink = lines.clone();
-        let tasks = archipel_rt::Tasks::new(&stop);
-        tasks.spawn("test.logs", async move {
-            while let Some(line) = receiver.recv().await {
-                sink.lock().unwrap().push(line);
-            }
-        });
+        let (supervisor, stop) = launch(&config, &lines).await;
         let ports = Ports::open(&config.state_dir, config.port_range.clone()).unwrap();
         Self { dir, supervisor, ports, lines, _stop: stop }
     }
 
-    /// Ends this supervisor, leaving its services, and starts the next one.
-    pub async fn reopen(self) -> Self {
+    /// Ends this supervisor, leaving its services, and starts the next one, which has printed
+    /// nothing yet.
+    pub async fn reopen(&mut self) {
         self.supervisor.shutdown(Shutdown::Leave).await;
-        let config = config(self.dir.path());
-        Self::open(self.dir, config).await
+        self.lines = Arc::default();
+        (self.supervisor, self._stop) = launch(&config(self.dir.path()), &self.lines).await;
     }
 
     /// With a mark in every environment by which this world's processes are found.
@@ -140,6 +149,15 @@ impl World {
             live: None,
         };
         spec
+    }
+}
+
+/// A test that fails must not leave processes; one that passes has none left.
+impl Drop for World {
+    fn drop(&mut self) {
+        for _ in 0..10 {
+            self.processes().into_iter().for_each(kill);
+        }
     }
 }
 
