@@ -18,6 +18,7 @@ mod corpus;
 mod cron;
 mod document;
 mod files;
+pub mod init;
 mod load;
 #[cfg(test)]
 mod pages;

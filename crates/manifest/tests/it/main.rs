@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod includes;
+mod init;
 mod loading;
 mod rendering;
 mod robustness;
