@@ -220,7 +220,7 @@ async fn reload(
     parts: &Parts,
     only: &[String],
     profile: Option<String>,
-) -> Result<(), ReloadProblem> {
+) -> Result<u64, ReloadProblem> {
     let options =
         archipel_manifest::Options { profile: profile.or_else(|| global.profile.clone()) };
     let loaded = archipel_manifest::load(&place.manifest, &options).map_err(|problems| {

@@ -115,7 +115,7 @@ async fn operate(shared: &Shared, operation: Operation, body: &[u8]) -> Done {
 }
 
 fn accepted(targets: Vec<String>) -> Answer {
-    answer::json(&view::Accepted { accepted: true, targets })
+    answer::json(&view::Accepted { accepted: true, targets, generation: None })
 }
 
 #[derive(Deserialize)]
@@ -134,7 +134,11 @@ async fn reload(shared: &Shared, body: &[u8]) -> Done {
         || problem(StatusCode::SERVICE_UNAVAILABLE, "Archipel is stopping".into(), Some(4));
     asked.map_err(|_| stopping())?;
     match done.await {
-        Ok(Ok(())) => Ok(accepted(Vec::new())),
+        Ok(Ok(generation)) => Ok(answer::json(&view::Accepted {
+            accepted: true,
+            targets: Vec::new(),
+            generation: Some(generation),
+        })),
         Ok(Err(refused)) => {
             Err(problem(StatusCode::UNPROCESSABLE_ENTITY, refused.detail, Some(refused.exit)))
         }

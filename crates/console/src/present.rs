@@ -31,6 +31,7 @@ pub(crate) fn status(
         manifest: app.files.first().map(|file| file.display().to_string()).unwrap_or_default(),
         pid: about.pid,
         started_at_ms: about.started_at_ms,
+        generation: snapshot.generation,
         gateway: app.gateway.as_ref().map(|entrance| view::GatewayStatus {
             url: public_url(entrance.listen),
             error: snapshot.gateway_error.clone(),
@@ -62,6 +63,8 @@ pub(crate) fn service(service: &Service, state: &ServiceState, gateway: &Gateway
         state: state.state(),
         desired: state.desired,
         ready: state.ready(),
+        settled: state.is_settled_well(),
+        needs_a_person: state.needs_a_person(),
         reason: state.reason(),
         last_lines: state.last_lines().to_vec(),
         build: build(service, &state.preparation),

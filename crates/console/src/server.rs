@@ -35,11 +35,11 @@ pub struct Parts {
 
 /// What a client may ask of the whole process.
 pub enum Request {
-    /// Read the manifest again and apply it.
+    /// Read the manifest again and apply it; answers with its generation.
     Reload {
         only: Vec<String>,
         profile: Option<String>,
-        reply: tokio::sync::oneshot::Sender<Result<(), ReloadProblem>>,
+        reply: tokio::sync::oneshot::Sender<Result<u64, ReloadProblem>>,
     },
     /// Stop; services too unless `leave`.
     Shutdown { leave: bool },

@@ -16,6 +16,8 @@ pub struct Status {
     pub manifest: String,
     pub pid: u32,
     pub started_at_ms: u64,
+    /// Grows with every manifest applied.
+    pub generation: u64,
     pub gateway: Option<GatewayStatus>,
     pub dashboard: Option<String>,
     /// Problems of Archipel itself, not of one service: a port that is taken, a full disk.
@@ -41,6 +43,10 @@ pub struct Service {
     pub state: InstanceState,
     pub desired: u32,
     pub ready: u32,
+    /// As the manifest wants it, in its latest version.
+    pub settled: bool,
+    /// It will not get well by waiting.
+    pub needs_a_person: bool,
     /// One sentence: why it is not ready.
     pub reason: Option<String>,
     /// Its last output, when it is not well.
@@ -275,4 +281,7 @@ pub struct Accepted {
     pub accepted: bool,
     /// What was understood, for example the names of the instances.
     pub targets: Vec<String>,
+    /// Of the manifest that was applied: [`Status::generation`] of this or more shows the result.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub generation: Option<u64>,
 }

@@ -61,7 +61,7 @@ enum Command {
     Apply {
         app: Box<App>,
         only: BTreeSet<ServiceName>,
-        reply: oneshot::Sender<Result<(), ControlError>>,
+        reply: oneshot::Sender<Result<u64, ControlError>>,
     },
     Operate {
         operation: Operation,
@@ -121,6 +121,7 @@ impl Control {
             databases: BTreeMap::new(),
             statuses,
             progress,
+            hashes: BTreeMap::new(),
             table: None,
             listen_errors: Vec::new(),
             publish,
@@ -130,12 +131,12 @@ impl Control {
         Self { commands, snapshots }
     }
 
-    /// Makes `app` the desired state. Returns when it is accepted; [`Self::watch`] shows what
-    /// becomes of it.
+    /// Makes `app` the desired state. Returns its generation when it is accepted;
+    /// [`Self::watch`] shows what becomes of it.
     ///
     /// # Errors
     /// Secrets without value, ports that cannot be assigned: nothing has changed then.
-    pub async fn apply(&self, app: App, only: BTreeSet<ServiceName>) -> Result<(), ControlError> {
+    pub async fn apply(&self, app: App, only: BTreeSet<ServiceName>) -> Result<u64, ControlError> {
         self.ask(|reply| Command::Apply { app: Box::new(app), only, reply }).await?
     }
 
@@ -203,6 +204,8 @@ struct Heart {
     databases: BTreeMap<ServiceName, DatabaseUrl>,
     statuses: watch::Receiver<Statuses>,
     progress: Sender<Progress>,
+    /// Of the specifications last given to the supervisor.
+    hashes: BTreeMap<InstanceId, String>,
     /// As last applied: an equal one is not applied again.
     table: Option<Table>,
     listen_errors: Vec<archipel_gateway::ListenError>,
@@ -259,7 +262,7 @@ impl Heart {
         }
     }
 
-    async fn apply(&mut self, app: App, only: &BTreeSet<ServiceName>) -> Result<(), ControlError> {
+    async fn apply(&mut self, app: App, only: &BTreeSet<ServiceName>) -> Result<u64, ControlError> {
         let store = SecretStore::new(&self.parts.state);
         let secrets = store.resolve(&app).map_err(ControlError::Secrets)?;
         let tokens = store.tokens(&app).map_err(|error| ControlError::Secrets(vec![error]))?;
@@ -294,7 +297,7 @@ impl Heart {
         // Before the first service is prepared: what no manifest names any more stops now, and
         // what runs already goes on.
         self.tell_supervisor().await;
-        Ok(())
+        Ok(self.generation)
     }
 
     async fn on_progress(&mut self, progress: Progress) {
@@ -321,10 +324,12 @@ impl Heart {
         }
     }
 
-    async fn tell_supervisor(&self) {
+    async fn tell_supervisor(&mut self) {
         let Some(plan) = &self.plan else { return };
         let services = self.services(plan);
         let desired = desired::instances(plan, &services, &self.databases, &self.around);
+        self.hashes =
+            desired.iter().map(|spec| (spec.id.clone(), spec.spec_hash.clone())).collect();
         // Those not prepared yet keep what they have: an adopted process, or the version before.
         let unsettled = self
             .preparations
@@ -378,6 +383,10 @@ impl Heart {
                 true => plan.app.services[name].replicas,
                 false => 0,
             },
+            current: statuses
+                .iter()
+                .filter(|s| s.id.service == *name)
+                .all(|s| self.hashes.get(&s.id) == Some(&s.spec_hash)),
         };
         plan.app.services.keys().map(|name| (name.clone(), state(name))).collect()
     }
@@ -398,6 +407,7 @@ impl Heart {
         };
         let snapshot = Snapshot {
             plan: plan.clone(),
+            generation: self.generation,
             services: self.services(plan),
             problems: edges.into_iter().map(tell).collect(),
             gateway_error: public.first().map(|error| tell(error)),

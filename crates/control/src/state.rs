@@ -39,6 +39,8 @@ pub struct Built {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub plan: Arc<Plan>,
+    /// Counts the manifests applied: tells a state before an `apply` from one after it.
+    pub generation: u64,
     pub services: BTreeMap<ServiceName, ServiceState>,
     /// Of Archipel itself: listeners that could not be opened and the like.
     pub problems: Vec<String>,
@@ -51,6 +53,8 @@ pub struct ServiceState {
     pub preparation: Preparation,
     pub instances: Vec<Arc<InstanceStatus>>,
     pub desired: u32,
+    /// Every instance is of the latest specification, none of an older one.
+    pub current: bool,
 }
 
 impl ServiceState {
@@ -110,16 +114,22 @@ impl ServiceState {
                     )
                 };
                 let count = u32::try_from(self.instances.len()).unwrap_or(u32::MAX);
-                count >= self.desired && self.instances.iter().all(|i| fine(i.state))
+                self.current
+                    && count >= self.desired
+                    && self.instances.iter().all(|i| fine(i.state))
             }
             _ => false,
         }
     }
 
-    /// It will not get well by waiting: a person has to look.
+    /// It will not get well by waiting, or hardly: a person has to look.
     pub fn needs_a_person(&self) -> bool {
+        let hopeless = |instance: &InstanceStatus| {
+            let tries = instance.state == InstanceState::BackingOff && instance.attempt >= 3;
+            tries || instance.state == InstanceState::Failed
+        };
         matches!(self.preparation, Preparation::Failed { .. })
-            || self.instances.iter().any(|i| i.state == InstanceState::Failed)
+            || self.current && self.instances.iter().any(|instance| hopeless(instance))
     }
 }
 

@@ -172,10 +172,7 @@ impl Live {
 }
 
 pub(crate) fn all_well(status: &Status) -> bool {
-    status.services.iter().all(|service| {
-        service.ready >= service.desired
-            || matches!(service.state, InstanceState::Completed | InstanceState::Stopped)
-    })
+    status.services.iter().all(|service| service.settled)
 }
 
 fn terminal_size() -> (usize, usize) {

@@ -10,10 +10,11 @@ use crate::exit::{self, Failure};
 
 pub(crate) async fn run(global: &Global, what: &str, names: &Names) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
+    let before: Status = client.get("/v1/status").await?;
     let body = json!({ "names": names.names });
     let accepted: Accepted = client.post(&format!("/v1/{what}"), &body).await?;
     if !names.no_wait {
-        let settled = wait(&client, what, &accepted.targets, names).await?;
+        let settled = wait(&client, what, &accepted.targets, &before, names).await?;
         if !settled {
             return Err(Failure::new(
                 exit::TIMED_OUT,
@@ -33,19 +34,25 @@ async fn wait(
     client: &crate::client::Client,
     what: &str,
     targets: &[String],
+    before: &Status,
     names: &Names,
 ) -> Result<bool, Failure> {
-    let wanted = |status: &Status| {
+    let process = |status: &Status, id: &str| {
         let mut instances = status.services.iter().flat_map(|service| &service.instances);
-        instances.all(|instance| {
-            !targets.contains(&instance.id)
-                || match what {
-                    "stop" => matches!(
-                        instance.state,
-                        InstanceState::Stopped | InstanceState::Completed | InstanceState::Failed
-                    ),
-                    _ => instance.state == InstanceState::Ready,
-                }
+        instances.find(|instance| instance.id == id).map(|i| (i.state, i.pid))
+    };
+    let wanted = |status: &Status| {
+        targets.iter().all(|id| match (what, process(status, id)) {
+            (_, None) => what == "stop",
+            ("stop", Some((state, _))) => {
+                use InstanceState::{Completed, Failed, Stopped};
+                matches!(state, Stopped | Completed | Failed)
+            }
+            ("restart", Some((state, pid))) => {
+                let old = process(before, id).and_then(|(_, pid)| pid);
+                state == InstanceState::Ready && pid != old
+            }
+            (_, Some((state, _))) => state == InstanceState::Ready,
         })
     };
     let mut done = false;

@@ -1,6 +1,10 @@
 //! `archipel down`: by the running Archipel, or, when it was killed, by sweeping what it left.
 
+use std::time::Duration;
+
 use archipel_console::view::Accepted;
+use archipel_rt::clock;
+use archipel_supervisor::StartError;
 use serde_json::json;
 
 use super::connect;
@@ -11,20 +15,24 @@ pub(crate) async fn run(global: &Global, down: &Down) -> Result<u8, Failure> {
     let (place, client) = connect(global).await?;
     if client.is_running().await {
         let _: Accepted = client.post("/v1/shutdown", &json!({ "leave": false })).await?;
-        let gone = archipel_rt::clock::timeout(down.timeout, async {
-            // The stream ends when the process does.
-            let _ = client.stream("/v1/status?follow=1", |_: serde_json::Value| true).await;
-            while client.is_running().await {
-                archipel_rt::clock::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        });
-        if gone.await.is_err() {
-            return Err(Failure::new(exit::TIMED_OUT, "not everything has stopped in time")
-                .help("look with `archipel ps`"));
-        }
     }
-    // Also after a clean stop: a kill -9 in the middle of it may have left something.
-    let swept = archipel_supervisor::sweep(place.state.root()).await?;
+    // The sweep needs the lock that a running Archipel holds: it waits for the end of that one,
+    // and it finds what a kill -9 in the middle of stopping may have left.
+    let swept = clock::timeout(down.timeout, async {
+        loop {
+            match archipel_supervisor::sweep(place.state.root()).await {
+                Err(StartError::AlreadyRunning { .. }) => {
+                    clock::sleep(Duration::from_millis(20)).await;
+                }
+                done => break done,
+            }
+        }
+    });
+    let Ok(swept) = swept.await else {
+        return Err(Failure::new(exit::TIMED_OUT, "not everything has stopped in time")
+            .help("look with `archipel ps`"));
+    };
+    let swept = swept?;
     if swept > 0 {
         eprintln!("stopped {swept} processes that a killed Archipel had left");
     }

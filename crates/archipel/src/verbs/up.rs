@@ -66,8 +66,8 @@ fn known(app: &archipel_model::App, only: &[String]) -> Result<(), Failure> {
 /// It runs already: what changed in the manifest or in the sources is applied to it.
 async fn apply_again(global: &Global, up: &Up, client: &Client) -> Result<u8, Failure> {
     let body = json!({ "only": up.only, "profile": global.profile });
-    let _: Accepted = client.post("/v1/reload", &body).await?;
-    follow(global, up, client).await
+    let accepted: Accepted = client.post("/v1/reload", &body).await?;
+    follow(global, up, client, accepted.generation.unwrap_or(0)).await
 }
 
 async fn in_background(
@@ -100,7 +100,7 @@ async fn in_background(
         }
         clock::sleep(Duration::from_millis(10)).await;
     }
-    follow(global, up, client).await
+    follow(global, up, client, 1).await
 }
 
 /// What the background process wrote before it gave up.
@@ -117,10 +117,13 @@ fn ended_early(place: &Place, start: u64, status: std::process::ExitStatus) -> F
 }
 
 /// Shows progress until everything is ready, or something needs a person.
-async fn follow(global: &Global, up: &Up, client: &Client) -> Result<u8, Failure> {
+async fn follow(global: &Global, up: &Up, client: &Client, generation: u64) -> Result<u8, Failure> {
     let mut live = Live::new(global.no_color);
     let mut last = None;
     let show = |status: Status| {
+        if status.generation < generation {
+            return true; // from before what was asked
+        }
         live.update(&status);
         let done = settled(&status) || up.no_wait;
         last = Some(status);
@@ -142,13 +145,9 @@ async fn follow(global: &Global, up: &Up, client: &Client) -> Result<u8, Failure
     }
 }
 
-/// Nothing more will happen by itself: all is well, or what is not well has failed for good.
+/// Nothing more will happen by itself: all is well, or what is not well needs a person.
 fn settled(status: &Status) -> bool {
-    use archipel_model::InstanceState::{Completed, Failed, Stopped};
-    let over = |service: &archipel_console::view::Service| {
-        service.ready >= service.desired || matches!(service.state, Failed | Stopped | Completed)
-    };
-    status.services.iter().all(over)
+    status.services.iter().all(|service| service.settled || service.needs_a_person)
 }
 
 fn gateway_problem(status: &Status) -> Result<u8, Failure> {
@@ -165,7 +164,7 @@ fn gateway_problem(status: &Status) -> Result<u8, Failure> {
 }
 
 fn needs_a_person(status: &Status) -> Failure {
-    let failed: Vec<_> = status.services.iter().filter(|s| s.ready < s.desired).collect();
+    let failed: Vec<_> = status.services.iter().filter(|s| !s.settled).collect();
     let built =
         failed.iter().any(|s| s.build.as_ref().is_some_and(|build| build.state == "failed"));
     let sentences: Vec<String> = failed

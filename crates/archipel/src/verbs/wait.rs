@@ -35,7 +35,7 @@ fn only(mut status: Status, names: &[String]) -> Status {
 
 /// Names the services that are not ready, each with its reason.
 pub(crate) fn not_ready(status: &Status) -> String {
-    let waiting = status.services.iter().filter(|service| service.ready < service.desired);
+    let waiting = status.services.iter().filter(|service| !service.settled);
     let sentences: Vec<String> = waiting
         .map(|service| {
             let reason = service.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();

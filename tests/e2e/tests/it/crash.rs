@@ -17,10 +17,18 @@ fn a_killed_service_comes_back_and_the_rest_goes_on() {
         kill(before, "KILL");
         for other in ["front", "back", "lonely"].iter().filter(|other| **other != name) {
             let path = if *other == "front" { "/".to_owned() } else { format!("/{other}/") };
-            assert_eq!(get(&app.url(&path)).expect("answer").status, 200, "{other} while {name} is dead");
+            assert_eq!(
+                get(&app.url(&path)).expect("answer").status,
+                200,
+                "{other} while {name} is dead"
+            );
         }
-        let after = app.wait_for(name, |s| s["state"] == "ready" && s["instances"][0]["pid"] != before);
-        assert_eq!(after["instances"][0]["last_exit"].as_str().map(|e| e.contains("SIGKILL")), Some(true));
+        let after =
+            app.wait_for(name, |s| s["state"] == "ready" && s["instances"][0]["pid"] != before);
+        assert_eq!(
+            after["instances"][0]["last_exit"].as_str().map(|e| e.contains("SIGKILL")),
+            Some(true)
+        );
     }
 }
 
@@ -61,11 +69,10 @@ fn what_services_wrote_while_archipel_was_dead_is_not_lost() {
     app.up();
     let port = app.service("back").expect("status")["instances"][0]["port"].clone();
     kill(app.archipel_pid(), "KILL");
-    let _ = get(&format!("http://127.0.0.1:{port}/exit?code=0"));
+    get(&format!("http://127.0.0.1:{port}/say?text=nobody+listens")).expect("it lives");
     app.up();
-    app.wait_for("back", |s| s["state"] == "ready");
     let found = eventually_blocking(Duration::from_secs(10), || {
-        let out = app.run(&["logs", "back", "--search", "leaving as asked"]).out;
+        let out = app.run(&["logs", "back", "--search", "nobody listens"]).out;
         if out.is_empty() { Err(app.run(&["logs", "back"]).out) } else { Ok(out) }
     });
     assert_eq!(found.lines().count(), 1);

@@ -118,7 +118,10 @@ fn a_poison_event_becomes_a_dead_letter_with_its_reason_and_can_be_replayed() {
         if letters.is_empty() { Err("no dead letter") } else { Ok(letters) }
     });
     assert_eq!(dead.len(), 1);
-    assert_eq!((&dead[0]["topic"], &dead[0]["subscriber"]), (&"thing.done".into(), &"front".into()));
+    assert_eq!(
+        (&dead[0]["topic"], &dead[0]["subscriber"]),
+        (&"thing.done".into(), &"front".into())
+    );
     assert!(dead[0]["reason"].as_str().is_some_and(|reason| reason.contains("422")), "{dead:?}");
     let id = dead[0]["id"].as_str().expect("an id").to_owned();
     let died_at = dead[0]["last_at_ms"].clone();
@@ -127,7 +130,11 @@ fn a_poison_event_becomes_a_dead_letter_with_its_reason_and_can_be_replayed() {
         let dead = app.run(&["events", "dead", "--json"]).ok().json();
         let letters = dead["dead"].as_array().cloned().unwrap_or_default();
         // Still poison: it dies again, later.
-        if letters.len() == 1 && letters[0]["last_at_ms"] != died_at { Ok(()) } else { Err(letters) }
+        if letters.len() == 1 && letters[0]["last_at_ms"] != died_at {
+            Ok(())
+        } else {
+            Err(letters)
+        }
     });
     let dead = app.run(&["events", "dead", "--json"]).ok().json();
     let id = dead["dead"][0]["id"].as_str().expect("an id").to_owned();

@@ -2,10 +2,10 @@
 
 use archipel_e2e::App;
 
-pub const APP_PY: &str = include_str!("../../fixtures/app.py");
+pub(crate) const APP_PY: &str = include_str!("../../fixtures/app.py");
 
 /// `front` may call `back`; `lonely` may call nobody; `back` publishes, `front` subscribes.
-pub const MANIFEST: &str = r#"
+pub(crate) const MANIFEST: &str = r#"
 version = 1
 [app]
 name = "small"
@@ -13,7 +13,7 @@ name = "small"
 health = "/readyz"
 env = { MARK = "{mark}" }
 restart = { on = "always", backoff = "100ms..2s", reset_after = "60s" }
-stop = { grace = "5s", drain = "200ms" }
+stop = { grace = "5s", drain = "5s" }
 [gateway]
 listen = "127.0.0.1:{gateway}"
 [[gateway.routes]]
@@ -42,12 +42,12 @@ outbox = "/outbox"
 run = "python3 app.py"
 "#;
 
-pub fn small() -> App {
+pub(crate) fn small() -> App {
     App::new(MANIFEST, &[("app.py", APP_PY)]).expect("a directory can be made")
 }
 
 /// One service with what a test wants to say about it.
-pub fn one(service: &str) -> App {
+pub(crate) fn one(service: &str) -> App {
     let manifest = format!(
         r#"
 version = 1
@@ -57,7 +57,7 @@ name = "one"
 health = "/readyz"
 env = {{ MARK = "{{mark}}" }}
 restart = {{ on = "always", backoff = "100ms..1s", reset_after = "60s" }}
-stop = {{ grace = "3s", drain = "100ms" }}
+stop = {{ grace = "3s", drain = "5s" }}
 [gateway]
 listen = "127.0.0.1:{{gateway}}"
 [[gateway.routes]]
