@@ -45,7 +45,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             WayIn::Public { router, nowhere } => {
                 let found = sane.and_then(|()| route(router, &request));
                 let way = found.as_ref().map_or(nowhere, |way| *way);
-                (Arc::clone(way), found.map(|_| ()), Origin::Outside(conn.peer.ip()))
+                (Arc::clone(way), found.map(|_| ()), Origin::Outside(conn.peer.clone()))
             }
         }
     };
@@ -70,7 +70,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
-        Ok((answer, _)) => hop::answer(flight, answer, request_id).await,
+        Ok((answer, _)) => hop::answer(flight, answer, request_id),
         Err(refusal) => refuse(flight, refusal, form, request_id),
     }
 }

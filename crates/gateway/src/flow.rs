@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
@@ -198,13 +198,20 @@ impl FlowBody {
             return Poll::Ready(Some(Err(error)));
         }
         // The first poll says that we want more; only then does the connection read on.
-        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        if frame.is_pending()
-            && let Some(link) = &mut self.link
-        {
-            link.drive(cx);
-            frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
+        let incoming = &mut self.incoming;
+        let frame = match &mut self.link {
+            None => Pin::new(incoming).poll_frame(cx),
+            Some(link) => {
+                let mut quiet = Context::from_waker(Waker::noop());
+                match Pin::new(&mut *incoming).poll_frame(&mut quiet) {
+                    Poll::Pending => {
+                        link.drive(cx);
+                        Pin::new(incoming).poll_frame(&mut quiet)
+                    }
+                    frame => frame,
+                }
+            }
+        };
         match &frame {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
@@ -212,10 +219,10 @@ impl FlowBody {
                     self.flight.add_bytes(data.len() as u64);
                 }
                 if self.incoming.is_end_stream() {
-                    self.end(cx);
+                    self.end();
                 }
             }
-            Poll::Ready(None) => self.end(cx),
+            Poll::Ready(None) => self.end(),
             Poll::Ready(Some(Err(_))) => {
                 self.link = None;
                 self.flight.broken = true;
@@ -234,9 +241,9 @@ impl FlowBody {
         }
     }
 
-    fn end(&mut self, cx: &mut Context<'_>) {
+    fn end(&mut self) {
         if let Some(link) = self.link.take() {
-            give_back(link, &self.flight, cx);
+            give_back(link, &self.flight);
         }
         self.flight.end();
     }
@@ -252,8 +259,8 @@ impl FlowBody {
 
 /// Keeps a connection for the next request, if this one is over on both sides: an instance may
 /// answer before it has read the whole request, and then the rest of it is still to come.
-pub(crate) fn give_back(mut link: Box<Link>, flight: &Flight, cx: &mut Context<'_>) {
-    if link.is_free(cx, false)
+pub(crate) fn give_back(mut link: Box<Link>, flight: &Flight) {
+    if link.is_free(false)
         && let Some(instance) = &flight.instance
     {
         instance.keep(link);

@@ -259,7 +259,7 @@ impl Gateway {
         let mut flight = Flight::new(Arc::clone(shared), start);
         let origin = Origin::Inside;
         match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
-            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id).await),
+            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id)),
             Err(refusal) => {
                 flight.refused(refusal.problem);
                 Err(refusal)

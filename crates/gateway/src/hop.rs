@@ -10,10 +10,7 @@
 //! begins to take the body.
 
 use std::error::Error;
-use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Poll;
 
 use archipel_model::EdgePolicy;
 use archipel_rt::{clock, random};
@@ -26,6 +23,7 @@ use hyper::upgrade::OnUpgrade;
 use crate::body::{Body, BodyError};
 use crate::flow::{self, Flight, FlowBody};
 use crate::gateway::Shared;
+use crate::headers::Kinds;
 use crate::instance::{Answer, Failure, Instance, Speaks};
 use crate::refusal::{Problem, Refusal};
 use crate::retry::{Next, Reached, Tries};
@@ -42,10 +40,10 @@ struct Outgoing {
 }
 
 /// Where a request came from, as far as its headers are concerned.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// Nothing it says about itself is believed.
-    Outside(IpAddr),
+    /// Nothing it says about itself is believed; what we know is its address.
+    Outside(HeaderValue),
     Inside,
 }
 
@@ -86,7 +84,8 @@ fn prepare(
 ) -> Outgoing {
     let live = service.live.load();
     let from_http2 = request.version() == Version::HTTP_2;
-    let wish = headers::strip_hop(request.headers_mut(), live.speaks == Speaks::Http2);
+    let kinds = Kinds::of(request.headers());
+    let wish = headers::strip_hop(request.headers_mut(), kinds, live.speaks == Speaks::Http2);
     // `h2c` would change how we talk to the instance, which is not the caller's to choose.
     let wish = wish.filter(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
     let upgrade = wish.filter(|_| live.speaks == Speaks::Http1 && !from_http2).map(|to| {
@@ -95,15 +94,12 @@ fn prepare(
     });
     request.extensions_mut().clear();
     let target = request.headers_mut();
-    headers::strip_identity(target);
-    target.remove(header::EXPECT);
+    headers::strip_claims(target, kinds);
     if let Origin::Outside(peer) = origin {
-        let host = target.get(header::HOST).cloned();
-        let host = host.as_ref().and_then(|h| h.to_str().ok()).unwrap_or_default();
-        headers::replace_forwarded(target, peer, host);
+        headers::replace_forwarded(target, kinds, peer);
     }
     if from_http2 {
-        headers::join_cookies(target);
+        headers::join_cookies(target, kinds);
     }
     trace.write(target, request_id);
     if live.external.is_none() {
@@ -334,13 +330,14 @@ fn copy_of(request: &Request<Body>) -> Request<Body> {
 }
 
 /// Makes the answer for the caller; from here on the flight ends with the body.
-pub(crate) async fn answer(
+pub(crate) fn answer(
     mut flight: Flight,
     answer: Answer,
     request_id: HeaderValue,
 ) -> Response<Body> {
     let (mut head, incoming) = answer.response.into_parts();
-    headers::strip_hop(&mut head.headers, false);
+    let kinds = Kinds::of(&head.headers);
+    headers::strip_hop(&mut head.headers, kinds, false);
     head.headers.insert(REQUEST_ID, request_id);
     head.version = Version::HTTP_11;
     head.extensions.clear();
@@ -350,14 +347,7 @@ pub(crate) async fn answer(
         return Response::from_parts(head, Body::flow(body));
     }
     if let Some(link) = answer.link {
-        let mut link = Some(link);
-        poll_fn(|cx| {
-            if let Some(link) = link.take() {
-                flow::give_back(link, &flight, cx);
-            }
-            Poll::Ready(())
-        })
-        .await;
+        flow::give_back(link, &flight);
     }
     flight.end();
     Response::from_parts(head, Body::empty())

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::Body;
 use crate::gateway::Shared;
-use crate::link::{self, Link};
+use crate::link::Link;
 
 /// Where an instance is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,12 @@ impl Instance {
         }
     }
 
+    /// Whether a connection was refused at or after this moment.
+    fn failed_since(&self, millis: u64) -> bool {
+        let pause = self.shared.limits.avoid.as_millis() as u64;
+        self.avoid_until.load(Relaxed) >= millis + pause
+    }
+
     pub(crate) fn is_avoided(&self, now_ms: u64) -> bool {
         self.avoid_until.load(Relaxed) > now_ms
     }
@@ -144,7 +150,8 @@ impl Instance {
         fresh: bool,
         careful: bool,
     ) -> Result<Answer, Failure> {
-        let pooled = if fresh { None } else { self.checkout(careful).await };
+        let pooled = if fresh { None } else { self.checkout(careful) };
+        let reused = pooled.is_some();
         let mut link = match pooled {
             Some(link) => link,
             None => match self.open().await {
@@ -156,23 +163,25 @@ impl Instance {
         };
         match link.exchange(request).await {
             Ok(response) => Ok(Answer { response, link: Some(link) }),
-            Err(mut error) => Err(match error.take_message() {
+            Err(mut error) => Err(match error.take_message().map(Box::new) {
+                Some(request) if reused => Failure::Unsent { request, source: error.into_error() },
+                // Accepted and closed at once: as good as not accepted.
                 Some(request) => {
-                    Failure::Unsent { request: Box::new(request), source: error.into_error() }
+                    Failure::Connect { request, source: io::Error::other(error.into_error()) }
                 }
                 None => Failure::Broken { source: error.into_error() },
             }),
         }
     }
 
-    async fn checkout(&self, careful: bool) -> Option<Box<Link>> {
+    fn checkout(&self, careful: bool) -> Option<Box<Link>> {
         loop {
             let Idle { mut link, since } = self.lock_idle().pop()?;
             if clock::now() - since > self.shared.limits.idle_upstream {
                 // Below it lie only older ones; the sweep closes them.
                 return None;
             }
-            if link::free(&mut link, careful).await {
+            if link.is_free(careful) {
                 return Some(link);
             }
         }
@@ -230,9 +239,18 @@ impl Instance {
         if let Some(sender) = self.open_connection() {
             return Ok(sender);
         }
+        let asked = self.shared.millis();
         let _one_at_a_time = self.opening.lock().await;
         if let Some(sender) = self.open_connection() {
             return Ok(sender);
+        }
+        if self.failed_since(asked) {
+            // Whoever held the lock found out for us; a row of waiting requests must not try one
+            // after the other, each with the full patience.
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "it was refused just now",
+            ));
         }
         let stream = self.connect().await?;
         let (sender, connection) = http2::Builder::new(self.shared.executor())

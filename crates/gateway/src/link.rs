@@ -5,13 +5,15 @@
 //! hand-over between cores twice per request, and at the end of a response it is *known* whether
 //! the connection can be used again. In between, an idle connection is plain data in a list.
 //!
-//! The invariant: a link has one owner, which is a request or the idle list, never both.
+//! The invariant: a link has one owner, which is a request or the idle list, never both. So its
+//! handle becomes ready only through its own work, in the same task: waking that task for it
+//! would only make it look twice, and the handle is polled with a waker that does nothing.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Waker};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -46,9 +48,9 @@ impl Link {
 
     /// Whether the last exchange is over on both sides and the next may begin. `look` also asks
     /// the kernel for a close that the runtime has not heard of yet.
-    pub(crate) fn is_free(&mut self, cx: &mut Context<'_>, look: bool) -> bool {
+    pub(crate) fn is_free(&mut self, look: bool) -> bool {
         self.look.store(look, Relaxed);
-        self.drive(cx);
+        self.drive(&mut Context::from_waker(Waker::noop()));
         self.look.store(false, Relaxed);
         !self.closed && self.sender.is_ready()
     }
@@ -59,19 +61,17 @@ impl Link {
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+        // Unconstrained: a turn cut short by the runtime's budget is announced to the waker, and
+        // this one does nothing. The connection itself keeps to the budget.
+        let answer = self.sender.try_send_request(request);
+        let mut answer = pin!(tokio::task::unconstrained(answer));
         let (connection, closed) = (&mut self.connection, &mut self.closed);
         poll_fn(|cx| {
             if !*closed && Pin::new(&mut *connection).poll(cx).is_ready() {
                 *closed = true;
             }
-            answer.as_mut().poll(cx)
+            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         })
         .await
     }
-}
-
-/// The idle check in a future's clothes.
-pub(crate) async fn free(link: &mut Link, look: bool) -> bool {
-    poll_fn(|cx| Poll::Ready(link.is_free(cx, look))).await
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use archipel_rt::{CancellationToken, clock};
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::Body;
 use crate::entrance::{self, WayIn};
 use crate::gateway::Shared;
+use crate::headers;
 use crate::wire::Client;
 
 /// RFC 9113, section 3.4.
@@ -40,7 +41,8 @@ pub(crate) struct Door {
 /// One client's connection.
 pub(crate) struct Conn {
     pub(crate) door: Arc<Door>,
-    pub(crate) peer: SocketAddr,
+    /// The client's address, as the public entrance passes it on.
+    pub(crate) peer: HeaderValue,
     inflight: AtomicU32,
     requests: AtomicU32,
     /// Bytes came since it was last looked at.
@@ -119,7 +121,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
         };
         let conn = Arc::new(Conn {
             door: Arc::clone(&door),
-            peer,
+            peer: headers::peer_value(peer.ip()),
             inflight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             came: Arc::new(AtomicBool::new(false)),

@@ -56,10 +56,15 @@ impl Tries {
                 Next::Fresh
             }
             Reached::Unsent => Next::GiveUp,
-            Reached::Nowhere => {
-                self.connects_left = self.connects_left.saturating_sub(1);
-                if self.connects_left > 0 { Next::Other } else { Next::GiveUp }
+            Reached::Nowhere if self.connects_left > 1 => {
+                self.connects_left -= 1;
+                Next::Other
             }
+            Reached::Nowhere if self.repeats_left > 0 => {
+                self.repeats_left -= 1;
+                Next::Other
+            }
+            Reached::Nowhere => Next::GiveUp,
             Reached::Maybe if self.wants_copy() => {
                 self.repeats_left -= 1;
                 Next::Other
@@ -91,10 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn every_instance_may_refuse_once() {
-        let mut post = Tries::new(false, 0, 3);
-        assert_eq!(post.after(Reached::Nowhere), Next::Other);
-        assert_eq!(post.after(Reached::Nowhere), Next::Other);
-        assert_eq!(post.after(Reached::Nowhere), Next::GiveUp);
+    fn every_instance_may_refuse_once_and_then_the_policy_counts() {
+        for attempts in [0, 2] {
+            let mut post = Tries::new(false, attempts, 3);
+            for _ in 0..2 + attempts {
+                assert_eq!(post.after(Reached::Nowhere), Next::Other);
+            }
+            assert_eq!(post.after(Reached::Nowhere), Next::GiveUp);
+        }
     }
 }

@@ -196,10 +196,11 @@ impl Methods {
 
 /// A host as routes name it: without port and final dot, in lower case.
 pub(crate) fn canonical_host(authority: &str) -> Cow<'_, str> {
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let find = |byte: u8| authority.bytes().position(|b| b == byte);
+    let authority = find(b'@').map_or(authority, |at| &authority[at + 1..]);
     let host = match authority.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(v6),
-        None => authority.split(':').next().unwrap_or(authority),
+        None => &authority[..authority.bytes().position(|b| b == b':').unwrap_or(authority.len())],
     };
     let host = host.strip_suffix('.').unwrap_or(host);
     match host.bytes().any(|b| b.is_ascii_uppercase()) {

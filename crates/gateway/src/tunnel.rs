@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use crate::body::Body;
 use crate::flow::Flight;
 use crate::gateway::Shared;
+use crate::headers::{self, Kinds};
 use crate::instance::Answer;
 use crate::trace::REQUEST_ID;
 
@@ -24,7 +25,8 @@ pub(crate) fn join(
     let instance = hyper::upgrade::on(&mut answer.response);
     let (mut head, _) = answer.response.into_parts();
     let to = head.headers.get(header::UPGRADE).cloned();
-    crate::headers::strip_hop(&mut head.headers, false);
+    let kinds = Kinds::of(&head.headers);
+    headers::strip_hop(&mut head.headers, kinds, false);
     if let Some(to) = to {
         head.headers.insert(header::CONNECTION, http::HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, to);

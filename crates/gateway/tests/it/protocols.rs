@@ -361,3 +361,68 @@ async fn head_has_the_headers_of_get_and_no_body() {
     }
     assert_eq!(*app.connections.lock().unwrap(), 1);
 }
+
+#[tokio::test]
+async fn grpc_instances_may_close_their_connection_whenever_they_like() {
+    let world = World::new();
+    let (listener, addr) = world.raw().await;
+    let (tasks, stop) = (world.tasks.clone(), world.tasks.stop_token());
+    let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    world.tasks.spawn("test.app", async move {
+        loop {
+            let (stream, _) = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted.unwrap(),
+            };
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let enough = archipel_rt::CancellationToken::new();
+            let served = enough.clone();
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let served = served.clone();
+                async move {
+                    // After its first answer it says that it will take no more.
+                    served.cancel();
+                    Ok::<_, std::convert::Infallible>(Response::new(Body::from(
+                        request.into_body(),
+                    )))
+                }
+            });
+            tasks.spawn("test.connection", async move {
+                let executor = hyper_util::rt::TokioExecutor::new();
+                let builder = hyper::server::conn::http2::Builder::new(executor);
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    biased;
+                    () = enough.cancelled() => {}
+                    _ = connection.as_mut() => return,
+                }
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            });
+        }
+    });
+    world.apply(Plan::default().grpc("g", &[addr]).edge("g").table()).await;
+    let mut client = world.client_http2(world.addr("g")).await;
+    for n in 0..50 {
+        let body = n.to_string();
+        let request = Request::post("http://g/pkg.S/M").body(Body::from(body.clone())).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{:?}", response.headers());
+        assert_eq!(text(response).await, body);
+    }
+    let connections = connections.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(connections > 10, "{connections}");
+}
+
+#[tokio::test]
+async fn an_instance_that_speaks_the_other_protocol_is_a_clear_failure() {
+    let world = World::new();
+    let app = world.app(ok).await;
+    world.apply(Plan::default().grpc("g", &[app.addr]).edge("g").table()).await;
+    let response = world.get(world.addr("g"), "/").await;
+    assert_eq!(response.status(), 502);
+    assert!(response.headers().contains_key("x-archipel-refused"));
+}

@@ -1,0 +1,72 @@
+//! The data plane alone, for measuring: `forward 127.0.0.1:8080 127.0.0.1:9001 [more…]` passes
+//! everything to the addresses by two choices. With `--record`, somebody takes the access
+//! records, as in a whole Archipel. Runs until interrupted.
+
+use std::net::SocketAddr;
+
+use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Upstream};
+use archipel_model::{EdgePolicy, InstanceId, PathPattern, Route, ServiceName};
+use archipel_rt::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let record = args.iter().position(|a| a == "--record").map(|at| args.remove(at)).is_some();
+    let edge = args.iter().position(|a| a == "--edge").map(|at| args.remove(at)).is_some();
+    let mut addrs = args.iter().map(|a| a.parse::<SocketAddr>());
+    let listen = addrs.next().ok_or("where to listen?")??;
+    let service: ServiceName = "app".parse()?;
+    let endpoint = |(replica, addr): (usize, SocketAddr)| Endpoint {
+        instance: InstanceId { service: service.clone(), replica: replica as u32 },
+        addr,
+    };
+    let endpoints =
+        addrs.collect::<Result<Vec<_>, _>>()?.into_iter().enumerate().map(endpoint).collect();
+    let route = Route {
+        host: None,
+        method: None,
+        path: PathPattern::new("/**")?,
+        to: service.clone(),
+        strip: None,
+        timeout: None,
+        body_max: None,
+    };
+    let entrance = match edge {
+        true => Entrance::Edge {
+            caller: "web".parse()?,
+            callee: service.clone(),
+            policy: EdgePolicy::default(),
+        },
+        false => Entrance::Public(PublicRoutes { hosts: vec![], routes: vec![route] }),
+    };
+    let listener = Listener { id: "bench".to_owned(), addr: listen, entrance };
+    let upstream = Upstream { endpoints, ..Upstream::default() };
+    let table = Table { listeners: vec![listener], services: [(service, upstream)].into() };
+    let gateway = Gateway::new(&CancellationToken::new());
+    let records = record.then(|| gateway.access(4096));
+    if let Some(error) = gateway.apply(table).await.into_iter().next() {
+        return Err(error.into());
+    }
+    let reading = async {
+        let Some(mut records) = records else { return std::future::pending().await };
+        let mut bytes = 0;
+        while let Some(access) = records.recv().await {
+            bytes += access.bytes;
+        }
+        bytes
+    };
+    tokio::select! {
+        biased;
+        end = tokio::signal::ctrl_c() => end?,
+        _ = reading => {}
+    }
+    gateway.shutdown(std::time::Duration::from_secs(1)).await;
+    for series in gateway.counters().series {
+        let (half, most) = (series.latency.quantile(0.5), series.latency.quantile(0.99));
+        eprintln!("{} requests, p50 {half:?}, p99 {most:?}", series.requests());
+    }
+    Ok(())
+}
