@@ -59,6 +59,7 @@ impl Broker {
             dead: self.inner.dead.of(&handle.spec.service, &handle.spec.topic),
             delivered: stats.delivered,
             failed_attempts: stats.failed,
+            expired: stats.expired,
             lost: stats.lost,
         }
     }

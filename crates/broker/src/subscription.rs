@@ -5,27 +5,30 @@
 //! write under way. Acknowledgements are stored together and a moment later: nobody waits for
 //! them, and after a crash an event comes once more at worst.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod sending;
+mod settling;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_model::Subscription;
 use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Receiver, Sender, channel};
-use archipel_storage::{Kv, KvError, ReadLimit, Seq, StorageError, Stored, Tx};
+use archipel_storage::{Kv, KvError, ReadLimit, Seq, StorageError, Stored};
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::backoff::Roll;
-use crate::cursor::{Arrival, Counts, Cursor, Moment, Policy, Slot, Step};
-use crate::dead::{self, DeadCounts, DeadId, DeadLetter, DeadState, Reason};
-use crate::deliver::{Answer, Deliver, Delivery};
+use self::sending::Sent;
+use self::settling::Flush;
+use crate::cursor::{Arrival, Counts, Cursor, Policy, Slot};
+use crate::dead::{DeadCounts, DeadLetter};
+use crate::deliver::Deliver;
 use crate::event::{Envelope, OrderKey};
-use crate::stored::{SubscriptionV1, Tries};
+use crate::stored::SubscriptionV1;
 use crate::topic::{STORAGE_PAUSE, Topic};
 use crate::topology::SubscriptionSpec;
-use crate::verdict::{Failure, Verdict, judge};
 use crate::view::SubscriberState;
 
 /// Events held ready to be sent. More are read again when their turn comes.
@@ -75,6 +78,7 @@ pub(crate) struct Stats {
     pub counts: Counts,
     pub delivered: u64,
     pub failed: u64,
+    pub expired: u64,
     pub lost: u64,
 }
 
@@ -93,56 +97,10 @@ pub(crate) fn state_key(spec: &SubscriptionSpec) -> String {
     format!("sub/{}/{}", spec.service, spec.topic)
 }
 
-/// How one delivery ended.
-struct Sent {
-    slot: Slot,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    Answered {
-        answer: Answer,
-        event: Bytes,
-    },
-    /// Retention has removed it.
-    Gone,
-    Unread(StorageError),
-}
-
 /// A change that has to wait until nothing is in flight.
 enum Change {
     Rewind { to: Seq, answer: oneshot::Sender<()> },
     Reread,
-}
-
-struct Burial {
-    slot: Slot,
-    dead: DeadLetter,
-    /// `None` for one that was buried before.
-    event: Option<Bytes>,
-}
-
-/// What one write makes safe.
-#[derive(Default)]
-struct Flush {
-    floor: u64,
-    burials: Vec<Burial>,
-    /// Replayed dead letters that were taken.
-    taken: Vec<DeadLetter>,
-    rewound: Option<oneshot::Sender<()>>,
-}
-
-impl Flush {
-    /// What does not fit in one transaction with the others.
-    fn split_off_excess(&mut self) -> Vec<Burial> {
-        let mut bytes = 0;
-        let fits = self.burials.iter().take_while(|burial| {
-            bytes += burial.dead.bytes;
-            bytes <= BURIAL_BYTES_MAX
-        });
-        let fits = fits.count().max(1).min(self.burials.len());
-        self.burials.split_off(fits)
-    }
 }
 
 pub(crate) struct Loop {
@@ -177,6 +135,7 @@ pub(crate) struct Loop {
     stored_floor: u64,
     delivered: u64,
     failed: u64,
+    expired: u64,
     lost: u64,
 }
 
@@ -202,6 +161,7 @@ impl Loop {
             counts: Counts::default(),
             delivered: 0,
             failed: 0,
+            expired: 0,
             lost: 0,
         };
         let (stats, stats_receiver) = watch::channel(stats);
@@ -241,6 +201,7 @@ impl Loop {
             stored_floor,
             delivered: 0,
             failed: 0,
+            expired: 0,
             lost: 0,
         };
         for (dead, event) in replaying {
@@ -307,144 +268,6 @@ impl Loop {
     /// More events would be read if there were any.
     fn is_hungry(&self) -> bool {
         !self.stopping && self.reads.is_empty() && self.cursor.wants().is_some()
-    }
-
-    fn send(&mut self) {
-        while let Some((slot, attempt)) = self.cursor.next(clock::now()) {
-            let held = match slot {
-                Slot::Log(seq) => self.held.remove(&seq),
-                Slot::Again(_) => None,
-            };
-            if let Some(held) = &held {
-                self.held_bytes -= held.len() as u64;
-            }
-            let delivery = Delivery {
-                service: self.spec.service.clone(),
-                path: self.spec.how.path.clone(),
-                topic: self.spec.topic.clone(),
-                attempt,
-                event: Bytes::new(),
-                traceparent: None,
-            };
-            let (wiring, topic) = (Arc::clone(&self.wiring), Arc::clone(&self.topic));
-            let task = self.deliveries.spawn(async move {
-                let event = match held {
-                    Some(event) => Ok(Some(event)),
-                    None => fetch(&wiring, &topic, slot).await,
-                };
-                let outcome = match event {
-                    Ok(Some(event)) => deliver(&wiring, delivery, event).await,
-                    Ok(None) => Outcome::Gone,
-                    Err(error) => Outcome::Unread(error),
-                };
-                Sent { slot, outcome }
-            });
-            self.slots.insert(task.id(), slot);
-        }
-    }
-
-    fn delivered(&mut self, end: Result<(tokio::task::Id, Sent), tokio::task::JoinError>) {
-        let sent = match end {
-            Ok((id, sent)) => {
-                self.slots.remove(&id);
-                sent
-            }
-            Err(error) => {
-                let Some(slot) = self.slots.remove(&error.id()) else { return };
-                let reason = "the delivery broke off inside Archipel".to_owned();
-                let answer = Answer::Failed { reason };
-                Sent { slot, outcome: Outcome::Answered { answer, event: Bytes::new() } }
-            }
-        };
-        let slot = sent.slot;
-        self.dirty = true;
-        match sent.outcome {
-            Outcome::Answered { answer, event } => self.answered(slot, judge(answer), event),
-            Outcome::Gone => {
-                self.cursor.gone(slot);
-                if let Slot::Again(id) = slot {
-                    self.replaying.remove(&id);
-                } else {
-                    self.lost(1);
-                }
-            }
-            Outcome::Unread(error) => {
-                tracing::warn!(
-                    service = %self.spec.service, topic = %self.spec.topic, %error,
-                    "an event could not be read for delivery; it is tried again"
-                );
-                self.cursor.answered(slot, Verdict::Unavailable, moment());
-            }
-        }
-    }
-
-    fn answered(&mut self, slot: Slot, verdict: Verdict, event: Bytes) {
-        let reason: fn(Failure) -> Reason = match &verdict {
-            Verdict::Poison(_) => |f| Reason::Poison { status: f.status, detail: f.detail },
-            Verdict::Retry(_) => |f| Reason::Attempts { status: f.status, detail: f.detail },
-            _ => |f| Reason::PutOff { status: f.status, detail: f.detail },
-        };
-        if !matches!(verdict, Verdict::Done | Verdict::Drop | Verdict::Unavailable) {
-            self.failed += 1;
-            tracing::debug!(
-                service = %self.spec.service, topic = %self.spec.topic, ?slot, ?verdict,
-                "a delivery failed"
-            );
-        }
-        match self.cursor.answered(slot, verdict, moment()) {
-            Step::Retry => {}
-            Step::Settled | Step::Dropped => {
-                self.delivered += 1;
-                if let Slot::Again(id) = slot
-                    && let Some(dead) = self.replaying.remove(&id)
-                {
-                    self.next.taken.push(dead);
-                }
-            }
-            Step::Bury { failure, tries } => {
-                let burial = self.burial(slot, reason(failure), tries, event);
-                tracing::warn!(
-                    service = %self.spec.service, topic = %self.spec.topic,
-                    dead = %burial.dead.id, event = burial.dead.event_id,
-                    reason = %burial.dead.reason,
-                    "an event goes to the dead letters"
-                );
-                self.next.burials.push(burial);
-            }
-        }
-    }
-
-    fn burial(&mut self, slot: Slot, reason: Reason, tries: Tries, event: Bytes) -> Burial {
-        let last_ms = clock::wall_ms();
-        let (attempts, state) = (tries.attempts + tries.deferred, DeadState::Dead);
-        let (seq, again) = match slot {
-            Slot::Log(seq) => (Some(seq), None),
-            Slot::Again(id) => (None, self.replaying.remove(&id)),
-        };
-        if let Some(again) = again {
-            let attempts = again.attempts.saturating_add(attempts);
-            let dead = DeadLetter { state, reason, attempts, last_ms, ..again };
-            return Burial { slot, dead, event: None };
-        }
-        let envelope = Envelope::parse(&event).unwrap_or_default();
-        let text = |name| envelope.text(name).map(|text| text.into_owned());
-        let dead = DeadLetter {
-            id: DeadId::new(),
-            state,
-            topic: self.spec.topic.to_string(),
-            seq,
-            subscriber: Some(self.spec.service.clone()),
-            publisher: None,
-            reason,
-            attempts,
-            first_ms: tries.first_ms,
-            last_ms,
-            event_id: text("id"),
-            event_type: text("type"),
-            event_source: text("source"),
-            bytes: event.len(),
-        };
-        Burial { slot, dead, event: Some(event) }
     }
 
     fn read(&mut self) {
@@ -523,77 +346,6 @@ impl Loop {
         self.storage_failed = true;
     }
 
-    fn flush(&mut self) {
-        let urgent = !self.next.burials.is_empty()
-            || !self.next.taken.is_empty()
-            || self.next.rewound.is_some()
-            || self.stopping;
-        let now = clock::now();
-        let wait = self.flush_at > now && (!urgent || self.storage_failed);
-        if !self.dirty || wait || !self.flushes.is_empty() {
-            return;
-        }
-        self.dirty = false;
-        self.flush_at = now + FLUSH_PAUSE;
-        let mut flush = std::mem::take(&mut self.next);
-        self.next.burials = flush.split_off_excess();
-        self.dirty |= !self.next.burials.is_empty();
-        let tx = self.transaction(&mut flush);
-        let kv = Arc::clone(&self.wiring.kv);
-        self.flushes.spawn(async move {
-            let done = kv.commit(tx).await.map(drop);
-            (flush, done)
-        });
-    }
-
-    fn transaction(&self, flush: &mut Flush) -> Tx {
-        let settled: BTreeSet<Slot> = flush.burials.iter().map(|burial| burial.slot).collect();
-        let snapshot = self.cursor.snapshot(&settled);
-        flush.floor = snapshot.open.first().map_or(snapshot.high, |open| open.seq);
-        let mut tx = Tx::new().put(state_key(&self.spec), snapshot.write());
-        for burial in &flush.burials {
-            tx = match &burial.event {
-                Some(event) => dead::put(tx, &burial.dead, event.clone()),
-                None => dead::put_head(tx, &burial.dead),
-            };
-        }
-        flush.taken.iter().fold(tx, |tx, taken| dead::delete(tx, taken.id))
-    }
-
-    fn flushed(&mut self, end: Result<(Flush, Result<(), KvError>), tokio::task::JoinError>) {
-        match end {
-            Ok((flush, Ok(()))) => {
-                self.storage_failed = false;
-                self.stored_floor = flush.floor;
-                for burial in flush.burials {
-                    self.cursor.buried(burial.slot);
-                    if burial.event.is_some() {
-                        self.wiring.dead.add(&burial.dead);
-                    }
-                    self.dirty = true;
-                }
-                flush.taken.iter().for_each(|taken| self.wiring.dead.remove(taken));
-                if let Some(answer) = flush.rewound {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(());
-                }
-            }
-            Ok((flush, Err(error))) => {
-                // What was to be safe is still to be made safe, in its order.
-                let newer = std::mem::replace(&mut self.next, flush);
-                self.next.burials.extend(newer.burials);
-                self.next.taken.extend(newer.taken);
-                self.next.rewound = newer.rewound.or(self.next.rewound.take());
-                self.dirty = true;
-                self.flush_at = clock::now() + STORAGE_PAUSE;
-                self.storage_trouble("written", &error);
-                // While stopping there is no time to wait for the disk.
-                self.dirty &= !self.stopping;
-            }
-            Err(error) => self.storage_trouble("written", &error),
-        }
-    }
-
     fn command(&mut self, command: Command) {
         match command {
             Command::Reconfigure(how) => {
@@ -656,30 +408,9 @@ impl Loop {
             counts,
             delivered: self.delivered,
             failed: self.failed,
+            expired: self.expired,
             lost: self.lost,
         });
-    }
-
-    /// The end of patience: what is in flight will come again.
-    async fn finish_at_once(mut self) {
-        self.deliveries.shutdown().await;
-        while let Some(end) = self.flushes.join_next().await {
-            self.flushed(end);
-        }
-        while self.dirty || !self.next.burials.is_empty() || !self.next.taken.is_empty() {
-            let mut flush = std::mem::take(&mut self.next);
-            self.next.burials = flush.split_off_excess();
-            self.dirty = false;
-            let tx = self.transaction(&mut flush);
-            flush.burials.iter().for_each(|burial| self.cursor.buried(burial.slot));
-            if let Err(error) = self.wiring.kv.commit(tx).await {
-                tracing::warn!(
-                    service = %self.spec.service, topic = %self.spec.topic, %error,
-                    "the last acknowledgements could not be stored; these events come again"
-                );
-                return;
-            }
-        }
     }
 }
 
@@ -691,32 +422,6 @@ fn policy(how: &Subscription) -> Policy {
     }
 }
 
-fn moment() -> Moment {
-    Moment { now: clock::now(), wall_ms: clock::wall_ms(), roll: Roll::draw() }
-}
-
 fn key_of(event: &[u8], ordered_by: Option<&str>) -> Option<OrderKey> {
     Envelope::parse(event).ok()?.order_key(ordered_by?)
-}
-
-async fn fetch(wiring: &Wiring, topic: &Topic, slot: Slot) -> Result<Option<Bytes>, StorageError> {
-    match slot {
-        Slot::Again(id) => dead::body(&*wiring.kv, DeadId::from_number(id)).await,
-        Slot::Log(seq) => {
-            let one = ReadLimit { records: 1, bytes: 1 };
-            let found = topic.log.read(Seq(seq), one).await?.into_iter().next();
-            Ok(found.filter(|event| event.seq == Seq(seq)).map(|event| event.bytes))
-        }
-    }
-}
-
-async fn deliver(wiring: &Wiring, delivery: Delivery, event: Bytes) -> Outcome {
-    let traceparent = Envelope::parse(&event)
-        .ok()
-        .and_then(|envelope| envelope.text("traceparent").map(|text| text.into_owned()));
-    let delivery = Delivery { event: event.clone(), traceparent, ..delivery };
-    let limit = wiring.delivery_timeout;
-    let answer = clock::timeout(limit, wiring.deliver.deliver(delivery)).await;
-    let late = || Answer::Failed { reason: format!("no answer within {} s", limit.as_secs()) };
-    Outcome::Answered { answer: answer.unwrap_or_else(|_| late()), event }
 }

@@ -55,6 +55,8 @@ pub struct SubscriberView {
     /// Since Archipel started.
     pub delivered: u64,
     pub failed_attempts: u64,
+    /// Not delivered because their time to live was over, since Archipel started.
+    pub expired: u64,
     /// Events that retention removed before they were delivered, since Archipel started.
     pub lost: u64,
 }

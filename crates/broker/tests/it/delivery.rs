@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use archipel_broker::{Answer, DeadFilter, ReplayFrom, SubscriberState};
+use archipel_broker::{Answer, DeadFilter, Envelope, PublishRequest, ReplayFrom, SubscriberState};
 use archipel_storage::Seq;
 
 use crate::fake::{Fixture, event, publish, service, status, topic, until};
@@ -78,7 +78,7 @@ async fn events_of_one_key_come_in_order_also_when_some_are_not_yet_acceptable()
     // Every third event is refused twice with "not yet", every fourth fails twice.
     let tries = Arc::new(std::sync::Mutex::new(BTreeMap::<String, u32>::new()));
     fixture.apps.on("cart", move |seen| {
-        let mut tries = tries.lock().unwrap();
+        let mut tries = tries.lock().expect("no test panics inside");
         let tried = tries.entry(seen.id.clone()).or_default();
         *tried += 1;
         let n: u32 = seen.id.parse().expect("a number");
@@ -188,7 +188,7 @@ async fn what_was_acknowledged_does_not_come_again_after_a_restart_and_the_rest_
         .subscribe("cart", "order.placed", |how| how.concurrency = 50);
     fixture.apps.on("cart", |seen| {
         let n: u32 = seen.id.parse().expect("a number");
-        status(if n % 10 == 0 { 500 } else { 204 })
+        status(if n.is_multiple_of(10) { 500 } else { 204 })
     });
     let broker = fixture.start().await;
     for i in 0..40 {
@@ -353,4 +353,24 @@ async fn the_event_arrives_as_it_was_published() {
     let found = stored[0].event.get();
     assert!(found.starts_with(expected), "{found}");
     assert!(found.ends_with(r#","topic":"order.placed","pubsubname":"pubsub"}"#), "{found}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_time_to_live_is_over_is_not_delivered() {
+    let fixture = Fixture::new().topic("order.placed").subscribe("cart", "order.placed", |_| {});
+    let broker = fixture.start().await;
+    for (id, expiration) in [("1", "2001-01-01T00:00:00Z"), ("2", "2999-01-01T00:00:00+01:00")] {
+        let json = event(id, "");
+        let mut event = Envelope::parse(json.as_bytes()).expect("JSON");
+        event.set_text("expiration", expiration);
+        let request = PublishRequest { topic: topic("order.placed"), event, once: false };
+        broker.publish(request).await.expect("publishes");
+    }
+    let view = until(async || {
+        let view = broker.topics()[0].subscribers[0].clone();
+        if view.lag == 0 { Ok(view) } else { Err(format!("{view:?}")) }
+    })
+    .await;
+    assert_eq!(fixture.apps.ids("cart"), ["2"]);
+    assert_eq!((view.expired, view.lost, view.delivered), (1, 0, 1));
 }

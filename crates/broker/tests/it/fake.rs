@@ -24,6 +24,7 @@ pub(crate) fn service(name: &str) -> ServiceName {
     ServiceName::new(name).expect("a service name")
 }
 
+type Outboxes = BTreeMap<String, Result<Vec<Row>, PullError>>;
 type Handler = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
 
 /// One delivery as an app saw it.
@@ -52,7 +53,7 @@ pub(crate) struct Apps {
     hanging: Arc<watch::Sender<Vec<String>>>,
     inflight: Arc<AtomicUsize>,
     pub inflight_max: Arc<AtomicUsize>,
-    pub outboxes: Arc<Mutex<BTreeMap<String, Result<Vec<Row>, PullError>>>>,
+    pub outboxes: Arc<Mutex<Outboxes>>,
     /// `after` and `limit` of every pull.
     pub pulls: Arc<Mutex<Vec<(u64, u32)>>>,
     pub answer_bytes_max: Arc<AtomicUsize>,
@@ -81,7 +82,10 @@ impl Apps {
         service: &str,
         answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) {
-        self.handlers.lock().unwrap().insert(service.to_owned(), Arc::new(answer));
+        self.handlers
+            .lock()
+            .expect("no test panics inside")
+            .insert(service.to_owned(), Arc::new(answer));
     }
 
     pub(crate) fn hang(&self, service: &str) {
@@ -120,7 +124,7 @@ impl Apps {
     }
 
     pub(crate) fn outbox(&self, service: &str, rows: Vec<Row>) {
-        self.outboxes.lock().unwrap().insert(service.to_owned(), Ok(rows));
+        self.outboxes.lock().expect("no test panics inside").insert(service.to_owned(), Ok(rows));
     }
 }
 
@@ -143,13 +147,19 @@ impl Deliver for Apps {
         let _ = hanging.wait_for(|names| !names.contains(&seen.service)).await;
         tokio::task::yield_now().await;
         self.inflight.fetch_sub(1, Ordering::SeqCst);
-        let handler = self.handlers.lock().unwrap().get(&seen.service).cloned();
+        let handler =
+            self.handlers.lock().expect("no test panics inside").get(&seen.service).cloned();
         handler.map_or_else(|| status(204), |handler| handler(&seen))
     }
 
     async fn pull_outbox(&self, pull: Pull) -> Result<Bytes, PullError> {
-        self.pulls.lock().unwrap().push((pull.after, pull.limit));
-        let rows = self.outboxes.lock().unwrap().get(pull.service.as_str()).cloned();
+        self.pulls.lock().expect("no test panics inside").push((pull.after, pull.limit));
+        let rows = self
+            .outboxes
+            .lock()
+            .expect("no test panics inside")
+            .get(pull.service.as_str())
+            .cloned();
         let rows = rows.unwrap_or_else(|| Ok(Vec::new()))?;
         let last = rows.iter().map(|row| row.seq).max().unwrap_or(0);
         let next = rows.iter().filter(|row| row.seq > pull.after).take(pull.limit as usize);

@@ -133,10 +133,15 @@ async fn large_rows_are_pulled_in_smaller_batches() {
 async fn an_outbox_that_fails_is_shown_and_tried_again_with_pauses() {
     let fixture = fixture();
     let broken = PullError::Failed { reason: "answered 500".to_owned() };
-    fixture.apps.outboxes.lock().unwrap().insert("orders".to_owned(), Err(broken));
+    fixture
+        .apps
+        .outboxes
+        .lock()
+        .expect("no test panics inside")
+        .insert("orders".to_owned(), Err(broken));
     let broker = fixture.start().await;
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let pulls = fixture.apps.pulls.lock().unwrap().len();
+    let pulls = fixture.apps.pulls.lock().expect("no test panics inside").len();
     assert!((100..2_000).contains(&pulls), "{pulls} pulls in ten minutes");
     assert_eq!(broker.outboxes()[0].problem.as_deref(), Some("answered 500"));
     fixture.apps.outbox("orders", vec![row(1, "order.placed")]);
@@ -153,6 +158,6 @@ async fn an_idle_outbox_is_asked_once_per_long_poll() {
     let fixture = fixture();
     let _broker = fixture.start().await;
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let pulls = fixture.apps.pulls.lock().unwrap().len();
+    let pulls = fixture.apps.pulls.lock().expect("no test panics inside").len();
     assert!(pulls <= 32, "{pulls} pulls in ten minutes");
 }
