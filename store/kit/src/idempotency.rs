@@ -24,6 +24,16 @@ pub struct Key {
     pub(crate) fingerprint: String,
 }
 
+impl Key {
+    /// Replaces the fingerprint by what `seal` makes of it. For a command that carries a secret:
+    /// the plain fingerprint is a fast hash of it, which must not lie in a database.
+    #[must_use]
+    pub fn sealed(mut self, seal: impl FnOnce(&str) -> String) -> Self {
+        self.fingerprint = seal(&self.fingerprint);
+        self
+    }
+}
+
 /// What a command answers; it can be stored and given again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {

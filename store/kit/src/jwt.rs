@@ -46,6 +46,9 @@ pub struct Claims {
     /// Seconds since 1970.
     pub iat: i64,
     pub exp: i64,
+    /// The sign-in that this token came from, for customers to end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
 }
 
 impl Claims {
@@ -58,6 +61,7 @@ impl Claims {
             kind: kind.to_owned(),
             iat,
             exp,
+            sid: None,
         }
     }
 }
