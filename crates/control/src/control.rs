@@ -230,7 +230,7 @@ impl Heart {
                 Some(progress) = progressed.recv() => self.on_progress(progress).await,
                 Ok(()) = self.statuses.changed() => {}
                 () = clock::sleep(DRAIN_LOOK), if self.is_draining() => {}
-                _ = tick.tick() => self.on_tick(),
+                _ = tick.tick() => self.on_tick().await,
             }
             self.tell_gateway().await;
             self.end_drains().await;
@@ -266,7 +266,8 @@ impl Heart {
         let store = SecretStore::new(&self.parts.state);
         let secrets = store.resolve(&app).map_err(ControlError::Secrets)?;
         let tokens = store.tokens(&app).map_err(|error| ControlError::Secrets(vec![error]))?;
-        let plan = Plan::new(app, only, secrets, tokens, |key| self.parts.ports.get(key))?;
+        let first = self.plan.is_none();
+        let plan = Plan::new(app, only, secrets, tokens, |key| self.port_for(key, first))?;
         self.generation += 1;
         self.preparations = plan
             .app
@@ -300,6 +301,47 @@ impl Heart {
         Ok(self.generation)
     }
 
+    /// The port that belongs to a key. At our own start nobody but a stranger can hold one of
+    /// our own doors: then another is taken, once and for all. (Instances may live on from
+    /// before, so theirs are looked at when one of them cannot start.)
+    fn port_for(&self, key: &str, first: bool) -> Result<u16, archipel_supervisor::PortError> {
+        let port = self.parts.ports.get(key)?;
+        let ours = !key.starts_with("instance/");
+        if first && ours && !archipel_supervisor::is_free(port) {
+            tracing::warn!(key, port, "held by a stranger; another port is taken");
+            return self.parts.ports.reassign(key);
+        }
+        Ok(port)
+    }
+
+    /// An instance that cannot start because a stranger holds its port gets another one, unless
+    /// the manifest fixes it: that one is for people to settle.
+    async fn leave_taken_ports(&mut self) {
+        let Some(plan) = self.plan.clone() else { return };
+        let mut moved = false;
+        for status in self.statuses.borrow().iter() {
+            let id = &status.id;
+            let waits = status.state == InstanceState::BackingOff && status.pid.is_none();
+            let fixed = plan.app.services.get(&id.service).is_none_or(|s| s.port.is_some());
+            let Some(port) = status.port.filter(|_| waits && !fixed) else { continue };
+            if archipel_supervisor::is_free(port) {
+                continue;
+            }
+            let key = format!("instance/{}/{}", id.service, id.replica);
+            match self.parts.ports.reassign(&key) {
+                Ok(to) => {
+                    tracing::warn!(instance = %id, port, to, "its port is held by a stranger");
+                    moved = true;
+                }
+                Err(error) => tracing::error!(instance = %id, %error, "no other port to give"),
+            }
+        }
+        if moved && let Ok(plan) = plan.with_ports(|key| self.parts.ports.get(key)) {
+            self.plan = Some(plan);
+            self.tell_supervisor().await;
+        }
+    }
+
     async fn on_progress(&mut self, progress: Progress) {
         if progress.generation != self.generation {
             return;
@@ -315,7 +357,8 @@ impl Heart {
         }
     }
 
-    fn on_tick(&mut self) {
+    async fn on_tick(&mut self) {
+        self.leave_taken_ports().await;
         if !self.listen_errors.is_empty() {
             self.table = None; // try the listeners again
         }

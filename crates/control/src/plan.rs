@@ -95,6 +95,19 @@ impl Plan {
         Ok(Arc::new(Self { app, selected, services, secrets }))
     }
 
+    /// The same with the ports that are assigned now.
+    ///
+    /// # Errors
+    /// The first error of `port_for`.
+    pub fn with_ports<E>(
+        &self,
+        port_for: impl FnMut(&str) -> Result<u16, E>,
+    ) -> Result<Arc<Self>, E> {
+        let tokens = self.services.iter().map(|(name, of)| (name.clone(), of.tokens.clone()));
+        let (app, secrets) = (self.app.clone(), self.secrets.clone());
+        Self::new(app, &self.selected, secrets, tokens.collect(), port_for)
+    }
+
     /// Every instance of the selected services, callees first.
     pub fn instances(&self) -> Vec<InstanceId> {
         let mut services: Vec<&ServiceName> = self.selected.iter().collect();

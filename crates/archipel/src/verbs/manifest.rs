@@ -90,6 +90,36 @@ pub(crate) fn init(global: &Global, init: &Init) -> Result<u8, Failure> {
         return Err(Failure::new(exit::USAGE, format!("there is {} already", manifest.display()))
             .help("check it with `archipel validate`"));
     }
-    let _ = init;
-    unimplemented!()
+    let tools = archipel_manifest::init::Tools::on_path(std::env::var_os("PATH").as_deref());
+    let detected = archipel_manifest::init::detect(&dir);
+    let scaffold = archipel_manifest::init::scaffold(&dir, &detected, tools)?;
+    if global.json {
+        let files: Vec<_> = scaffold
+            .files
+            .iter()
+            .map(|file| json!({ "path": file.path, "text": file.text }))
+            .collect();
+        print_json(&json!({ "schema": "archipel.init/1", "files": files }))?;
+    }
+    if !init.dry_run {
+        scaffold.write(&dir)?;
+    }
+    if global.json {
+        return Ok(0);
+    }
+    let style = Style::stdout(global.no_color);
+    for file in &scaffold.files {
+        // The plan shows text; what is there already stays as it is.
+        println!("{} {}", if init.dry_run { "would write" } else { "wrote" }, file.path.display());
+        if init.dry_run {
+            println!("{}", style.dim(&file.text));
+        }
+    }
+    for note in &scaffold.notes {
+        println!("{}", style.dim(note));
+    }
+    if !init.dry_run {
+        println!("start it: archipel up");
+    }
+    Ok(0)
 }
