@@ -124,6 +124,40 @@ class Stopping(unittest.TestCase):
             pass
 
 
+@unittest.skipIf(settings.base_url, "needs a service of its own")
+class FullDisk(unittest.TestCase):
+    def test_a_full_disk_refuses_and_loses_nothing(self) -> None:
+        world = World()
+        self.addCleanup(world.close)
+        world.service.kill()
+        world.service.file_limit_kib = 3 * 1024
+        world.service.start()
+        orders: dict[str, int] = {}
+        refused: list[Answer] = []
+
+        def one_more() -> bool:
+            order = new_order()
+            answer = world.payments.authorise(order, f"tok_ok_{order}")
+            orders[order] = answer.status
+            refused.extend([answer] if answer.status == 507 else [])
+            return len(refused) == 3
+        eventually(one_more, "the disk is full", 60)
+        for answer in refused:
+            self.assertEqual((answer.code, answer.json["retryable"]), ("storage-full", True))
+        # A checkpoint may have made room in the meantime.
+        self.assertIn(world.payments.send("GET", "/readyz").status, (200, 507))
+        done = next(order for order, status in orders.items() if status == 201)
+        self.assertEqual(world.payments.state(done), "AUTHORISED")  # reading goes on
+        world.service.kill()
+        world.service.file_limit_kib = None
+        world.service.start()
+        for order, status in orders.items():
+            self.assertEqual(patiently(lambda: world.payments.authorise(order, f"tok_ok_{order}")).status, 201)
+        books = Books(world)
+        books.wait_for_rest()
+        self.assertEqual(books.problems(), [])
+
+
 class Order:
     """One order's saga as its owner drives it: stubborn about keys, random about everything else."""
 

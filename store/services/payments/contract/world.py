@@ -109,7 +109,7 @@ class Answer:
     @property
     def certain(self) -> bool:
         """An end: asking again with the same key would tell the same."""
-        return self.status not in (202, 503) and self.code != "request-in-progress"
+        return self.status not in (202, 500, 503, 507) and self.code != "request-in-progress"
 
 
 def call(base: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
@@ -357,14 +357,18 @@ class Process:
         self.name, self.command, self.folder, self.port, self.log = name, command, folder, port, log
         self.base = f"http://127.0.0.1:{port}"
         keep = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "JAVA_HOME", "LANG", "TMPDIR")}
+        # At most so many KiB in any file: how a full disk looks to one process.
+        self.file_limit_kib: int | None = None
         self.env = keep | {"HOST": "127.0.0.1", "PORT": str(port)} | env
         self.lock = threading.RLock()
         self.start()
 
     def start(self) -> None:
         with self.lock:
+            # ulimit counts in blocks of 512 bytes.
+            limit = f"ulimit -f {self.file_limit_kib * 2}; " if self.file_limit_kib else ""
             with open(self.log, "ab") as log:
-                self.process = subprocess.Popen(["/bin/sh", "-c", "exec " + self.command], cwd=self.folder, env=self.env,
+                self.process = subprocess.Popen(["/bin/sh", "-c", limit + "exec " + self.command], cwd=self.folder, env=self.env,
                                                 stdout=log, stderr=subprocess.STDOUT)
             eventually(self._ready, f"{self.name} is ready; its log is {self.log}", 60)
 

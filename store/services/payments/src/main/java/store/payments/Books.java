@@ -130,9 +130,10 @@ final class Books {
         return tx.update("UPDATE operation SET state='UNKNOWN', next_try_at=0 WHERE state='PENDING'");
     }
 
-    void settle(Tx tx, Transition.Change change) throws SQLException {
+    /** True when it left something to do for the reconciler. */
+    boolean settle(Tx tx, Transition.Change change) throws SQLException {
         if (change.nothing()) {
-            return;
+            return false;
         }
         Payment after = change.after();
         if (!change.before().equals(after)) {
@@ -151,11 +152,11 @@ final class Books {
             Answer answer = replies.of(ended, after, tombstoned(tx, after.orderId()));
             Idempotency.finish(tx, ended.callerKey(), ended.kind().route(), answer);
         }
-        boolean gone = open(tx, after.id()).stream().noneMatch(o -> o.kind() == Operation.Kind.VOID);
-        if (change.lateHold() && gone) {
+        if (change.lateHold() && open(tx, after.id()).stream().noneMatch(o -> o.kind() == Operation.Kind.VOID)) {
             Log.warn("a hold arrived at the provider after its payment was voided; cancelling it");
             begin(tx, after, Operation.Kind.VOID, after.amount(), Operation.ownKey(Operation.Kind.VOID, "late", after), 0);
         }
+        return change.lateHold();
     }
 
     private void save(Tx tx, Payment p) throws SQLException {

@@ -11,12 +11,16 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import org.sqlite.SQLiteErrorCode;
+import org.sqlite.SQLiteException;
 
 /**
  * One SQLite file, one thread that writes, one connection that reads.
@@ -51,18 +55,19 @@ final class Db implements AutoCloseable {
     }
 
     private final BlockingQueue<Job<?>> queue = new ArrayBlockingQueue<>(QUEUE_MAX);
-    private final Connection writing;
-    private final Connection reading;
+    private final Tx writing;
+    private final Tx reading;
     private final Thread writer;
     private volatile boolean closing;
+    private volatile boolean storageFull;
     private volatile Runnable afterCommit = () -> { };
 
     Db(Path file) throws SQLException, IOException {
         prepareDriver(file);
         writing = open(file);
-        migrate(new Tx(writing));
+        migrate(writing);
         reading = open(file);
-        new Tx(reading).run("PRAGMA query_only=ON");
+        reading.run("PRAGMA query_only=ON");
         writer = new Thread(this::writeLoop, "writer");
         writer.start();
     }
@@ -86,13 +91,34 @@ final class Db implements AutoCloseable {
             if (e.getCause() instanceof RuntimeException problem) {
                 throw problem;
             }
+            if (full(e.getCause())) {
+                storageFull = true;
+                throw Problem.storageFull();
+            }
             throw new SQLException("the transaction was undone", e.getCause());
         }
     }
 
+    /** Whether it answers; once the disk was full, whether it takes writes again. */
+    void ready() throws SQLException {
+        read(tx -> tx.number("SELECT 1"));
+        if (storageFull) {
+            write(tx -> {
+                tx.run("PRAGMA user_version=" + Schema.VERSION);
+                return null;
+            });
+            storageFull = false;
+        }
+    }
+
+    private static boolean full(Throwable error) {
+        return error instanceof SQLiteException e && (e.getResultCode() == SQLiteErrorCode.SQLITE_FULL
+                || e.getResultCode().name().startsWith("SQLITE_IOERR"));
+    }
+
     <T> T read(Work<T> work) throws SQLException {
         synchronized (reading) {
-            return work.in(new Tx(reading));
+            return work.in(reading);
         }
     }
 
@@ -131,7 +157,7 @@ final class Db implements AutoCloseable {
 
     private void commit(List<Job<?>> batch) {
         List<Runnable> replies = new ArrayList<>(batch.size());
-        Tx tx = new Tx(writing);
+        Tx tx = writing;
         try {
             tx.run("BEGIN IMMEDIATE");
             for (Job<?> job : batch) {
@@ -168,14 +194,13 @@ final class Db implements AutoCloseable {
         }
     }
 
-    private static Connection open(Path file) throws SQLException {
-        Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
-        Tx tx = new Tx(connection);
+    private static Tx open(Path file) throws SQLException {
+        Tx tx = new Tx(DriverManager.getConnection("jdbc:sqlite:" + file));
         tx.run("PRAGMA busy_timeout=5000");
         tx.run("PRAGMA journal_mode=WAL");
         tx.run("PRAGMA synchronous=FULL");
         tx.run("PRAGMA foreign_keys=ON");
-        return connection;
+        return tx;
     }
 
     /**
@@ -193,9 +218,13 @@ final class Db implements AutoCloseable {
         System.setProperty("org.sqlite.tmpdir", home.toString());
     }
 
-    /** A thin hand on one connection. Statements live for one call: the shapes are many, the calls few. */
+    /**
+     * A thin hand on one connection, used by one thread at a time. Statements are kept: the program has some
+     * forty of them, and preparing one costs several times what running it does.
+     */
     static final class Tx {
         private final Connection connection;
+        private final Map<String, PreparedStatement> statements = new HashMap<>();
 
         Tx(Connection connection) {
             this.connection = connection;
@@ -205,32 +234,43 @@ final class Db implements AutoCloseable {
             T of(ResultSet row) throws SQLException;
         }
 
+        private interface Use<T> {
+            T of(PreparedStatement statement) throws SQLException;
+        }
+
+        /** For what has no values and no rows, kept or not. */
         void run(String sql) throws SQLException {
-            try (Statement statement = connection.createStatement()) {
-                statement.execute(sql);
+            if (sql.startsWith("PRAGMA") || sql.startsWith("CREATE")) {
+                try (Statement statement = connection.createStatement()) {
+                    statement.execute(sql);
+                }
+            } else {
+                with(sql, PreparedStatement::execute);
             }
         }
 
         int update(String sql, Object... values) throws SQLException {
-            try (PreparedStatement statement = bound(sql, values)) {
-                return statement.executeUpdate();
-            }
+            return with(sql, PreparedStatement::executeUpdate, values);
         }
 
         <T> T first(String sql, Row<T> row, Object... values) throws SQLException {
-            try (PreparedStatement statement = bound(sql, values); ResultSet result = statement.executeQuery()) {
-                return result.next() ? row.of(result) : null;
-            }
+            return with(sql, statement -> {
+                try (ResultSet result = statement.executeQuery()) {
+                    return result.next() ? row.of(result) : null;
+                }
+            }, values);
         }
 
         <T> List<T> all(String sql, Row<T> row, Object... values) throws SQLException {
-            try (PreparedStatement statement = bound(sql, values); ResultSet result = statement.executeQuery()) {
-                List<T> rows = new ArrayList<>();
-                while (result.next()) {
-                    rows.add(row.of(result));
+            return with(sql, statement -> {
+                try (ResultSet result = statement.executeQuery()) {
+                    List<T> rows = new ArrayList<>();
+                    while (result.next()) {
+                        rows.add(row.of(result));
+                    }
+                    return rows;
                 }
-                return rows;
-            }
+            }, values);
         }
 
         boolean exists(String sql, Object... values) throws SQLException {
@@ -242,12 +282,30 @@ final class Db implements AutoCloseable {
             return value == null ? 0 : value;
         }
 
-        private PreparedStatement bound(String sql, Object... values) throws SQLException {
-            PreparedStatement statement = connection.prepareStatement(sql);
-            for (int i = 0; i < values.length; i++) {
-                statement.setObject(i + 1, values[i]);
+        void close() throws SQLException {
+            for (PreparedStatement statement : statements.values()) {
+                statement.close();
             }
-            return statement;
+            connection.close();
+        }
+
+        private <T> T with(String sql, Use<T> use, Object... values) throws SQLException {
+            PreparedStatement statement = statements.remove(sql);
+            if (statement == null) {
+                statement = connection.prepareStatement(sql);
+            }
+            try {
+                for (int i = 0; i < values.length; i++) {
+                    statement.setObject(i + 1, values[i]);
+                }
+                T result = use.of(statement);
+                statements.put(sql, statement);
+                return result;
+            } catch (SQLException | RuntimeException e) {
+                // The driver closes a statement that has failed; it must not come back.
+                statement.close();
+                throw e;
+            }
         }
     }
 }

@@ -25,7 +25,13 @@ final class Json {
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
             .build();
     private static final DateTimeFormatter TIME =
-            DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSS'Z'").withZone(ZoneOffset.UTC);
+            DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.").withZone(ZoneOffset.UTC);
+
+    /** The text of one second. A formatter costs more than a row, and every row has two times. */
+    private record Second(long epoch, String text) {
+    }
+
+    private static volatile Second last = new Second(0, "1970-01-01T00:00:00.");
 
     private Json() {
     }
@@ -55,7 +61,14 @@ final class Json {
     }
 
     static String time(long epochMs) {
-        return TIME.format(Instant.ofEpochMilli(epochMs));
+        long second = Math.floorDiv(epochMs, 1000L);
+        Second known = last;
+        if (known.epoch != second) {
+            known = new Second(second, TIME.format(Instant.ofEpochSecond(second)));
+            last = known;
+        }
+        int ms = (int) Math.floorMod(epochMs, 1000L);
+        return known.text + (ms < 10 ? "00" : ms < 100 ? "0" : "") + ms + "Z";
     }
 
     /** A digest that does not depend on the order of members. */

@@ -51,6 +51,11 @@ final class Problem extends RuntimeException {
         return later(503, "overloaded", "Too much to do", "too many requests at once", 1_000);
     }
 
+    /** Nothing was done; when there is room again, the same key does it. */
+    static Problem storageFull() {
+        return later(507, "storage-full", "No space left to store this", "the database cannot grow", 5_000);
+    }
+
     static Problem unavailable(String detail) {
         return later(503, "dependency-unavailable", "The payment provider does not answer", detail, 500);
     }

@@ -7,12 +7,14 @@ import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
 import java.sql.SQLException;
 import java.util.HexFormat;
+import java.util.regex.Pattern;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
 /** What the provider tells us by itself: believed when it is signed, applied once, harmless when it is late. */
 final class Webhooks {
     private static final long TOLERANCE_S = 300;
+    private static final Pattern NUMBER = Pattern.compile("[0-9]{1,15}");
 
     private final Db db;
     private final Books books;
@@ -53,16 +55,20 @@ final class Webhooks {
         }
         Trace.enter(payment.traceparent());
         Trace.order(payment.orderId());
-        boolean fresh = db.write(tx -> {
+        record Effect(boolean fresh, boolean work) {
+        }
+        Effect effect = db.write(tx -> {
             int added = tx.update("INSERT OR IGNORE INTO webhook_event VALUES (?,?,?)", Books.PROVIDER, id, Json.now());
-            if (added > 0) {
-                Payment now = books.payment(tx, payment.id());
-                books.settle(tx, Transition.apply(now, books.open(tx, now.id()), intent, null));
+            if (added == 0) {
+                return new Effect(false, false);
             }
-            return added > 0;
+            Payment now = books.payment(tx, payment.id());
+            return new Effect(true, books.settle(tx, Transition.apply(now, books.open(tx, now.id()), intent, null)));
         });
-        reconciler.wake();
-        return Answer.of(200, Json.object().put("status", fresh ? "applied" : "duplicate"));
+        if (effect.work) {
+            reconciler.wake();
+        }
+        return Answer.of(200, Json.object().put("status", effect.fresh ? "applied" : "duplicate"));
     }
 
     /** {@code t=<unix seconds>,v1=<hex>[,v1=<hex>…]}: any of the signatures may fit, so that secrets can be rotated. */
@@ -78,7 +84,7 @@ final class Webhooks {
                 at = item.substring(2);
             }
         }
-        if (at == null || !at.chars().allMatch(c -> c >= '0' && c <= '9') || at.isEmpty()
+        if (at == null || !NUMBER.matcher(at).matches()
                 || Math.abs(nowS - Long.parseLong(at)) > TOLERANCE_S) {
             return false;
         }
