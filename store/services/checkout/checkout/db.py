@@ -15,7 +15,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any, Callable, TypeVar
 
-from .problems import overloaded
+from .problems import overloaded, storage_full
 
 QUEUE_MAX = 256
 SCHEMA_VERSION = 1
@@ -163,6 +163,9 @@ class Database:
             try:
                 # In the caller's context, so that what is written knows its trace.
                 result = context.run(_transaction, connection, work)
+            except sqlite3.OperationalError as error:
+                log.error("a transaction was undone", exc_info=error)
+                done.set_exception(storage_full() if _is_full(error) else error)
             except BaseException as error:
                 done.set_exception(error)
             else:
@@ -170,6 +173,10 @@ class Database:
                     self.on_commit()
                 done.set_result(result)
         connection.close()
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -58,3 +58,8 @@ def overloaded() -> Problem:
 def unavailable(callee: str) -> Problem:
     return Problem(503, "dependency-unavailable", "Another service does not answer",
                    f"{callee} does not answer; nothing was changed", retry_after_ms=1000)
+
+
+def storage_full() -> Problem:
+    return Problem(507, "storage-full", "No space left to store this", "nothing was changed; try again later",
+                   retry_after_ms=5000)

@@ -197,9 +197,11 @@ class Checkout:
                      "DATABASE_URL": f"sqlite:///{self.database}", **town.env(), **env}
         self.start()
 
-    def start(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", "checkout"], cwd=ROOT, env=self._env,
-                                        stdout=subprocess.PIPE, text=True)
+    def start(self, file_limit_kib: int | None = None) -> None:
+        """With a limit on files, which is how a full disk looks to one process."""
+        limit = f"ulimit -f {file_limit_kib * 2}; " if file_limit_kib else ""
+        self.process = subprocess.Popen(["/bin/sh", "-c", f'{limit}exec "{sys.executable}" -m checkout'], cwd=ROOT,
+                                        env=self._env, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if re.search(r"listening on", line) is None:
             raise AssertionError(f"checkout did not start: {line}{self.process.stdout.read()}")

@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from .fixtures import TOKEN, Checkout, Town, WithTown, call, eventually, new_id
+from .fixtures import ADDRESS, TOKEN, Checkout, Town, WithTown, call, eventually, new_id
 
 
 class Away(WithTown):
@@ -147,3 +147,30 @@ class Killed(unittest.TestCase):
         self.assertEqual(self.service.terminate(), 0)
         self.assertLess(time.monotonic() - start, 5)
         waiting.join()
+
+    def test_a_full_disk_refuses_and_loses_nothing(self) -> None:
+        self.service.kill()
+        self.service.start(file_limit_kib=1024)
+        promised: dict[str, str] = {}
+        full: list[int] = []
+
+        def one_more() -> bool:
+            checkout = self.service.create(self.town.new_cart())
+            if checkout.status == 201:
+                quote = self.service.quote(checkout.json["id"])
+                full.extend([quote.status] if quote.status == 507 else [])
+                self.service.patch(checkout.json["id"], address=ADDRESS, shipping_option="standard", payment_token="tok_ok")
+                quote = self.service.quote(checkout.json["id"])
+                if quote.status == 200:
+                    answer = self.service.submit(checkout.json["id"], quote.json["quote_hash"])
+                    promised.update({answer.json["order_id"]: checkout.json["id"]} if answer.status == 202 else {})
+            else:
+                self.assertEqual((checkout.status, checkout.code), (507, "storage-full"))
+                full.append(507)
+            return len(full) >= 3
+        eventually(one_more, "the disk is full", 60)
+        self.service.kill()
+        self.service.start()
+        for order, checkout in promised.items():
+            eventually(lambda: self.service.show(checkout)["state"] == "ORDERED", f"{order} was promised")
+        self.assertEqual(set(self.town.orders), set(promised))
