@@ -219,7 +219,7 @@ const ALL: &[Invariant] = &[
     ),
     at_rest(
         "Q20",
-        "nothing is left to do: no operation without outcome, no message in the queue",
+        "nothing is left to do: no open operation, no queued message",
         &["payments", "notifications"],
         "SELECT 'operation ' || id AS what, order_id, state FROM pay_operation WHERE state NOT IN ('SUCCESS', 'FAILURE')
          UNION ALL SELECT 'message ' || template, order_id, state FROM ntf_message WHERE state = 'QUEUED'",
