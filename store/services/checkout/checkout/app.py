@@ -24,6 +24,8 @@ from .quotes import Quotes
 
 REQUESTS_MAX = 128
 TTL_MS = 24 * 3600 * 1000
+# Handed on to those who have texts in more than one language; anything odd is dropped.
+_LANGUAGE = re.compile(r"[A-Za-z0-9*,;=. -]{1,200}\Z")
 _TYPE = re.compile(r"store\.(.+)\.v[0-9]+\Z")
 
 log = logging.getLogger("http")
@@ -100,7 +102,8 @@ async def change(app: App, request: Request) -> Response:
 async def quote(app: App, request: Request) -> Response:
     checkout_id = wanted(request)
     forms.Form(await body(request)).done()
-    return answer(200, await app.quotes.make(checkout_id))
+    language = request.headers.get("accept-language", "")
+    return answer(200, await app.quotes.make(checkout_id, language if _LANGUAGE.match(language) else None))
 
 
 async def submit(app: App, request: Request) -> Response:

@@ -85,19 +85,21 @@ class Callee:
     async def get(self, path: str) -> Answer:
         return await self._call("GET", path, b"")
 
-    async def post(self, path: str, body: Any) -> Answer:
+    async def post(self, path: str, body: Any, language: str | None = None) -> Answer:
         """Only for what may be repeated: a connection that was closed while idle is tried again once."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self._call("POST", path, raw)
+        more = [("accept-language", language)] if language else []
+        return await self._call("POST", path, raw, [("content-type", "application/json"),
+                                                    ("content-length", str(len(raw))), *more])
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
-    async def _call(self, method: str, path: str, body: bytes) -> Answer:
+    async def _call(self, method: str, path: str, body: bytes, headers: list[tuple[str, str]] | None = None) -> Answer:
         request = h11.Request(method=method, target=self._prefix + path, headers=[
-            ("host", f"{self._host}:{self._port}"), ("accept", "application/json"), ("traceparent", trace.traceparent()),
-            *([("content-type", "application/json"), ("content-length", str(len(body)))] if method == "POST" else [])])
+            ("host", f"{self._host}:{self._port}"), ("accept", "application/json"),
+            ("traceparent", trace.traceparent()), *(headers or [])])
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 while self._idle:
@@ -123,10 +125,10 @@ class Callee:
         return answer
 
 
-async def wanted(callee: Callee, method: str, path: str, body: Any = None) -> Answer:
+async def wanted(callee: Callee, method: str, path: str, body: Any = None, language: str | None = None) -> Answer:
     """An answer that says something about the request; anything else is a 503 for our caller."""
     try:
-        answer = await (callee.get(path) if method == "GET" else callee.post(path, body))
+        answer = await (callee.get(path) if method == "GET" else callee.post(path, body, language))
     except NoAnswer:
         raise unavailable(callee.name) from None
     if answer.status >= 500 or answer.status in (408, 425, 429):

@@ -36,18 +36,18 @@ class Quotes:
     def __init__(self, db: Database, cart: Callee, catalog: Callee, warehouse: Callee) -> None:
         self._db, self._cart, self._catalog, self._warehouse = db, cart, catalog, warehouse
 
-    async def make(self, checkout_id: str) -> dict[str, Any]:
+    async def make(self, checkout_id: str, language: str | None = None) -> dict[str, Any]:
         for _ in range(RETRIES):
             session = await self._db.do(lambda tx: sessions.find(tx, checkout_id))
             session.changeable()
-            quote = await self._once(session)
+            quote = await self._once(session, language)
             if quote is not None:
                 return quote
         raise in_progress("the checkout is being changed at the same time")
 
-    async def _once(self, session: sessions.Session) -> dict[str, Any] | None:
+    async def _once(self, session: sessions.Session, language: str | None) -> dict[str, Any] | None:
         cart = await self.cart(session.cart_id)
-        lines = await self._prices(cart)
+        lines = await self._prices(cart, language)
         changes = pricing.changes(lines, session.seen, cart.seen)
         if changes:
             told = {change["sku"]: change["now"]["amount_minor"] for change in changes}
@@ -60,7 +60,8 @@ class Quotes:
             raise Problem(409, "price-changed", "A price has changed",
                           "show the changes to the buyer, then ask for the quote again", changes=changes)
         country = session.address.country if session.address else pricing.DEFAULT_COUNTRY
-        options, degraded = await self._shipping(country, sum(line.qty * line.weight_g for line in lines))
+        options, degraded = await self._shipping(
+            country, sum(line.qty * line.weight_g for line in lines), language)
         option = pricing.chosen(options, session.shipping_option)
         if option is None:
             raise validation([("/shipping_option", f"{session.shipping_option} is not offered to {country}; offered are "
@@ -98,9 +99,9 @@ class Quotes:
             raise Problem(409, "cart-empty", "The cart is empty", "there is nothing to buy in it")
         return cart
 
-    async def _prices(self, cart: Cart) -> list[Line]:
+    async def _prices(self, cart: Cart, language: str | None) -> list[Line]:
         wish = {"currency": "EUR", "lines": [{"sku": sku, "qty": qty} for sku, qty in sorted(cart.quantities.items())]}
-        answer = await wanted(self._catalog, "POST", "/v1/prices:resolve", wish)
+        answer = await wanted(self._catalog, "POST", "/v1/prices:resolve", wish, language)
         if answer.status == 422:
             errors = _good(self._catalog, answer, 422).get("errors") or [{"pointer": "/lines", "detail": "not sold any more"}]
             raise validation([("/cart" + str(e.get("pointer", "")), str(e.get("detail", ""))) for e in errors],
@@ -114,9 +115,9 @@ class Quotes:
             raise _nonsense(self._catalog, ValueError("other lines than those asked for"))
         return lines
 
-    async def _shipping(self, country: str, weight_g: int) -> tuple[list[Option], bool]:
+    async def _shipping(self, country: str, weight_g: int, language: str | None) -> tuple[list[Option], bool]:
         try:
-            return await self._ask_shipping(country, weight_g), False
+            return await self._ask_shipping(country, weight_g, language), False
         except Problem:
             last = await self._db.do(lambda tx: sessions.last_shipping(tx, country, weight_g))
             if last is None:
@@ -124,8 +125,9 @@ class Quotes:
             log.warning("the warehouse does not answer; the last shipping table is used")
             return last, True
 
-    async def _ask_shipping(self, country: str, weight_g: int) -> list[Option]:
-        answer = await wanted(self._warehouse, "POST", "/v1/shipping-quotes", {"country": country, "weight_g": weight_g})
+    async def _ask_shipping(self, country: str, weight_g: int, language: str | None = None) -> list[Option]:
+        answer = await wanted(self._warehouse, "POST", "/v1/shipping-quotes", {"country": country, "weight_g": weight_g},
+                              language)
         body = _good(self._warehouse, answer)
         try:
             options = [Option(str(x["id"]), str(x["label"]), _euros(x["amount"]), _whole(x["days_min"]), _whole(x["days_max"]))

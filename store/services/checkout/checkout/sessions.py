@@ -18,8 +18,6 @@ from .pricing import Line, Option, Totals, euros
 from .problems import cart_closed, closed, not_found, quote_expired, validation
 
 QUOTE_TTL_MS = 15 * 60 * 1000
-# How long a cart that was just ordered may still look open, because the news is on its way to it.
-CART_NEWS_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,10 @@ def find(tx: sqlite3.Connection, checkout_id: str) -> Session:
 def create(tx: sqlite3.Connection, cart_id: str, customer_id: str, cart_version: int, ttl_ms: int) -> Session:
     """A new session, or the buyer's open one of this cart: two tabs must not become two orders."""
     now = ids.now_ms()
-    row = tx.execute(
-        "SELECT c.id, c.order_id FROM checkout c JOIN quote q ON q.checkout_id = c.id WHERE c.cart_id = ?"
-        " AND q.cart_version >= ? AND (c.state = 'SUBMITTED' OR (c.state = 'ORDERED' AND c.updated_at > ?))",
-        (cart_id, cart_version, now - CART_NEWS_MS)).fetchone()
+    # A cart that is still at the version that was ordered has not heard of its order yet: every change of it,
+    # closing and opening again included, makes a new version.
+    row = tx.execute("SELECT c.order_id FROM checkout c JOIN quote q ON q.checkout_id = c.id WHERE c.cart_id = ?"
+                     " AND q.cart_version >= ? AND c.submission IS NOT NULL", (cart_id, cart_version)).fetchone()
     if row is not None:
         raise cart_closed(f"this cart has just been ordered as {row['order_id']}", order_id=row["order_id"],
                           status_url=f"/orders/{row['order_id']}")

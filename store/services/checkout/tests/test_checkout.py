@@ -74,6 +74,12 @@ class Buying(WithTown):
         self.assertEqual(self.checkout.quote(checkout).json["quote_hash"], again["quote_hash"])
         self.assertEqual(self.checkout.submit(checkout, again["quote_hash"]).status, 202)
 
+    def test_the_bill_is_in_the_language_of_the_buyer(self) -> None:
+        checkout = self.checkout.create(self.town.new_cart()).json["id"]
+        for given, wanted in (("fr-FR,fr;q=0.9", "fr-FR,fr;q=0.9"), ("x\x01y", None)):
+            self.checkout.send("POST", f"/v1/checkouts/{checkout}/quote", None, {"accept-language": given})
+            self.assertEqual(self.town.catalog.seen[-1][3].get("accept-language"), wanted)
+
     def test_an_option_that_is_not_offered(self) -> None:
         checkout = self.checkout.create(self.town.new_cart()).json["id"]
         self.checkout.patch(checkout, shipping_option="drone")
