@@ -36,6 +36,13 @@ fn policy(timeout: Duration) -> EdgePolicy {
     EdgePolicy { timeout: Some(timeout), retry: Retry { attempts: 0 }, inflight_max: None }
 }
 
+/// Nobody was there to take the request, so it says nothing about the event: no instance is
+/// ready, none accepts connections although its probe says so, or the service is left out of
+/// this run (`up --only`).
+fn is_absent(problem: Problem) -> bool {
+    matches!(problem, Problem::NoInstance | Problem::ConnectFailed | Problem::UnknownService)
+}
+
 #[async_trait]
 impl Deliver for AppCaller {
     async fn deliver(&self, delivery: Delivery) -> Answer {
@@ -57,7 +64,7 @@ impl Deliver for AppCaller {
         let call = self.gateway.call(Caller::Archipel, &delivery.service, &policy, request);
         let response = match call.await {
             Ok(response) => response,
-            Err(refusal) if refusal.problem == Problem::NoInstance => return Answer::NoInstance,
+            Err(refusal) if is_absent(refusal.problem) => return Answer::NoInstance,
             Err(refusal) => return Answer::Failed { reason: refusal.detail },
         };
         let status = response.status().as_u16();
@@ -94,9 +101,9 @@ impl Deliver for AppCaller {
             .map_err(|error| failed(error.to_string()))?;
         let policy = policy(pull.wait + Duration::from_secs(10));
         let call = self.gateway.call(Caller::Archipel, &pull.service, &policy, request);
-        let response = call.await.map_err(|refusal| match refusal.problem {
-            Problem::NoInstance => PullError::NoInstance,
-            _ => failed(refusal.detail),
+        let response = call.await.map_err(|refusal| match is_absent(refusal.problem) {
+            true => PullError::NoInstance,
+            false => failed(refusal.detail),
         })?;
         if !response.status().is_success() {
             let status = response.status();

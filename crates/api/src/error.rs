@@ -22,8 +22,10 @@ pub enum ApiError {
     Metadata { reason: String },
     #[error("cannot create cloudevent: {reason}")]
     CloudEvent { reason: String },
-    #[error("the event is too large: {reason}")]
-    TooLarge { reason: String },
+    #[error("error when publish to topic {topic} in pubsub {}: {reason}", crate::PUBSUB)]
+    TooLarge { topic: String, reason: String },
+    #[error("the event for topic {topic} is not valid: {reason}")]
+    EventInvalid { topic: String, reason: String },
     #[error("error when publish to topic {topic} in pubsub {}: {reason}", crate::PUBSUB)]
     Publish { topic: String, reason: String },
     #[error("failed to read request body: {reason}")]
@@ -37,6 +39,10 @@ pub enum ApiError {
     NoTarget,
     #[error("failed to invoke, id: {id}, err: there is no such service")]
     UnknownTarget { id: String },
+    #[error("failed to invoke, id: {id}, err: {reason}")]
+    Invoke { id: String, reason: String },
+    #[error("dapr app-id does not match: this is the API of {id}")]
+    AppId { id: ServiceName },
     #[error("invalid request: {reason}")]
     BadRequest { reason: String },
     #[error("this building block is not served by this version of Archipel: {path}")]
@@ -73,6 +79,10 @@ impl ApiError {
                 "ERR_PUBSUB_PUBLISH_MESSAGE",
                 Some("DAPR_PUBSUB_PUBLISH_MESSAGE"),
             ),
+            // What the client sent is not a CloudEvent after all, for example of version 0.3.
+            Self::EventInvalid { .. } => {
+                (S::BAD_REQUEST, "ERR_PUBSUB_EVENTS_SER", Some("DAPR_PUBSUB_UNMARSHAL_EVENTS"))
+            }
             Self::Publish { .. } => (
                 S::INTERNAL_SERVER_ERROR,
                 "ERR_PUBSUB_PUBLISH_MESSAGE",
@@ -83,6 +93,8 @@ impl ApiError {
             Self::NoTarget | Self::UnknownTarget { .. } => {
                 (S::NOT_FOUND, "ERR_DIRECT_INVOKE", None)
             }
+            Self::Invoke { .. } => (S::INTERNAL_SERVER_ERROR, "ERR_DIRECT_INVOKE", None),
+            Self::AppId { .. } => (S::INTERNAL_SERVER_ERROR, "ERR_HEALTH_APPID_NOT_MATCH", None),
             Self::BadRequest { .. } => (S::BAD_REQUEST, "ERR_BAD_REQUEST", None),
             Self::Unimplemented { .. } => (S::NOT_IMPLEMENTED, "ERR_API_UNIMPLEMENTED", None),
         }

@@ -9,10 +9,12 @@ mod app_caller;
 mod envelope;
 mod error;
 mod invoke;
+mod listener;
 mod metadata;
 mod publish;
 mod route;
 mod server;
+mod trace;
 
 pub use app_caller::AppCaller;
 pub use error::ApiError;

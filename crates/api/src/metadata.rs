@@ -2,7 +2,20 @@
 
 use serde_json::{Value, json};
 
+use crate::error::ApiError;
+use crate::route;
 use crate::server::ServiceApi;
+
+/// `GET /v1.0/healthz?appid=x`: is this the API that the client thinks it is?
+///
+/// # Errors
+/// [`ApiError::AppId`] when it is not.
+pub(crate) fn check_app_id(of: &ServiceApi, query: &str) -> Result<(), ApiError> {
+    match route::query_value(query, "appid") {
+        Some(id) if id != of.service.as_str() => Err(ApiError::AppId { id: of.service.clone() }),
+        _ => Ok(()),
+    }
+}
 
 /// `GET /v1.0/metadata`: the members that Dapr's clients and tests read.
 pub(crate) fn document(of: &ServiceApi, extended: &[(String, String)]) -> Value {

@@ -1,6 +1,6 @@
 //! Publishing through the API of a service.
 
-use archipel_broker::{Broker, PublishError, PublishRequest};
+use archipel_broker::{Broker, EventError, PublishError, PublishRequest};
 use archipel_model::TopicName;
 use archipel_rt::clock;
 use bytes::Bytes;
@@ -12,12 +12,14 @@ use crate::envelope::{Input, envelope};
 use crate::error::ApiError;
 use crate::route;
 use crate::server::ServiceApi;
+use crate::trace::Trace;
 
 pub(crate) struct Publish<'a> {
     pub(crate) pubsub: &'a str,
     pub(crate) topic: &'a str,
     pub(crate) query: &'a str,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) trace: &'a Trace,
     pub(crate) body: &'a Bytes,
 }
 
@@ -53,8 +55,8 @@ pub(crate) async fn publish(
         metadata: &metadata,
         app_id: of.service.as_str(),
         topic: request.topic,
-        traceparent: text(HeaderName::from_static("traceparent")),
-        tracestate: text(HeaderName::from_static("tracestate")),
+        traceparent: &request.trace.parent,
+        tracestate: &request.trace.state,
         fresh_id: &id,
         now: &rfc3339(now),
         expiration: expiration.as_deref(),
@@ -79,7 +81,14 @@ fn refused(topic: &TopicName, error: &PublishError) -> ApiError {
         reason.push_str(&cause.to_string());
         source = cause.source();
     }
-    ApiError::Publish { topic: topic.to_string(), reason }
+    let topic = topic.to_string();
+    match error {
+        PublishError::Event { source: EventError::TooLarge { .. }, .. } => {
+            ApiError::TooLarge { topic, reason }
+        }
+        PublishError::Event { .. } => ApiError::EventInvalid { topic, reason },
+        _ => ApiError::Publish { topic, reason },
+    }
 }
 
 /// `ttlInSeconds`, or `ttl` in seconds or with a unit.

@@ -77,6 +77,13 @@ pub(crate) fn metadata(query: &str) -> Vec<(String, String)> {
     found
 }
 
+/// The first value of a key.
+pub(crate) fn query_value(query: &str, key: &str) -> Option<String> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let mut values = pairs.filter(|(name, _)| decode_form(name) == key);
+    values.next().map(|(_, value)| decode_form(value))
+}
+
 fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -1,8 +1,8 @@
-//! One listener per service: its own Dapr API.
+//! The API of each service: who may ask, what is asked, who answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,18 +11,15 @@ use archipel_gateway::{Body, Gateway};
 use archipel_model::{EdgePolicy, ServiceName, TopicName};
 use archipel_rt::{CancellationToken, Tasks};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::error::ApiError;
+use crate::listener::Door;
 use crate::publish::{Publish, publish};
 use crate::route::{Operation, operation};
+use crate::trace::Trace;
 use crate::{invoke, metadata};
 
 /// What Dapr takes unless told otherwise.
@@ -55,127 +52,78 @@ pub struct ApiListenError {
 pub struct Api {
     shared: Arc<Shared>,
     tasks: Tasks,
-    doors: Arc<Mutex<BTreeMap<ServiceName, Door>>>,
+    /// Held while applying, so that one follows another.
+    doors: Arc<tokio::sync::Mutex<BTreeMap<ServiceName, Door>>>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     gateway: Gateway,
     broker: Broker,
+    /// Every name that somebody may call, to tell a forbidden target from an unknown one.
+    known: Mutex<Arc<BTreeSet<ServiceName>>>,
     /// Of `PUT /v1.0/metadata/{key}`: kept while we live, as in Dapr.
     extended: Mutex<BTreeMap<ServiceName, Vec<(String, String)>>>,
 }
 
-struct Door {
-    port: u16,
-    facts: watch::Sender<Arc<ServiceApi>>,
-    close: CancellationToken,
-}
-
 impl Api {
     pub fn new(gateway: Gateway, broker: Broker, stop: &CancellationToken) -> Self {
-        let shared = Shared { gateway, broker, extended: Mutex::default() };
+        let (known, extended) = (Mutex::default(), Mutex::default());
+        let shared = Shared { gateway, broker, known, extended };
         Self { shared: Arc::new(shared), tasks: Tasks::new(stop), doors: Arc::default() }
     }
 
     /// Makes the open APIs equal to `wanted`; the same again does nothing. Returns those that
     /// could not be opened; applying again tries again.
     pub async fn apply(&self, wanted: Vec<ServiceApi>) -> Vec<ApiListenError> {
-        let names: BTreeSet<ServiceName> = wanted.iter().map(|api| api.service.clone()).collect();
-        self.lock().retain(|name, door| {
-            let stays = names.contains(name);
-            if !stays {
-                door.close.cancel();
+        let mut doors = self.doors.lock().await;
+        let known = wanted.iter().flat_map(|api| api.calls.keys().chain([&api.service]));
+        *lock(&self.shared.known) = Arc::new(known.cloned().collect());
+
+        // First close what is gone or moves: two services may have changed their ports.
+        let stays = |name: &ServiceName, door: &Door| {
+            wanted.iter().any(|api| api.service == *name && api.http_port == door.wanted_port)
+        };
+        let gone: Vec<_> =
+            doors.iter().filter(|(n, d)| !stays(n, d)).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            if let Some(door) = doors.remove(&name) {
+                door.close().await;
             }
-            stays
-        });
+        }
         let mut errors = Vec::new();
         for api in wanted {
             let (service, port) = (api.service.clone(), api.http_port);
-            if let Err(source) = self.apply_one(api).await {
-                errors.push(ApiListenError { service, port, source });
+            let api = Arc::new(api);
+            if let Some(door) = doors.get(&service) {
+                door.facts.send_replace(api);
+                continue;
+            }
+            match Door::open(api, Arc::clone(&self.shared), &self.tasks).await {
+                Ok(door) => drop(doors.insert(service, door)),
+                Err(source) => errors.push(ApiListenError { service, port, source }),
             }
         }
+        let open: BTreeSet<_> = doors.keys().cloned().collect();
+        lock(&self.shared.extended).retain(|name, _| open.contains(name));
         errors
     }
 
-    async fn apply_one(&self, api: ServiceApi) -> io::Result<()> {
-        let api = Arc::new(api);
-        if let Some(door) = self.lock().get(&api.service)
-            && door.port == api.http_port
-        {
-            door.facts.send_replace(api);
-            return Ok(());
-        }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, api.http_port));
-        let listener = TcpListener::bind(address).await?;
-        let (facts, receiver) = watch::channel(api.clone());
-        let close = self.tasks.stop_token().child_token();
-        let door = Door { port: api.http_port, facts, close: close.clone() };
-        if let Some(old) = self.lock().insert(api.service.clone(), door) {
-            old.close.cancel();
-        }
-        let accept = accept(self.shared.clone(), listener, receiver, close, self.tasks.clone());
-        self.tasks.spawn("api.accept", accept);
-        Ok(())
+    /// Where a service's API is, also when port 0 was asked for.
+    pub async fn bound(&self, service: &ServiceName) -> Option<SocketAddr> {
+        self.doors.lock().await.get(service).map(|door| door.addr)
     }
 
-    /// Stops accepting, lets requests finish for at most `grace`.
-    pub async fn shutdown(&self, grace: Duration) {
-        self.lock().clear();
-        self.tasks.shutdown(grace).await;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, Door>> {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Stops accepting, lets requests finish for at most `grace`. Returns how many were left.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        self.tasks.shutdown(grace).await
     }
 }
 
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    facts: watch::Receiver<Arc<ServiceApi>>,
-    close: CancellationToken,
-    tasks: Tasks,
-) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = close.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors, most likely: trying again at once would only burn the processor.
-            archipel_rt::clock::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let (shared, facts, close) = (shared.clone(), facts.clone(), close.clone());
-        tasks.spawn("api.connection", async move {
-            let service = service_fn(move |request| {
-                let (shared, facts) = (shared.clone(), facts.borrow().clone());
-                async move { Ok::<_, std::convert::Infallible>(answer(&shared, &facts, request).await) }
-            });
-            let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-            builder.http2().timer(TokioTimer::new());
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = close.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(error, "a client of an API went away");
-            }
-        });
-    }
-}
-
-async fn answer(shared: &Shared, of: &ServiceApi, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    shared: &Shared,
+    of: &ServiceApi,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let operation = operation(request.method(), request.uri().path());
     let open = matches!(operation, Operation::Healthz | Operation::HealthzOutbound);
     if !open && !token_ok(&request, &of.token) {
@@ -183,7 +131,10 @@ async fn answer(shared: &Shared, of: &ServiceApi, request: Request<Incoming>) ->
     }
     match perform(shared, of, operation, request).await {
         Ok(response) => response,
-        Err(error) => json(error.status(), &error.json(&of.service)),
+        Err(error) => {
+            tracing::debug!(service = %of.service, %error, "an API request was refused");
+            json(error.status(), &error.json(&of.service))
+        }
     }
 }
 
@@ -194,7 +145,10 @@ async fn perform(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     match operation {
-        Operation::Healthz | Operation::HealthzOutbound => Ok(empty()),
+        Operation::Healthz | Operation::HealthzOutbound => {
+            let query = request.uri().query().unwrap_or_default();
+            metadata::check_app_id(of, query).map(|()| empty())
+        }
         Operation::Metadata => {
             let extended = lock(&shared.extended).get(&of.service).cloned().unwrap_or_default();
             Ok(json(StatusCode::OK, &metadata::document(of, &extended)))
@@ -206,28 +160,44 @@ async fn perform(
         }
         Operation::Publish { pubsub, topic } => {
             let (parts, body) = read(request).await?;
+            let trace = Trace::of(&parts.headers);
             let request = Publish {
                 pubsub: &pubsub,
                 topic: &topic,
                 query: parts.uri.query().unwrap_or_default(),
                 headers: &parts.headers,
+                trace: &trace,
                 body: &body,
             };
-            publish(&shared.broker, of, request).await.map(|()| empty())
+            publish(&shared.broker, of, request).await?;
+            let mut response = empty();
+            if let Ok(value) = trace.parent.parse() {
+                response.headers_mut().insert(HeaderName::from_static("traceparent"), value);
+            }
+            Ok(response)
         }
-        Operation::Invoke { id, path } => {
-            invoke::invoke(&shared.gateway, of, &id, &path, request).await
-        }
+        Operation::Invoke { id, path } => invoke(shared, of, &id, &path, request).await,
         Operation::NotServed => {
             Err(ApiError::Unimplemented { path: request.uri().path().to_owned() })
         }
         Operation::Other => {
-            let id = request.headers().get("dapr-app-id").and_then(|id| id.to_str().ok());
-            let id = id.ok_or(ApiError::NoTarget)?.to_owned();
+            let id = invoke::target_of(request.headers()).ok_or(ApiError::NoTarget)?;
             let path = request.uri().path().to_owned();
-            invoke::invoke(&shared.gateway, of, &id, &path, request).await
+            invoke(shared, of, &id, &path, request).await
         }
     }
+}
+
+async fn invoke(
+    shared: &Shared,
+    of: &ServiceApi,
+    id: &str,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, ApiError> {
+    let known = Arc::clone(&lock(&shared.known));
+    let target = invoke::resolve(of, &known, id)?;
+    invoke::invoke(&shared.gateway, of, target, path, request).await
 }
 
 /// A bound on what an app can make us remember.

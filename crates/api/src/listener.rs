@@ -1,0 +1,145 @@
+//! One listening socket of an API: accepts, serves HTTP/1.1 and h2c, closes in good order.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use archipel_gateway::Body;
+use archipel_rt::{CancellationToken, Tasks, clock};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::server::{ServiceApi, Shared, answer};
+
+/// As in Dapr: a client that does not finish its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const STREAMS_MAX: u32 = 256;
+/// Of one service; further ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// The open API of one service.
+pub(crate) struct Door {
+    pub(crate) addr: SocketAddr,
+    pub(crate) wanted_port: u16,
+    pub(crate) facts: watch::Sender<Arc<ServiceApi>>,
+    close: CancellationToken,
+    /// Cancelled when the socket is closed, so that another can bind its port.
+    closed: CancellationToken,
+}
+
+impl Door {
+    pub(crate) async fn open(
+        api: Arc<ServiceApi>,
+        shared: Arc<Shared>,
+        tasks: &Tasks,
+    ) -> io::Result<Self> {
+        let wanted_port = api.http_port;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted_port)).await?;
+        let (facts, receiver) = watch::channel(api);
+        let door = Self {
+            addr: listener.local_addr()?,
+            wanted_port,
+            facts,
+            close: tasks.stop_token().child_token(),
+            closed: CancellationToken::new(),
+        };
+        let guest = Guest { shared, facts: receiver, close: door.close.clone() };
+        let (closed, own) = (door.closed.clone().drop_guard(), tasks.clone());
+        tasks.spawn("api.listener", async move {
+            accept(listener, guest, own).await;
+            drop(closed);
+        });
+        Ok(door)
+    }
+
+    /// Returns when the port is free; connections finish what they have.
+    pub(crate) async fn close(self) {
+        self.close.cancel();
+        self.closed.cancelled().await;
+    }
+}
+
+/// What a connection needs to know.
+#[derive(Clone)]
+struct Guest {
+    shared: Arc<Shared>,
+    facts: watch::Receiver<Arc<ServiceApi>>,
+    close: CancellationToken,
+}
+
+async fn accept(listener: TcpListener, guest: Guest, tasks: Tasks) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = guest.close.cancelled() => return,
+            next = next => next,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, most likely: trying again at once would only burn the processor.
+            clock::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (guest, own) = (guest.clone(), tasks.clone());
+        tasks.spawn_unnamed(async move {
+            serve(stream, guest, own).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, guest: Guest, tasks: Tasks) {
+    // Refused only by a socket that is broken already; the first read will tell.
+    let _ = stream.set_nodelay(true);
+    let close = guest.close.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let guest = guest.clone();
+        async move {
+            let facts = Arc::clone(&guest.facts.borrow());
+            let response: Response<Body> = answer(&guest.shared, &facts, request).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut builder = auto::Builder::new(Executor(tasks));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = close.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "a client of an API went away");
+    }
+}
+
+/// Lets hyper spawn the tasks of HTTP/2 streams with an owner.
+#[derive(Clone)]
+struct Executor(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn_unnamed(async move {
+            task.await;
+        });
+    }
+}
