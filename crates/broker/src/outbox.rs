@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipel_model::TopicName;
-use archipel_storage::Record;
+use archipel_storage::{Record, RecordKey};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -29,6 +29,8 @@ pub(crate) struct Batch {
     pub count: u64,
     /// The last event's `seq`, or where the pull began.
     pub cursor: u64,
+    /// A digest of the last event.
+    pub last: Option<String>,
     /// The service's database is older than what was pulled from it.
     pub restored: bool,
 }
@@ -78,6 +80,7 @@ pub(crate) fn read_batch(
         batch.count += 1;
         let topic = row.topic.as_ref().and_then(|topic| topic.as_str()).unwrap_or_default();
         let event = row.event.map_or("null", RawValue::get);
+        batch.last = Some(digest(event));
         match accept(topic, event, publishes) {
             Ok((topic, record)) => batch.accepted.entry(topic).or_default().push(record),
             Err(reason) => batch.refused.push(Refused {
@@ -88,6 +91,24 @@ pub(crate) fn read_batch(
         }
     }
     Ok(batch)
+}
+
+/// Whether the outbox still has the row at the cursor as it was. `body` answers a pull of one
+/// row from just before it. A row that is not there any more says nothing: old rows may go.
+pub(crate) fn is_same_outbox(body: &[u8], cursor: u64, last: &str) -> Result<bool, OutboxError> {
+    let answer: Answer<'_> =
+        serde_json::from_slice(body).map_err(|e| OutboxError::Json { reason: e.to_string() })?;
+    let row = answer.events.iter().find(|row| row.seq == cursor);
+    Ok(row.is_none_or(|row| digest(row.event.map_or("null", RawValue::get)) == last))
+}
+
+/// Of what names the event, so that a service may serve the same event in another spelling.
+fn digest(event: &str) -> String {
+    let key = match Envelope::parse(event.as_bytes()) {
+        Ok(envelope) if envelope.contains("id") => envelope.identity(),
+        _ => RecordKey::of(&[event]),
+    };
+    key.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn accept(
@@ -171,6 +192,22 @@ mod tests {
         assert!(!read(&[], 0, 0).expect("reads").restored);
         let unknown = read_batch(br#"{"events":[]}"#, 17, &publishes()).expect("reads");
         assert!(!unknown.restored, "without `last_seq` nothing is known");
+    }
+
+    #[test]
+    fn another_event_at_the_cursor_is_noticed() {
+        let body = |seq, id: &str| {
+            let event = event(id).replace(',', " , ");
+            format!(r#"{{"events":[{}]}}"#, row(seq, "order.placed", &event)).into_bytes()
+        };
+        let last = read(&[row(7, "order.placed", &event("a"))], 7, 0).expect("reads").last;
+        let last = last.expect("has one event");
+        let check = |body: &[u8]| is_same_outbox(body, 7, &last).expect("reads");
+        assert!(check(&body(7, "a")), "however it is written");
+        assert!(!check(&body(7, "b")));
+        assert!(check(&body(9, "b")), "old rows may be gone");
+        assert!(check(br#"{"events":[],"last_seq":7}"#));
+        assert!(is_same_outbox(b"x", 7, &last).is_err());
     }
 
     #[test]

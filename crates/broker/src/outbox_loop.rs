@@ -20,7 +20,7 @@ use crate::backoff::{Roll, delay};
 use crate::dead::{self, DeadId, DeadLetter, DeadState};
 use crate::deliver::{Pull, PullError};
 use crate::event::Envelope;
-use crate::outbox::{Batch, OutboxError, Refused, read_batch};
+use crate::outbox::{Batch, OutboxError, Refused, is_same_outbox, read_batch};
 use crate::stored::OutboxV1;
 use crate::subscription::Wiring;
 use crate::topic::Topic;
@@ -63,7 +63,9 @@ pub(crate) struct OutboxLoop {
     limit_max: u32,
     limit: u32,
     wait: Duration,
-    cursor: u64,
+    state: OutboxV1,
+    /// The outbox may be another one than before: we were away, or it was.
+    doubtful: bool,
     pulled: u64,
     failures: u32,
     stats: watch::Sender<OutboxStats>,
@@ -118,7 +120,8 @@ impl OutboxLoop {
             limit_max: start.limit,
             limit: start.limit,
             wait: start.wait,
-            cursor: start.state.cursor,
+            doubtful: true,
+            state: start.state,
             pulled: 0,
             failures: 0,
             stats,
@@ -163,6 +166,7 @@ impl OutboxLoop {
             }
             Err(trouble) => {
                 self.failures = self.failures.saturating_add(1);
+                self.doubtful = true;
                 self.report(&trouble);
                 let pause = delay(BACKOFF, self.failures, Roll::draw());
                 (pause.max(BACKOFF.min / 2), Some(trouble.to_string()))
@@ -175,7 +179,7 @@ impl OutboxLoop {
             self.failures = 0;
             self.limit = (self.limit * 2).min(self.limit_max);
         }
-        let (cursor, pulled) = (self.cursor, self.pulled);
+        let (cursor, pulled) = (self.state.cursor, self.pulled);
         self.stats.send_replace(OutboxStats { cursor, pulled, problem });
         pause
     }
@@ -184,7 +188,7 @@ impl OutboxLoop {
     fn report(&self, trouble: &Trouble) {
         if self.failures == 1 && !matches!(trouble, Trouble::Pull(PullError::NoInstance)) {
             tracing::warn!(
-                service = %self.service, path = self.path, after = self.cursor, %trouble,
+                service = %self.service, path = self.path, after = self.state.cursor, %trouble,
                 "the outbox could not be pulled; tried again until it works"
             );
         }
@@ -192,26 +196,46 @@ impl OutboxLoop {
 
     /// Returns how many events came.
     async fn pull(&mut self) -> Result<u64, Trouble> {
-        let pull = Pull {
-            service: self.service.clone(),
-            path: self.path.clone(),
-            after: self.cursor,
-            limit: self.limit,
-            wait: self.wait,
-        };
-        let body = self.wiring.deliver.pull_outbox(pull).await?;
-        let batch = read_batch(&body, self.cursor, &self.publishes)?;
+        if self.doubtful {
+            if !self.is_same().await? {
+                return self.start_over().await;
+            }
+            self.doubtful = false;
+        }
+        let body = self.ask(self.state.cursor, self.limit, self.wait).await?;
+        let batch = read_batch(&body, self.state.cursor, &self.publishes)?;
         if batch.restored {
-            tracing::error!(
-                service = %self.service, cursor = self.cursor,
-                "the outbox is older than what was pulled from it: its database was restored or \
-                 replaced. It is pulled from the beginning; events that are still known are not \
-                 published twice"
-            );
-            self.save(OutboxV1 { cursor: 0 }, &[]).await?;
-            return Ok(1);
+            return self.start_over().await;
         }
         if batch.count > 0 { self.publish(batch).await } else { Ok(0) }
+    }
+
+    async fn ask(&self, after: u64, limit: u32, wait: Duration) -> Result<Bytes, PullError> {
+        let (service, path) = (self.service.clone(), self.path.clone());
+        self.wiring.deliver.pull_outbox(Pull { service, path, after, limit, wait }).await
+    }
+
+    /// Looks whether the event at the cursor is the one that was pulled.
+    async fn is_same(&self) -> Result<bool, Trouble> {
+        let Some(last) = &self.state.last else { return Ok(true) };
+        let before = self.state.cursor.saturating_sub(1);
+        match self.ask(before, 1, Duration::ZERO).await {
+            Ok(body) => Ok(is_same_outbox(&body, self.state.cursor, last)?),
+            // One row that is too large was pulled before, so it has changed.
+            Err(PullError::TooLarge { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn start_over(&mut self) -> Result<u64, Trouble> {
+        tracing::error!(
+            service = %self.service, cursor = self.state.cursor,
+            "the outbox is not the one that was pulled before: its database was restored or \
+             replaced. It is pulled from the beginning; events that are still known are not \
+             published twice"
+        );
+        self.save(OutboxV1::default(), &[]).await?;
+        Ok(1)
     }
 
     async fn publish(&mut self, batch: Batch) -> Result<u64, Trouble> {
@@ -226,7 +250,8 @@ impl OutboxLoop {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
-        self.save(OutboxV1 { cursor: batch.cursor }, &batch.refused).await?;
+        let state = OutboxV1 { cursor: batch.cursor, last: batch.last };
+        self.save(state, &batch.refused).await?;
         self.pulled += batch.count;
         Ok(batch.count)
     }
@@ -250,9 +275,10 @@ impl OutboxLoop {
             tx = dead::put(tx, &dead, event);
             dead_letters.push(dead);
         }
-        self.wiring.kv.commit(tx.put(state_key(&self.service), state.write())).await?;
+        let tx = tx.put(state_key(&self.service), state.clone().write());
+        self.wiring.kv.commit(tx).await?;
         dead_letters.iter().for_each(|dead| self.wiring.dead.add(dead));
-        self.cursor = state.cursor;
+        self.state = state;
         Ok(())
     }
 

@@ -53,9 +53,12 @@ enum Outbox {
 }
 
 /// What was pulled from a service's outbox and is safe in the topics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutboxV1 {
     pub cursor: u64,
+    /// A digest of the event at the cursor, to find the same one there again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
 }
 
 impl SubscriptionV1 {
@@ -108,7 +111,7 @@ mod tests {
         assert_eq!(subscription.expect("reads"), expected);
         assert_eq!(SubscriptionV1::read("k", &expected.clone().write()).expect("reads"), expected);
         let outbox = OutboxV1::read("k", include_bytes!("../test-data/outbox-v1.json"));
-        assert_eq!(outbox.expect("reads"), OutboxV1 { cursor: 42 });
+        assert_eq!(outbox.expect("reads"), OutboxV1 { cursor: 42, last: None });
     }
 
     #[test]

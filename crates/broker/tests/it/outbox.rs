@@ -121,6 +121,26 @@ async fn a_restored_database_is_pulled_from_the_beginning_without_doubling() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_database_restored_while_we_were_away_is_noticed_although_it_has_grown_past_the_cursor() {
+    let fixture = fixture();
+    fixture.apps.outbox("orders", (1..=10).map(|i| row(i, "order.placed")).collect());
+    let broker = fixture.start().await;
+    fixture.apps.until_count("cart", 10).await;
+    assert_eq!(broker.shutdown(Duration::from_secs(5)).await, 0);
+    // Back to row 6, and new rows 7 to 14 in the place of the old ones.
+    let mut rows: Vec<Row> = (1..=6).map(|i| row(i, "order.placed")).collect();
+    rows.extend((7..=14).map(|seq| {
+        let event = event(&format!("evt_{seq}b"), "k");
+        Row { seq, topic: "order.placed".to_owned(), event }
+    }));
+    fixture.apps.outbox("orders", rows);
+    let _broker = fixture.start().await;
+    fixture.apps.until_count("cart", 18).await;
+    let new: Vec<_> = (7..=14).map(|seq| format!("evt_{seq}b")).collect();
+    assert_eq!(fixture.apps.ids("cart")[10..], new, "all of them, and nothing twice");
+}
+
+#[tokio::test(start_paused = true)]
 async fn large_rows_are_pulled_in_smaller_batches() {
     let fixture = fixture();
     fixture.apps.answer_bytes_max.store(2_000, Ordering::SeqCst);
