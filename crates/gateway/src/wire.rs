@@ -122,3 +122,44 @@ macro_rules! write_through {
 }
 write_through!(Upstream);
 write_through!(Client);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Polls once, without giving the runtime a chance to look at its sockets.
+    fn at_once(upstream: &mut Upstream) -> Poll<usize> {
+        let mut space = [0; 8];
+        let mut buf = ReadBuf::new(&mut space);
+        let read = Pin::new(upstream)
+            .poll_read(&mut Context::from_waker(Waker::noop()), &mut buf)
+            .map(Result::unwrap);
+        read.map(|()| buf.filled().len())
+    }
+
+    #[tokio::test]
+    async fn a_close_that_the_runtime_has_not_heard_of_is_seen_when_asked() {
+        for speaks_first in [false, true] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut other, _) = listener.accept().unwrap();
+            let (mut upstream, look) = Upstream::new(stream);
+            // The first poll uses up what the runtime knows.
+            assert!(at_once(&mut upstream).is_pending());
+            look.store(true, Relaxed);
+            assert!(at_once(&mut upstream).is_pending(), "an open connection stays open");
+            if speaks_first {
+                other.write_all(b"408").unwrap();
+            } else {
+                drop(other);
+            }
+            look.store(false, Relaxed);
+            assert!(at_once(&mut upstream).is_pending(), "the runtime cannot know yet");
+            look.store(true, Relaxed);
+            assert_eq!(at_once(&mut upstream), Poll::Ready(0));
+        }
+    }
+}

@@ -212,7 +212,8 @@ async fn client(world: &World, addr: SocketAddr, seed: u64, ledger: &Ledger) -> 
     for n in 0..REQUESTS {
         let id = format!("{seed}-{n}");
         let idempotent = dice.below(2) == 0;
-        let body = if idempotent { String::new() } else { "x".repeat(dice.below(5000) as usize) };
+        let effect = !idempotent && dice.below(2) == 0;
+        let body = if effect { "x".repeat(dice.below(5000) as usize) } else { String::new() };
         let method = if idempotent { "GET" } else { "POST" };
         let request = Request::builder()
             .method(method)
