@@ -40,8 +40,7 @@ fn receive_first(tx: &store_kit::Tx<'_>, sku: &Sku, qty: u32) -> Result<(), Prob
     if shelf::find(tx, sku)?.is_some() {
         return Ok(());
     }
-    shelf::stock_row(tx, sku)?;
-    if qty > 0 { shelf::receive(tx, sku, qty).map(drop) } else { Ok(()) }
+    shelf::first_day(tx, sku, qty)
 }
 
 fn goods(profile: &str, seed: u64) -> Option<Vec<(Sku, u32)>> {
