@@ -23,7 +23,9 @@ pub fn run(program: &str, args: &[&str]) -> Result<()> {
 pub fn run_with(dir: &str, program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
     let shown = format!("{program} {}", args.join(" "));
     eprintln!("$ {}{shown}", if dir == "." { String::new() } else { format!("({dir}) ") });
-    let status = Command::new(program)
+    // A program given by a path lies below the directory it runs in.
+    let path = if program.contains('/') { root().join(dir).join(program) } else { program.into() };
+    let status = Command::new(path)
         .args(args)
         .current_dir(root().join(dir))
         .envs(env.iter().copied())

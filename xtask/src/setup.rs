@@ -11,14 +11,13 @@ const PACKAGES: &[(&str, &str)] =
 pub fn all() -> Result<()> {
     for tool in ["cargo", "go", "java", "mvn", "python3", "node", "npm"] {
         if !has(tool) {
-            bail!("`{tool}` is missing; the store's services need Rust, Go, Java 17 with Maven, Python 3.11 and Node 20");
+            bail!(
+                "`{tool}` is missing; the store's services need Rust, Go, Java 17 with Maven, Python 3.11 and Node 20"
+            );
         }
     }
-    let mut missing: Vec<&str> = PACKAGES
-        .iter()
-        .filter(|(program, _)| !has(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let mut missing: Vec<&str> =
+        PACKAGES.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
     if !std::path::Path::new("/usr/lib/postgresql").is_dir() && !missing.contains(&"postgresql") {
         missing.push("postgresql"); // the client alone is not enough
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::run::{run, run_in, run_with};
+use crate::run::{run, run_in};
 use crate::tidy;
 
 pub fn check() -> Result<()> {
@@ -10,7 +10,11 @@ pub fn check() -> Result<()> {
     run_in("store", "cargo", &["fmt", "--all", "--check"])?;
     tidy::all()?;
     run("cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    run_in("store", "cargo", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    run_in(
+        "store",
+        "cargo",
+        &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    )
 }
 
 pub fn unit() -> Result<()> {
@@ -23,17 +27,47 @@ pub fn unit() -> Result<()> {
 /// Each service in the ordinary way of its language.
 pub fn store() -> Result<()> {
     run_in("store", "cargo", &["test", "--locked", "--workspace"])?;
-    for (dir, program, args) in SERVICE_TESTS {
-        run_in(dir, program, args)?;
+    for (dir, commands) in SERVICE_TESTS {
+        for (program, args) in *commands {
+            run_in(dir, program, args)?;
+        }
     }
     Ok(())
 }
 
-const SERVICE_TESTS: &[(&str, &str, &[&str])] = &[];
+type Command = (&'static str, &'static [&'static str]);
+
+/// Directory, and the commands that build and test what is in it.
+const SERVICE_TESTS: &[(&str, &[Command])] = &[
+    (
+        "store/services/payments",
+        &[("mvn", &["--batch-mode", "--quiet", "package"]), ("python3", &["-m", "contract"])],
+    ),
+    (
+        "store/services/checkout",
+        &[
+            ("sh", &["build.sh"]),
+            (".venv/bin/python", &["-m", "unittest", "discover", "-s", "tests", "-t", "."]),
+        ],
+    ),
+    ("store/services/warehouse", &[("go", &["test", "./..."])]),
+    (
+        "store/services/notifications",
+        &[("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"]), ("npm", &["test"])],
+    ),
+    ("store/outside/psp-sim", &[("python3", PYTHON_TESTS)]),
+    ("store/outside/sms-sim", &[("python3", PYTHON_TESTS)]),
+    ("store/outside/carrier-sim", &[("go", &["test", "./..."])]),
+];
+
+const PYTHON_TESTS: &[&str] = &["-m", "unittest", "discover", "-s", "tests", "-t", "."];
 
 pub fn e2e() -> Result<()> {
     run("cargo", &["build", "--locked", "--package", "archipel"])?;
-    run_with(".", "cargo", &["test", "--locked", "--package", "archipel-e2e"], &[])
+    run(
+        "crates/storage/tests/with-postgres.sh",
+        &["cargo", "test", "--locked", "--package", "archipel-e2e", "--", "--test-threads", "2"],
+    )
 }
 
 pub fn audit(rest: &[String]) -> Result<()> {

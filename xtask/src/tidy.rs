@@ -29,10 +29,8 @@ pub fn all() -> Result<()> {
 }
 
 fn rows() -> Result<Vec<String>> {
-    let row_of: BTreeMap<&str, u8> = ROWS
-        .iter()
-        .flat_map(|(row, names)| names.iter().map(move |name| (*name, *row)))
-        .collect();
+    let row_of: BTreeMap<&str, u8> =
+        ROWS.iter().flat_map(|(row, names)| names.iter().map(move |name| (*name, *row))).collect();
     let mut problems = Vec::new();
     for entry in fs::read_dir(root().join("crates"))? {
         let dir = entry?.path();

@@ -55,12 +55,16 @@ impl Plan {
     /// # Errors
     /// The first error of `port_for`.
     pub fn new<E>(
-        app: App,
+        mut app: App,
         only: &BTreeSet<ServiceName>,
         secrets: BTreeMap<SecretName, Secret>,
         mut tokens: BTreeMap<ServiceName, Tokens>,
         mut port_for: impl FnMut(&str) -> Result<u16, E>,
     ) -> Result<Arc<Self>, E> {
+        // Port 0 means any, but the same every time: an address that people can keep.
+        if let Some(gateway) = app.gateway.as_mut().filter(|gateway| gateway.listen.port() == 0) {
+            gateway.listen.set_port(port_for("gateway")?);
+        }
         let levels = order::levels(&app);
         let depths = order::call_depths(&app);
         let mut services = BTreeMap::new();

@@ -1,1 +1,178 @@
-//! The online store.
+//! The online store: a person buys something, everything is killed in turn, and the books agree.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use archipel_e2e::{App, get};
+use archipel_testkit::{Rng, eventually_blocking};
+
+use crate::lifecycle::kill;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/e2e").to_owned()
+}
+
+/// The store on a port and in a state directory of its own.
+fn store() -> App {
+    let app = App::at(&root().join("store"), 0).expect("a directory");
+    let mut app = app.env("ARCHIPEL_PROFILE", "test");
+    let outcome = app.run(&["up", "--detach", "--dashboard-port", "0", "--timeout", "30m"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    let url = app.status()["gateway"]["url"].as_str().expect("a gateway").to_owned();
+    app.gateway_port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    app
+}
+
+/// Runs a program of the browser directory; its last line of output.
+fn browser(script: &str, app: &App, shots: &Path) -> serde_json::Value {
+    let dir = root().join("tests/e2e/browser");
+    if !dir.join("node_modules").is_dir() {
+        let install = Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(&dir)
+            .status()
+            .expect("npm is there");
+        assert!(install.success());
+    }
+    let base = app.url("");
+    let output = Command::new("node")
+        .arg(script)
+        .arg(base)
+        .arg(shots)
+        .current_dir(&dir)
+        .output()
+        .expect("node is there");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{err}");
+    serde_json::from_str(out.lines().last().unwrap_or_default()).expect("one JSON line")
+}
+
+/// The invariants over all databases, at rest.
+fn audit(app: &App) {
+    let output = Command::new("cargo")
+        .args(["run", "--quiet", "--release", "--locked", "--package", "store-audit", "--"])
+        .arg("--data")
+        .arg(app.state().join("data"))
+        .args(["--at-rest"])
+        .current_dir(root().join("store"))
+        .output()
+        .expect("cargo is there");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{out}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("OK"), "the audit looked at something: {out}");
+    eprintln!("{out}");
+}
+
+/// Pages asked for all the time, by a few visitors; counts what they got.
+struct Visitors {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+    failed: Arc<Mutex<Vec<String>>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Visitors {
+    fn start(app: &App, count: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicU64::new(0));
+        let failed = Arc::new(Mutex::new(Vec::new()));
+        let urls: Vec<String> =
+            ["/", "/search?q=lamp", "/cart", "/search?q=tea", "/account/sign-in"].map(|path| app.url(path)).to_vec();
+        let threads = (0..count)
+            .map(|seed| {
+                let (stop, asked, failed) = (stop.clone(), asked.clone(), failed.clone());
+                let urls = urls.clone();
+                std::thread::spawn(move || {
+                    let mut rng = Rng::new(seed);
+                    while !stop.load(Ordering::Relaxed) {
+                        let url = rng.pick(&urls);
+                        let problem = match get(url) {
+                            Ok(answer) if answer.status < 500 => None,
+                            Ok(answer) => Some(format!("{} {url}", answer.status)),
+                            Err(error) => Some(format!("{error} {url}")),
+                        };
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        if let (Some(problem), Ok(mut failed)) = (problem, failed.lock()) {
+                            failed.push(problem);
+                        }
+                    }
+                })
+            })
+            .collect();
+        Self { stop, asked, failed, threads }
+    }
+
+    fn failures(&self) -> usize {
+        self.failed.lock().map_or(0, |failed| failed.len())
+    }
+
+    fn finish(self) -> (u64, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("a visitor does not panic");
+        }
+        let failed = self.failed.lock().map(|failed| failed.clone()).unwrap_or_default();
+        (self.asked.load(Ordering::Relaxed), failed)
+    }
+}
+
+const SERVICES: [&str; 13] = [
+    "notifications", "warehouse", "inventory", "payments", "checkout", "orders", "catalog",
+    "customers", "cart", "psp-sim", "carrier-sim", "sms-sim", "storefront",
+];
+
+/// One test, because the store is built and started once: about two minutes of real life.
+#[test]
+fn a_person_buys_something_while_everything_is_killed_in_turn() {
+    let app = store();
+    let shots = root().join("target/screenshots");
+    let bought = browser("shop.mjs", &app, &shots);
+    eprintln!("delivered after {} s: {}", bought["seconds"], bought["order"]);
+
+    // Every service once, under light load; the pages of the others go on.
+    let visitors = Visitors::start(&app, 2);
+    for name in SERVICES {
+        let before = app.pid(name).expect("a process");
+        let failures = visitors.failures();
+        kill(before, "KILL");
+        let started = Instant::now();
+        app.wait_for(name, |s| s["state"] == "ready" && s["instances"][0]["pid"] != before);
+        eprintln!("{name}: back after {:?}, {} failed pages", started.elapsed(), visitors.failures() - failures);
+        if name != "storefront" {
+            assert_eq!(visitors.failures(), failures, "pages failed while {name} was dead");
+        }
+    }
+    let (asked, failed) = visitors.finish();
+    eprintln!("{asked} pages, {} failed (only while the storefront itself was dead)", failed.len());
+    assert!(asked > 0);
+
+    // Archipel itself, in the middle of an order.
+    let pids: Vec<i32> = SERVICES.iter().map(|name| app.pid(name).expect("a process")).collect();
+    let buyer = {
+        let (url, shots) = (app.url(""), shots.join("while-archipel-dies"));
+        let dir = root().join("tests/e2e/browser");
+        Command::new("node").arg("order.mjs").arg(url).arg(shots).current_dir(dir).spawn()
+    };
+    let mut buyer = buyer.expect("node is there");
+    let placed = eventually_blocking(Duration::from_secs(90), || {
+        let path = shots.join("while-archipel-dies/placed");
+        std::fs::read_to_string(path).map_err(|error| error.to_string())
+    });
+    assert!(buyer.wait().expect("it ends").success());
+    kill(app.archipel_pid(), "KILL");
+    let outcome = app.run(&["up", "--detach", "--dashboard-port", "0"]).ok();
+    let now: Vec<i32> = SERVICES.iter().map(|name| app.pid(name).expect("a process")).collect();
+    assert_eq!(now, pids, "adopted, not started again: {}", outcome.err);
+    eventually_blocking(Duration::from_secs(120), || {
+        let sql = format!("SELECT status FROM orders WHERE id = '{}'", placed.trim());
+        let status = app.run(&["db", "shell", "orders", "-c", &sql]).out;
+        if status.contains("COMPLETED") { Ok(()) } else { Err(status) }
+    });
+    audit(&app);
+    let dead = app.run(&["events", "dead", "--json"]).ok().json();
+    assert_eq!(dead["dead"], serde_json::json!([]), "no dead letters");
+}
