@@ -31,7 +31,7 @@ class Books:
         self.ours = world.database
         self.theirs = Path(world.psp_process.env["DATABASE_URL"].removeprefix("sqlite:///"))
 
-    def wait_for_rest(self, seconds: float = 60) -> None:
+    def wait_for_rest(self, seconds: float = 180) -> None:
         """No operation open (but for questions that a customer has not answered), no webhook on its way."""
         self.world.wire.wait_for_stragglers()
         self.world.webhook_wire.wait_for_stragglers()

@@ -12,7 +12,7 @@ from .books import Books
 from .world import LOUD, Answer, World, call, eventually, new_order, settings
 
 
-def patiently(ask, seconds: float = 60) -> Answer:
+def patiently(ask, seconds: float = 180) -> Answer:
     """What orders does: the same key again and again, through crashes, until the answer is an end."""
     end = time.monotonic() + seconds
     while True:
@@ -201,7 +201,7 @@ class Order:
     def authorise(self, attempt: int) -> Answer | None:
         token = f"tok_{self.chance.choice(self.TOKENS)}_{self.id[-12:]}"
         giving_up = self.chance.random() < 0.1
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while time.monotonic() < end:
             try:
                 answer = self.payments.authorise(self.id, token, attempt=attempt, amount=self.amount)
