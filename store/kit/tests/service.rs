@@ -380,6 +380,56 @@ async fn a_full_disk_is_507_and_heals() {
 }
 
 #[tokio::test]
+async fn a_file_held_by_another_process_is_503_and_reading_goes_on() {
+    let f = start(Env::default()).await;
+    let other = store_kit::rusqlite::Connection::open(f.dir.path().join("test.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let write = || {
+        f.db.write(|tx| {
+            tx.execute("INSERT INTO note(text) VALUES('a')", [])?;
+            Ok(())
+        })
+    };
+    let (problem, read) = tokio::join!(write(), async { notes(&f).await });
+    let problem = problem.unwrap_err();
+    assert_eq!(
+        (problem.status(), problem.code(), problem.is_retryable()),
+        (503, "overloaded", true)
+    );
+    assert_eq!(read, 0);
+    other.execute_batch("ROLLBACK").unwrap();
+    write().await.unwrap();
+    assert_eq!(notes(&f).await, 1);
+}
+
+#[tokio::test]
+async fn more_than_can_be_written_is_refused_at_once_and_nothing_is_lost() {
+    let f = start(Env::default()).await;
+    let (held, release) = std::sync::mpsc::channel::<()>();
+    let stuck = f.db.write(move |_| {
+        release.recv().unwrap();
+        Ok(())
+    });
+    let writes = (0..3000).map(|i| {
+        f.db.write(move |tx| {
+            tx.execute("INSERT INTO note(text) VALUES(?)", [i])?;
+            Ok(())
+        })
+    });
+    let mut all =
+        Box::pin(futures_util::future::join(stuck, futures_util::future::join_all(writes)));
+    // Each is asked once: it is queued, or refused.
+    assert!(futures_util::FutureExt::now_or_never(&mut all).is_none());
+    held.send(()).unwrap();
+    let (_, outcomes) = all.await;
+    let taken = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    assert!(refused.into_iter().all(|problem| problem.code() == "overloaded"));
+    assert!((500..3000).contains(&taken), "{taken}");
+    assert_eq!(notes(&f).await, taken as i64, "what was taken is there");
+}
+
+#[tokio::test]
 async fn stopping_answers_what_was_begun() {
     let f = start(Env::default()).await;
     let waiting = f
