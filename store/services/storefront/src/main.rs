@@ -132,6 +132,7 @@ fn routes(shop: App) -> Router {
         .route("/favicon.ico", get(statics::favicon))
         .route("/robots.txt", get(statics::robots))
         .route("/{*path}", any(problem::no_page))
+        .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(Arc::clone(&shop), problem::as_page))
         .layer(from_fn_with_state(Arc::clone(&shop), security::headers))
         .with_state(shop)

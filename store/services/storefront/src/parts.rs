@@ -114,14 +114,24 @@ pub(crate) fn panel_away(text: &str) -> Markup {
     html! { div.away { (icon("boat")) p { (text) } } }
 }
 
-pub(crate) fn address(address: &Address) -> Markup {
+/// Where we deliver, by code.
+pub(crate) const COUNTRIES: [(&str, &str, &str); 4] = [
+    ("FR", "France", "France"),
+    ("DE", "Germany", "Allemagne"),
+    ("GB", "United Kingdom", "Royaume-Uni"),
+    ("US", "United States", "États-Unis"),
+];
+
+pub(crate) fn address(lang: Lang, address: &Address) -> Markup {
+    let country = COUNTRIES.iter().find(|(code, ..)| *code == address.country);
+    let country = country.map_or(address.country.as_str(), |(_, en, fr)| lang.t(en, fr));
     html! {
         address {
             (address.name) br;
             (address.line1) br;
             @if let Some(line2) = address.line2.as_deref().filter(|l| !l.is_empty()) { (line2) br; }
             (address.postcode) " " (address.city) br;
-            (address.country)
+            (country)
         }
     }
 }
@@ -205,12 +215,12 @@ impl<'a> Field<'a> {
                     (self.label)
                     @if self.optional { " " span.optional { (lang.t("(optional)", "(facultatif)")) } }
                 }
-                @if !self.hint.is_empty() { p.hint id=(hint_id) { (self.hint) } }
                 input id=(self.name) name=(self.name) type=(self.kind) value=(self.value) maxlength="200"
                     autocomplete=(self.autocomplete) required[!self.optional]
                     aria-invalid=[self.error.map(|_| "true")]
                     aria-describedby=[(!about.is_empty()).then_some(&about)];
                 @if let Some(error) = self.error { p.error id=(error_id) { (error) } }
+                @if !self.hint.is_empty() { p.hint id=(hint_id) { (self.hint) } }
             }
         }
     }

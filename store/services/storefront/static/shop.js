@@ -6,8 +6,8 @@ const localTimes = (root) => {
   for (const time of root.querySelectorAll("time[data-local]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.valueOf())) continue;
-    time.textContent = at.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-    time.title = at.toLocaleString(document.documentElement.lang);
+    time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    time.title = at.toLocaleString();
     time.removeAttribute("data-local");
   }
 };
@@ -85,6 +85,10 @@ const followOrder = () => {
   });
 };
 
+// On a narrow screen the list matters more than what narrows it.
+if (matchMedia("(max-width: 60rem)").matches) {
+  document.querySelectorAll(".filters details").forEach((details) => details.removeAttribute("open"));
+}
 localTimes(document);
 basketCount();
 forms();

@@ -81,15 +81,8 @@ impl Customers {
         self.callee.post("/v1/customers").key(key).timeout(PASSWORD).json(who).send().await
     }
 
-    pub(crate) async fn guest(
-        &self,
-        key: &str,
-        name: &str,
-        email: &str,
-        phone: &str,
-    ) -> Outcome<GuestToken> {
-        let body = json!({"name": name, "email": email, "phone": phone});
-        self.callee.post("/v1/guests").key(key).timeout(ACTION).json(&body).send().await
+    pub(crate) async fn guest(&self, key: &str, who: &Value) -> Outcome<GuestToken> {
+        self.callee.post("/v1/guests").key(key).timeout(ACTION).json(who).send().await
     }
 
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Outcome<Tokens> {

@@ -109,7 +109,7 @@ fn kept(visit: &Visit, addresses: Option<&[crate::back::customers::KeptAddress]>
         ul.addresses role="list" {
             @for kept in addresses {
                 li {
-                    (parts::address(&kept.address))
+                    (parts::address(visit.lang, &kept.address))
                     form action={ "/account/addresses/" (kept.id) "/remove" } method="post" {
                         (visit.form_token())
                         button.plain type="submit" { (visit.t("Remove", "Retirer")) span.sr { " " (kept.address.line1) } }

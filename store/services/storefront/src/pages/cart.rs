@@ -250,7 +250,7 @@ pub(crate) async fn show(mut visit: Visit, Query(Said { said }): Query<Said>) ->
                     h2 #sum { (visit.t("So far", "Jusqu’ici")) }
                     dl.bill {
                         @if let Some(subtotal) = subtotal {
-                            (parts::row(&visit, visit.t("Things", "Articles"), subtotal))
+                            (parts::row(&visit, visit.t("Items", "Articles"), subtotal))
                         }
                         div { dt { (visit.t("Delivery", "Livraison")) } dd.muted { (visit.t("at the next step", "à l’étape suivante")) } }
                     }

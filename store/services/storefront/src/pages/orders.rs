@@ -215,7 +215,7 @@ fn contents(visit: &Visit, order: &Order) -> Markup {
             }
         }
         dl.bill {
-            (parts::row(visit, visit.t("Things", "Articles"), totals.subtotal))
+            (parts::row(visit, visit.t("Items", "Articles"), totals.subtotal))
             @if totals.discount.amount_minor != 0 { (parts::row(visit, visit.t("Discount", "Remise"), store_kit::Money::new(-totals.discount.amount_minor, totals.discount.currency))) }
             (parts::row(visit, visit.t("Delivery", "Livraison"), totals.shipping))
             @if totals.tax.amount_minor != 0 { (parts::row(visit, visit.t("Tax", "Taxe"), totals.tax)) }
@@ -223,7 +223,7 @@ fn contents(visit: &Visit, order: &Order) -> Markup {
         }
         @if let Some(to) = &order.ship_to {
             h3 { (visit.t("Going to", "Destination")) }
-            (parts::address(to))
+            (parts::address(visit.lang, to))
         }
         p.fine { (visit.t("Ordered on", "Commandée le")) " " (visit.lang.date(order.created_at)) ", " (timeline::time(visit.lang, order.created_at)) }
     }

@@ -16,6 +16,11 @@ pub(crate) async fn no_page(visit: Visit) -> Response {
     not_found(visit).await
 }
 
+/// A page that only takes forms was opened, or the other way round.
+pub(crate) async fn no_method(visit: Visit) -> Response {
+    bad_form(visit, StatusCode::METHOD_NOT_ALLOWED).await
+}
+
 pub(crate) async fn not_found(visit: Visit) -> Response {
     let title = visit.t("There is nothing here", "Il n’y a rien ici");
     let text = visit.t(

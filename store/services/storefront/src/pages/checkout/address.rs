@@ -13,18 +13,11 @@ use super::{Step, away, current, finish, page, state};
 use crate::back::buying::Address;
 use crate::layout::things;
 use crate::pages::cart::{Basket, basket};
-use crate::parts::{Field, notice};
+use crate::parts::{COUNTRIES, Field, notice};
 use crate::session::{self, digest};
 use crate::visit::{Pass, Posted, Visit};
 
 const GUEST_S: i64 = 24 * 3600 - 60;
-
-pub(crate) const COUNTRIES: [(&str, &str, &str); 4] = [
-    ("FR", "France", "France"),
-    ("DE", "Germany", "Allemagne"),
-    ("GB", "United Kingdom", "Royaume-Uni"),
-    ("US", "United States", "États-Unis"),
-];
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Form {
@@ -327,7 +320,9 @@ async fn customer(visit: &mut Visit, form: &Form) -> Result<CustomerId, (Wrong, 
         return Ok(member.id.clone());
     }
     let phone = Form::plain_phone(&form.phone);
-    let contact = digest(&format!("{}\n{}\n{phone}", form.name, form.email.to_lowercase()));
+    let locale = visit.lang.tag();
+    let contact =
+        digest(&format!("{}\n{}\n{phone}\n{locale}", form.name, form.email.to_lowercase()));
     let now = visit.now().millis() / 1000;
     if let Some(guest) = &visit.session.guest
         && guest.contact == contact
@@ -337,7 +332,8 @@ async fn customer(visit: &mut Visit, form: &Form) -> Result<CustomerId, (Wrong, 
     }
     // The hour is in the key, so that a guest of yesterday gets a token of today.
     let key = format!("guest:{}:{contact}:{}", visit.session.id, now / 3600);
-    match visit.shop.back.customers.guest(&key, &form.name, &form.email, &phone).await {
+    let who = json!({"name": form.name, "email": form.email, "phone": phone, "locale": locale});
+    match visit.shop.back.customers.guest(&key, &who).await {
         Outcome::Ok(answer) => {
             let id = answer.body.customer_id;
             visit.session.guest = Some(session::Guest {

@@ -82,7 +82,7 @@ fn label<'o>(visit: &Visit, option: &'o ShippingOption) -> &'o str {
     }
 }
 
-fn days(visit: &Visit, option: &ShippingOption) -> String {
+pub(super) fn days(visit: &Visit, option: &ShippingOption) -> String {
     let word = visit.t("working days", "jours ouvrés");
     if option.days_min == option.days_max {
         let one = (visit.t("working day", word), visit.t("working day", "jour ouvré"));

@@ -170,7 +170,7 @@ fn bill(visit: &Visit, quote: &Quote) -> Markup {
 pub(crate) fn sums(visit: &Visit, totals: &crate::back::buying::Totals) -> Markup {
     html! {
         dl.bill {
-            (row(visit, visit.t("Things", "Articles"), totals.subtotal))
+            (row(visit, visit.t("Items", "Articles"), totals.subtotal))
             @if totals.discount.amount_minor != 0 {
                 (row(visit, visit.t("Discount", "Remise"), store_kit::Money::new(-totals.discount.amount_minor, totals.discount.currency)))
             }

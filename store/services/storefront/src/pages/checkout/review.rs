@@ -54,7 +54,7 @@ pub(crate) async fn show(mut visit: Visit, Query(Said { said }): Query<Said>) ->
         div.recap {
             section {
                 h2 { (icon("home")) (visit.t("To", "Pour")) }
-                @if let Some(address) = &started.address { (parts::address(address)) }
+                @if let Some(address) = &started.address { (parts::address(visit.lang, address)) }
                 a href="/checkout/address" { (visit.t("Change", "Modifier")) span.sr { " " (visit.t("the address", "l’adresse")) } }
             }
             section {
@@ -103,12 +103,7 @@ fn travel(visit: &Visit, quote: &Quote, chosen: Option<&str>) -> String {
                 "express" => "Express",
                 _ => &o.label,
             };
-            format!(
-                "{name}, {}–{} {}",
-                o.days_min,
-                o.days_max,
-                visit.t("working days", "jours ouvrés")
-            )
+            format!("{name}, {}", super::delivery::days(visit, o))
         }
         None => visit.t("the delivery you chose", "la livraison choisie").to_owned(),
     }
