@@ -116,7 +116,7 @@ impl fmt::Display for Bytes {
             let one = 1u64 << shift;
             if self.0 >= one {
                 let tenths = self.0.saturating_mul(10) / one;
-                let text = if tenths % 10 == 0 || tenths >= 1_000 {
+                let text = if tenths.is_multiple_of(10) || tenths >= 1_000 {
                     format!("{}{unit}", tenths / 10)
                 } else {
                     format!("{}.{}{unit}", tenths / 10, tenths % 10)

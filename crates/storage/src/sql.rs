@@ -57,8 +57,7 @@ impl Sqlite {
                 answers.push(Answer::Changed(statement.raw_execute()?));
                 continue;
             }
-            let columns: Vec<String> =
-                statement.column_names().map(str::to_owned).collect();
+            let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
             let mut rows = Vec::new();
             let mut cursor = statement.raw_query();
             while let Some(row) = cursor.next()? {

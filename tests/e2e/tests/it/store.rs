@@ -81,7 +81,9 @@ impl Visitors {
         let asked = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(Mutex::new(Vec::new()));
         let urls: Vec<String> =
-            ["/", "/search?q=lamp", "/cart", "/search?q=tea", "/account/sign-in"].map(|path| app.url(path)).to_vec();
+            ["/", "/search?q=lamp", "/cart", "/search?q=tea", "/account/sign-in"]
+                .map(|path| app.url(path))
+                .to_vec();
         let threads = (0..count)
             .map(|seed| {
                 let (stop, asked, failed) = (stop.clone(), asked.clone(), failed.clone());
@@ -121,8 +123,19 @@ impl Visitors {
 }
 
 const SERVICES: [&str; 13] = [
-    "notifications", "warehouse", "inventory", "payments", "checkout", "orders", "catalog",
-    "customers", "cart", "psp-sim", "carrier-sim", "sms-sim", "storefront",
+    "notifications",
+    "warehouse",
+    "inventory",
+    "payments",
+    "checkout",
+    "orders",
+    "catalog",
+    "customers",
+    "cart",
+    "psp-sim",
+    "carrier-sim",
+    "sms-sim",
+    "storefront",
 ];
 
 /// One test, because the store is built and started once: about two minutes of real life.
@@ -141,7 +154,11 @@ fn a_person_buys_something_while_everything_is_killed_in_turn() {
         kill(before, "KILL");
         let started = Instant::now();
         app.wait_for(name, |s| s["state"] == "ready" && s["instances"][0]["pid"] != before);
-        eprintln!("{name}: back after {:?}, {} failed pages", started.elapsed(), visitors.failures() - failures);
+        eprintln!(
+            "{name}: back after {:?}, {} failed pages",
+            started.elapsed(),
+            visitors.failures() - failures
+        );
         if name != "storefront" {
             assert_eq!(visitors.failures(), failures, "pages failed while {name} was dead");
         }
