@@ -226,4 +226,24 @@ mod tests {
             assert!(matches!(error, OutboxError::Json { .. }), "{body}: {error}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever a service answers: no panic, and the cursor never goes back.
+        #[test]
+        fn no_answer_panics(
+            noise in proptest::collection::vec(proptest::num::u8::ANY, 0..60),
+            seqs in proptest::collection::vec(0_u64..20, 0..6),
+            topic in "[a-z.]{0,14}",
+            after in 0_u64..20,
+        ) {
+            let _ = read_batch(&noise, after, &publishes());
+            let _ = is_same_outbox(&noise, after, "");
+            let rows: Vec<_> = seqs.iter().map(|seq| row(*seq, &topic, &event("e"))).collect();
+            if let Ok(batch) = read(&rows, 20, after) {
+                proptest::prop_assert!(batch.cursor >= after);
+                let taken = batch.accepted.values().map(Vec::len).sum::<usize>();
+                proptest::prop_assert_eq!(taken + batch.refused.len(), seqs.len());
+            }
+        }
+    }
 }

@@ -76,3 +76,106 @@ impl Topology {
         Self { topics, subscriptions, outboxes }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use archipel_model::{
+        AppName, Command, EventContract, Health, LogPolicy, Protocol, Restart, Service, Stop,
+    };
+
+    use super::*;
+
+    fn service(name: &str, publishes: &[&str], subscribes: &[(&str, &str)]) -> Service {
+        Service {
+            name: ServiceName::new(name).unwrap(),
+            path: PathBuf::new(),
+            build: None,
+            sources: Vec::new(),
+            artifact: Vec::new(),
+            run: Command { argv: Vec::new(), shell: false },
+            replicas: 1,
+            memory: None,
+            env: BTreeMap::new(),
+            health: Health::default(),
+            protocol: Protocol::Http,
+            port: None,
+            database: None,
+            calls: BTreeMap::new(),
+            publishes: publishes.iter().map(|t| TopicName::new(t).unwrap()).collect(),
+            outbox: (!publishes.is_empty()).then(|| "/outbox".to_owned()),
+            subscribes: subscribes
+                .iter()
+                .map(|(pattern, path)| {
+                    let how = Subscription::new((*path).to_owned());
+                    (TopicPattern::new(pattern).unwrap(), how)
+                })
+                .collect(),
+            depends_on: BTreeSet::new(),
+            api: None,
+            stop: Stop::default(),
+            restart: Restart::default(),
+            log: LogPolicy::default(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn app(services: Vec<Service>, events: BTreeMap<TopicName, EventContract>) -> App {
+        App {
+            name: AppName::new("store").unwrap(),
+            owner: None,
+            description: None,
+            root: PathBuf::new(),
+            files: Vec::new(),
+            profile: None,
+            services: services.into_iter().map(|s| (s.name.clone(), s)).collect(),
+            externals: BTreeMap::new(),
+            events,
+            gateway: None,
+            jobs: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn patterns_become_topics_and_the_most_specific_one_counts() {
+        let contract = EventContract {
+            schema: None,
+            retain: Some(Duration::from_secs(3_600)),
+            description: None,
+        };
+        let topology = Topology::of(&app(
+            vec![
+                service("orders", &["order.placed", "order.line.added"], &[]),
+                service(
+                    "cart",
+                    &[],
+                    &[("order.**", "/all"), ("order.*", "/one"), ("order.placed", "/exact")],
+                ),
+                service("audit", &[], &[("payment.captured", "/p")]),
+            ],
+            BTreeMap::from([(TopicName::new("order.placed").unwrap(), contract)]),
+        ));
+        let topics: Vec<_> = topology.topics.keys().map(TopicName::as_str).collect();
+        assert_eq!(topics, ["order.line.added", "order.placed", "payment.captured"]);
+        assert_eq!(topology.topics["order.placed"].retain, Duration::from_secs(3_600));
+        assert_eq!(topology.topics["order.line.added"].retain, RETAIN_DEFAULT);
+        let publisher = topology.topics["order.placed"].publisher.as_ref().unwrap();
+        assert_eq!(publisher.as_str(), "orders");
+        assert_eq!(topology.topics["payment.captured"].publisher, None, "not published yet");
+        let found: Vec<_> = topology
+            .subscriptions
+            .iter()
+            .map(|s| (s.service.as_str(), s.topic.as_str(), s.how.path.as_str()))
+            .collect();
+        let expected = [
+            ("audit", "payment.captured", "/p"),
+            ("cart", "order.line.added", "/all"),
+            ("cart", "order.placed", "/exact"),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(topology.outboxes.len(), 1);
+        assert_eq!(topology.outboxes["orders"].publishes.len(), 2);
+    }
+}
