@@ -35,6 +35,8 @@ async fn run() -> Result<(), Failure> {
     let (logs, mut lines) = channel("host.logs", 1024);
     let supervisor = Supervisor::start(config, logs, &stop).await?;
     println!("\"started\"");
+    let tasks = archipel_rt::Tasks::new(&stop);
+    tasks.spawn("host.lines", async move { while lines.recv().await.is_some() {} });
     let ports = Ports::open(&state_dir, range)?;
     let specs = specs(fixture, mark, &ports)?;
     supervisor.apply(specs, BTreeSet::new()).await;
@@ -47,23 +49,31 @@ async fn run() -> Result<(), Failure> {
         }
     });
     let mut watch = supervisor.watch();
+    let mut ended = std::pin::pin!(async {
+        match orders.recv().await.as_deref() {
+            Some("down") => supervisor.shutdown(Shutdown::Down).await,
+            Some(_) => supervisor.shutdown(Shutdown::Leave).await,
+            None => {}
+        }
+    });
     loop {
         tokio::select! {
             biased;
-            order = orders.recv() => match order.as_deref() {
-                Some("down") => break supervisor.shutdown(Shutdown::Down).await,
-                Some(_) => break supervisor.shutdown(Shutdown::Leave).await,
-                None => break,
-            },
+            () = &mut ended => break,
             changed = watch.changed() => {
                 if changed.is_err() {
                     break;
                 }
-                let all: Vec<_> = watch.borrow_and_update().iter().cloned().collect();
-                let all: Vec<_> = all.iter().map(AsRef::as_ref).collect();
-                println!("{}", serde_json::to_string(&all)?);
+                let all = watch.borrow_and_update().clone();
+                if all.len() > 20 {
+                    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+                    all.iter().for_each(|one| *counts.entry(one.state.as_str()).or_default() += 1);
+                    println!("{}", serde_json::to_string(&counts)?);
+                } else {
+                    let all: Vec<_> = all.iter().map(AsRef::as_ref).collect();
+                    println!("{}", serde_json::to_string(&all)?);
+                }
             }
-            Some(line) = lines.recv() => drop(line),
         }
     }
     println!("\"ended\"");
@@ -83,9 +93,24 @@ fn specs(fixture: &str, mark: &str, ports: &Ports) -> Result<Vec<InstanceSpec>, 
         spec.health.ready = Probe::ready(check);
         specs.push(spec);
     }
+    // For measuring: so many more servers.
+    let more: usize = std::env::var("HOST_SERVERS").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    for n in 0..more {
+        let mut spec = spec(&format!("more{n}"), 1, &[fixture, "serve"], mark)?;
+        let port = ports.get(&format!("instance/more{n}/0"))?;
+        spec.port = Some(port);
+        spec.env.insert("PORT".to_owned(), port.to_string());
+        let check = Check::Http { path: "/".to_owned() };
+        spec.health.startup = Probe::startup(check.clone());
+        spec.health.ready = Probe::ready(check);
+        specs.push(spec);
+    }
     specs.push(spec("forks", 2, &[fixture, "fork", "2"], mark)?);
     specs.push(spec("wrapped", 2, &["sh", "-c", "sleep 100000; true"], mark)?);
-    specs.push(spec("crashes", 1, &["sh", "-c", "setsid sleep 100000 & sleep 0.1; exit 3"], mark)?);
+    if more == 0 {
+        let script = "setsid sleep 100000 & sleep 0.1; exit 3";
+        specs.push(spec("crashes", 1, &["sh", "-c", script], mark)?);
+    }
     Ok(specs)
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Stat {
     pub(crate) ppid: i32,
     pub(crate) session: i32,
     pub(crate) start_ticks: u64,
+    /// Of a zombie: how it ended, as `wait` would say.
+    pub(crate) exit_code: Option<i32>,
 }
 
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
@@ -52,6 +54,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
         ppid: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         start_ticks: fields.get(19)?.parse().ok()?,
+        exit_code: fields.get(49).and_then(|field| field.parse().ok()),
     })
 }
 
@@ -162,6 +165,12 @@ impl Process {
         self.take_exit().await
     }
 
+    fn exit_of_zombie(&self) -> Option<Exit> {
+        let stat = stat(self.pid())?;
+        let same = stat.state == b'Z' && stat.start_ticks == self.identity.start_ticks;
+        stat.exit_code.filter(|_| same).map(Exit::from_wait_status)
+    }
+
     /// Where descriptors cannot be watched, which is nowhere we know of.
     async fn exited_by_looking(&self) -> Exit {
         while self.is_alive() {
@@ -182,7 +191,11 @@ impl Process {
                 Ok(None) | Err(_) => Exit::Unknown,
             };
         }
-        // Init reaps it at its leisure; until then the kernel does not tell us.
+        // Init reaps it at its leisure: until then it is a zombie that tells, after that the
+        // kernel does (since Linux 6.15).
+        if let Some(exit) = self.exit_of_zombie() {
+            return exit;
+        }
         let deadline = clock::now() + Duration::from_secs(2);
         while clock::now() < deadline {
             match pidfd::exit_status(self.pidfd.as_fd()) {

@@ -198,6 +198,7 @@ impl Engine {
             news: self.news_tx.clone(),
             stop: run.stop.clone(),
             last: None,
+            origin: self.origin,
             has_started: run.record.ready,
         };
         self.common.tasks.spawn("supervisor.probe", prober.run());

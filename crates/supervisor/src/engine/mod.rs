@@ -78,6 +78,8 @@ pub(crate) struct Engine {
     kill: bool,
     /// When the order of starts has to be looked at again, if nothing happens before.
     turns_at: Option<Instant>,
+    /// When it began; a common beat for what happens again and again.
+    origin: Instant,
     measure_at: Instant,
     measuring: bool,
     _lock: Lock,
@@ -111,6 +113,7 @@ impl Engine {
             going_down: false,
             kill: false,
             turns_at: None,
+            origin: clock::now(),
             measure_at: clock::now(),
             measuring: false,
             _lock: lock,

@@ -95,6 +95,8 @@ pub(crate) struct Prober<T> {
     pub(crate) news: Sender<(T, News)>,
     pub(crate) stop: CancellationToken,
     pub(crate) last: Option<(bool, String)>,
+    /// Where the grid of probes begins: the same for all.
+    pub(crate) origin: Instant,
     /// Adopted and known to have started: no startup probe.
     pub(crate) has_started: bool,
 }
@@ -129,7 +131,7 @@ impl<T: Clone + Send + 'static> Prober<T> {
 
     async fn startup(&mut self, probe: &Probe) {
         let mut passes = 0;
-        let mut every = probe.every;
+        let mut every = probe.every.min(STARTUP_EVERY_FIRST);
         loop {
             if self.ask("startup", probe).await.is_ok() {
                 passes += 1;
@@ -140,8 +142,13 @@ impl<T: Clone + Send + 'static> Prober<T> {
                 passes = 0;
             }
             clock::sleep(every.max(EVERY_MIN)).await;
-            // A start that takes long is not found out any later by asking less often.
-            every = (every + every / 8).min(probe.every.max(STARTUP_EVERY_MAX));
+            every = if every < probe.every {
+                // Many programs start within milliseconds: that should not cost a whole pause.
+                (every * 2).min(probe.every)
+            } else {
+                // A start that takes long is not found out much later by asking less often.
+                (every + every / 8).min(probe.every.max(STARTUP_EVERY_MAX))
+            };
         }
     }
 
@@ -157,7 +164,7 @@ impl<T: Clone + Send + 'static> Prober<T> {
             clock::sleep_until(due).await;
             if ready_at <= due {
                 let (ok, detail) = split(self.ask("ready", &health.ready).await);
-                ready_at = next(ready_at, health.ready.every);
+                ready_at = next(ready_at, health.ready.every, self.origin);
                 if let Some(ok) = readiness.count(ok, &health.ready) {
                     self.tell(News::Readiness { ok, detail }).await;
                 }
@@ -166,7 +173,7 @@ impl<T: Clone + Send + 'static> Prober<T> {
                 && at <= due
             {
                 let (ok, detail) = split(self.ask("live", live).await);
-                live_at = Some(next(at, live.every));
+                live_at = Some(next(at, live.every, self.origin));
                 if liveness.count(ok, live) == Some(false) {
                     self.tell(News::Unhealthy { detail }).await;
                 }
@@ -203,6 +210,7 @@ impl<T: Clone + Send + 'static> Prober<T> {
 
 /// A probe is never put more often, whatever the manifest says.
 const EVERY_MIN: Duration = Duration::from_millis(10);
+const STARTUP_EVERY_FIRST: Duration = Duration::from_millis(10);
 const STARTUP_EVERY_MAX: Duration = Duration::from_millis(500);
 
 fn split(answer: Result<String, String>) -> (bool, String) {
@@ -212,9 +220,14 @@ fn split(answer: Result<String, String>) -> (bool, String) {
     }
 }
 
-/// Keeps the rhythm, but does not make up for what was missed.
-fn next(last: Instant, every: Duration) -> Instant {
-    (last + every.max(EVERY_MIN)).max(clock::now())
+/// Keeps the rhythm, but does not make up for what was missed. Instants lie on a grid that all
+/// probes share, so that one waking of the machine serves many of them.
+fn next(last: Instant, every: Duration, origin: Instant) -> Instant {
+    let every = every.max(EVERY_MIN);
+    let due = (last + every).max(clock::now());
+    let grid = (every / 20).clamp(Duration::from_millis(1), Duration::from_millis(100));
+    let steps = due.saturating_duration_since(origin).as_nanos().div_ceil(grid.as_nanos());
+    origin + grid.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
 }
 
 pub(crate) fn describe(check: &Check) -> String {

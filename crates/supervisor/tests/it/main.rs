@@ -4,6 +4,7 @@
 mod support;
 
 mod chaos;
+mod grpc;
 mod isolation;
 mod life;
 mod memory;
