@@ -138,11 +138,11 @@ impl Db {
                 .pop()
                 .ok_or_else(|| Problem::internal("no reader although it was promised"))?;
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                conn.execute_batch("BEGIN")?;
+                control(&conn, "BEGIN")?;
                 query(&conn)
             }));
             if !conn.is_autocommit() {
-                let _ = conn.execute_batch("ROLLBACK");
+                let _ = control(&conn, "ROLLBACK");
             }
             pool().push(conn);
             outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))
@@ -214,14 +214,14 @@ impl Tx<'_> {
         part: impl FnOnce() -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let (after, wrote) = (self.after.borrow().len(), self.wrote_outbox.get());
-        self.conn.execute_batch("SAVEPOINT part")?;
+        control(self.conn, "SAVEPOINT part")?;
         let outcome = part();
         if outcome.is_err() {
-            self.conn.execute_batch("ROLLBACK TO part")?;
+            control(self.conn, "ROLLBACK TO part")?;
             self.after.borrow_mut().truncate(after);
             self.wrote_outbox.set(wrote);
         }
-        self.conn.execute_batch("RELEASE part")?;
+        control(self.conn, "RELEASE part")?;
         outcome
     }
 }
@@ -355,7 +355,7 @@ fn write_batch(
     now: Timestamp,
 ) {
     let mut done: Vec<(Box<dyn Job>, Option<Left>)> = Vec::with_capacity(waiting.len());
-    let mut committed = conn.execute_batch("BEGIN IMMEDIATE").map_err(Problem::from);
+    let mut committed = control(conn, "BEGIN IMMEDIATE").map_err(Problem::from);
     while let Some(mut job) = waiting.pop_front() {
         if committed.is_ok() {
             let (left, ended) = run_job(conn, job.as_mut(), now);
@@ -369,10 +369,10 @@ fn write_batch(
         }
     }
     if committed.is_ok() {
-        committed = conn.execute_batch("COMMIT").map_err(Problem::from);
+        committed = control(conn, "COMMIT").map_err(Problem::from);
     }
     if !conn.is_autocommit() {
-        let _ = conn.execute_batch("ROLLBACK");
+        let _ = control(conn, "ROLLBACK");
     }
     let problems = done.iter().filter_map(|(job, _)| job.problem()).chain(committed.as_ref().err());
     let full = problems.into_iter().any(|problem| problem.status() == 507);
@@ -395,18 +395,21 @@ fn run_job(
     job: &mut dyn Job,
     now: Timestamp,
 ) -> (Option<Left>, Result<(), Problem>) {
-    if let Err(error) = conn.execute_batch("SAVEPOINT job") {
+    if let Err(error) = control(conn, "SAVEPOINT job") {
         return (None, Err(error.into()));
     }
     let left = job.run(conn, now);
-    let end = if left.is_some() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
     let ended = if conn.is_autocommit() {
-        Err(job
-            .problem()
-            .cloned()
-            .unwrap_or_else(|| Problem::internal("SQLite gave up the transaction")))
+        let own = job.problem().cloned();
+        Err(own.unwrap_or_else(|| Problem::internal("SQLite gave up the transaction")))
     } else {
-        conn.execute_batch(end).map_err(Problem::from)
+        let undone = if left.is_some() { Ok(()) } else { control(conn, "ROLLBACK TO job") };
+        undone.and_then(|()| control(conn, "RELEASE job")).map_err(Problem::from)
     };
     (left, ended)
+}
+
+/// A statement of few words that is needed all the time, so it is parsed once.
+fn control(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
 }

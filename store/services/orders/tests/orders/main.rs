@@ -37,7 +37,9 @@ fn program(db: &std::path::Path, world: &World, port: &str) -> Program {
         ("WAREHOUSE_URL", &url),
         ("CUSTOMERS_URL", &url),
     ];
-    Program::start(env!("CARGO_BIN_EXE_orders"), db, &vars)
+    // Another build of it can be tried by name, such as the optimised one for the figures.
+    let other = std::env::var("ORDERS_PROGRAM");
+    Program::start(other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_orders")), db, &vars)
 }
 
 impl Orders {

@@ -33,6 +33,7 @@ pub struct Books {
     payments: BTreeMap<OrderId, Value>,
     /// Facts on their way to orders.
     mail: Vec<Value>,
+    posted: Arc<tokio::sync::Notify>,
     /// Skus that are sold out.
     pub sold_out: BTreeSet<String>,
     /// The picker does nothing before this is set.
@@ -95,29 +96,49 @@ impl World {
     /// Carries facts: from the outbox of orders to the warehouse, and everybody's mail to orders.
     /// Never returns; orders may come and go meanwhile.
     pub async fn carry(self, orders: Callee) {
+        tokio::join!(self.read_outbox(&orders), self.deliver_mail(&orders));
+    }
+
+    async fn read_outbox(&self, orders: &Callee) {
         let mut after = 0;
         loop {
-            let page = orders
-                .get(format!("/_archipel/outbox?after={after}&wait_ms=10"))
-                .send::<Value>()
-                .await;
-            for row in page.ok().iter().flat_map(|page| page["events"].as_array()).flatten() {
+            let call = orders.get(format!("/_archipel/outbox?after={after}&wait_ms=1000"));
+            let Some(page) = call.timeout(Duration::from_secs(5)).send::<Value>().await.ok() else {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            for row in page["events"].as_array().unwrap() {
                 after = row["seq"].as_i64().unwrap();
                 if row["topic"] == "order.confirmed" {
                     let order: OrderId = row["event"]["subject"].as_str().unwrap().parse().unwrap();
                     self.books.lock().unwrap().confirmed(&order);
                 }
             }
+        }
+    }
+
+    /// Each order's facts one after the other, those of different orders at the same time.
+    async fn deliver_mail(&self, orders: &Callee) {
+        let posted = self.books.lock().unwrap().posted.clone();
+        loop {
             let mail = std::mem::take(&mut self.books.lock().unwrap().mail);
-            let mut undelivered = Vec::new();
+            let mut by_order: BTreeMap<String, Vec<Value>> = BTreeMap::new();
             for fact in mail {
-                match orders.post("/_archipel/events").json(&fact).send::<Value>().await {
-                    Outcome::Ok(_) => {}
-                    Outcome::NoAnswer(_) => undelivered.push(fact),
-                    Outcome::Refused(refusal) => panic!("orders refused {fact}: {refusal:?}"),
-                }
+                by_order
+                    .entry(fact["subject"].as_str().unwrap().to_owned())
+                    .or_default()
+                    .push(fact);
             }
-            self.books.lock().unwrap().mail.extend(undelivered);
+            let undelivered = futures_util::future::join_all(
+                by_order.into_values().map(|facts| deliver(orders, facts)),
+            );
+            let undelivered: Vec<Value> = undelivered.await.concat();
+            if undelivered.is_empty() {
+                posted.notified().await;
+            } else {
+                self.books.lock().unwrap().mail.splice(0..0, undelivered);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
     }
 
@@ -135,6 +156,18 @@ impl World {
     }
 }
 
+/// Returns what has to come again.
+async fn deliver(orders: &Callee, facts: Vec<Value>) -> Vec<Value> {
+    for (at, fact) in facts.iter().enumerate() {
+        match orders.post("/_archipel/events").json(fact).send::<Value>().await {
+            Outcome::Ok(_) => {}
+            Outcome::NoAnswer(_) => return facts[at..].to_vec(),
+            Outcome::Refused(refusal) => panic!("orders refused {fact}: {refusal:?}"),
+        }
+    }
+    Vec::new()
+}
+
 impl Books {
     fn say(&mut self, topic: &str, order: &OrderId, mut data: Value) {
         data["order_id"] = json!(order);
@@ -142,6 +175,7 @@ impl Books {
             "specversion": "1.0", "id": EventId::new(), "source": "/store/world", "type": format!("store.{topic}.v1"),
             "subject": order, "data": data,
         }));
+        self.posted.notify_one();
     }
 
     fn confirmed(&mut self, order: &OrderId) {
