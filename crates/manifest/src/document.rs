@@ -42,6 +42,16 @@ pub(crate) struct Main<'a> {
 }
 
 impl Document {
+    /// The same files with another profile.
+    pub(crate) fn switch_to(&mut self, profile: &str, main: &Path, out: &mut Sink) {
+        self.merged = Some(with_profile(&self.base, profile, main, out));
+        self.profile = Some(profile.to_owned());
+    }
+
+    pub(crate) fn profiles(&self) -> Vec<String> {
+        self.base.entries("profiles").map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// What the application is made of.
     pub(crate) fn effective(&self) -> &Node {
         self.merged.as_ref().unwrap_or(&self.base)

@@ -96,7 +96,7 @@ impl Files for Memory {
 
 /// `path` seen from `directory`, with `.` and `..` worked out in the text alone: symbolic links
 /// stay as the user wrote them.
-pub(crate) fn resolve(directory: &Path, path: &str) -> PathBuf {
+pub(crate) fn resolve(directory: &Path, path: impl AsRef<Path>) -> PathBuf {
     use std::path::Component;
     let mut out = PathBuf::new();
     for component in directory.join(path).components() {

@@ -39,7 +39,16 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn load_from(files: &dyn Files, path: &Path, options: &Options) -> Result<Loaded, Problems> {
-    run(files, path, options, true)
+    run(files, path, options, Reach { includes: true, every_profile: false })
+}
+
+/// As [`load`] without a profile, and checks the application with each of its profiles as well: a
+/// mistake in `production` is found on the laptop. What is wrong only with a profile says so.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_every_profile(path: &Path) -> Result<Loaded, Problems> {
+    run(&Disk, path, &Options::default(), Reach { includes: true, every_profile: true })
 }
 
 /// Checks a text by itself: files it includes are not read, paths in it are not looked up.
@@ -49,22 +58,39 @@ pub fn load_from(files: &dyn Files, path: &Path, options: &Options) -> Result<Lo
 pub fn parse(text: &str, file_name: &Path, options: &Options) -> Result<Loaded, Problems> {
     let path = absolute(file_name);
     let files = Memory([(path, text.to_owned())].into());
-    run(&files, file_name, options, false)
+    run(&files, file_name, options, Reach { includes: false, every_profile: false })
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    includes: bool,
+    every_profile: bool,
+}
+
+/// Each profile is a whole check; more than these nobody has.
+const PROFILES_MAX: usize = 50;
 
 fn run(
     files: &dyn Files,
     path: &Path,
     options: &Options,
-    follow_includes: bool,
+    reach: Reach,
 ) -> Result<Loaded, Problems> {
     let mut out = Sink::new();
     let main = document::Main { path: &absolute(path), shown: path };
-    let found = document::read(&main, options.profile.as_deref(), files, follow_includes, &mut out);
-    let app = found.and_then(|document| {
-        let draft = read::read(document.effective(), &mut out);
-        check::check(&document, &draft, files, &mut out);
-        if out.has_errors() { None } else { assemble(&document, draft, &out) }
+    let profile = options.profile.as_deref();
+    let found = document::read(&main, profile, files, reach.includes, &mut out);
+    let app = found.and_then(|mut document| {
+        let draft = check_once(&document, files, &mut out);
+        let app = if out.has_errors() { None } else { assemble(&document, draft, &out) };
+        if reach.every_profile {
+            for profile in document.profiles().iter().take(PROFILES_MAX) {
+                out.with_profile(profile);
+                document.switch_to(profile, path, &mut out);
+                check_once(&document, files, &mut out);
+            }
+        }
+        app
     });
     let has_errors = out.has_errors();
     let problems = out.finish();
@@ -74,11 +100,17 @@ fn run(
     }
 }
 
+fn check_once(document: &document::Document, files: &dyn Files, out: &mut Sink) -> read::Draft {
+    let draft = read::read(document.effective(), out);
+    check::check(document, &draft, files, out);
+    draft
+}
+
 fn absolute(path: &Path) -> PathBuf {
     // Fails only for an empty path or when the working directory is gone; then the path as it
     // is leads to an error that names it.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    resolve(Path::new(""), &absolute.to_string_lossy())
+    resolve(Path::new(""), absolute)
 }
 
 /// The application file of the directory `from`, or of the nearest one above it.

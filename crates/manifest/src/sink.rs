@@ -16,6 +16,8 @@ pub(crate) struct Sink {
     sources: Vec<Arc<Source>>,
     notes: Vec<Note>,
     suggestions_left: Cell<usize>,
+    /// The profile that is being looked at, when it is one of several.
+    profile: Option<String>,
 }
 
 /// A problem before its span is turned into line and column.
@@ -27,6 +29,7 @@ pub(crate) struct Note {
     label: String,
     help: Option<String>,
     also: Vec<(Span, String)>,
+    profile: Option<String>,
 }
 
 impl Note {
@@ -52,7 +55,14 @@ impl Sink {
             sources: Vec::new(),
             notes: Vec::new(),
             suggestions_left: Cell::new(SUGGESTIONS_MAX),
+            profile: None,
         }
+    }
+
+    /// What is reported from here on is true with this profile; what is true without one too was
+    /// reported before.
+    pub(crate) fn with_profile(&mut self, profile: &str) {
+        self.profile = Some(profile.to_owned());
     }
 
     pub(crate) fn add_source(&mut self, source: Source) -> FileId {
@@ -99,6 +109,7 @@ impl Sink {
             label: String::new(),
             help: None,
             also: Vec::new(),
+            profile: self.profile.clone(),
         });
         self.notes.last_mut().expect("one was pushed just now")
     }
@@ -147,7 +158,10 @@ impl Sink {
 
 fn resolve(sources: &[Arc<Source>], note: Note) -> Problem {
     let severity = note.code.severity();
-    let Note { code, span, file, message, label, help, also } = note;
+    let Note { code, span, file, mut message, label, help, also, profile } = note;
+    if let Some(profile) = profile {
+        message = format!("{message} (with profile `{}`)", shown(&profile));
+    }
     let Some(span) = span else {
         return Problem {
             code,

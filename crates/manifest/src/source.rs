@@ -34,7 +34,6 @@ pub(crate) struct Sited<T> {
     pub(crate) span: Span,
 }
 
-#[derive(Debug)]
 pub(crate) struct Source {
     /// As shown to people: the main file as it was given, included ones beside it.
     pub(crate) name: String,
@@ -44,6 +43,12 @@ pub(crate) struct Source {
     /// Absolute; relative paths in the file start here.
     pub(crate) directory: PathBuf,
     line_starts: Vec<usize>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Source({:?}, {} bytes)", self.name, self.text.len())
+    }
 }
 
 impl Source {

@@ -1,14 +1,15 @@
 //! Syntax errors of the TOML parser, without the echoes of the first one.
 //!
 //! The parser recovers and goes on, which is how one run finds several errors. But after an
-//! unclosed bracket it reads everything that follows as part of it and reports each line. So:
-//! at most one error a line, nothing after an error about brackets until the next table header,
-//! and from that header on the rest is read afresh.
+//! unclosed bracket it reads everything that follows as part of it and reports each line, and
+//! after some other errors it overlooks later ones. So errors are taken up to the next table
+//! header, at most one a line and none after one about brackets, and from that header on the rest
+//! is read afresh.
 
 use toml::de::{DeTable, Error};
 
 use crate::Code;
-use crate::sink::Sink;
+use crate::sink::{Sink, shown};
 use crate::source::{FileId, Span};
 
 const ERRORS_MAX: usize = 50;
@@ -21,27 +22,41 @@ pub(crate) fn report(text: &str, errors: &[Error], file: FileId, out: &mut Sink)
         crate::tree::bury(table.into_inner());
         let next = own_errors(text, from, &errors);
         found.errors.extend(next.errors);
-        found.resume_at = next.resume_at.filter(|at| *at > from);
+        found.resume_at = next.resume_at;
     }
     for error in found.errors.into_iter().take(ERRORS_MAX) {
-        let span = Span::new(file, error.span);
-        if error.message == "duplicate key" {
+        let span = Span::new(file, error.span.clone());
+        if error.message == DUPLICATE {
             let key = text.get(span.range()).unwrap_or_default();
-            let message = format!("`{}` is given twice in one table", crate::sink::shown(key));
-            out.report(Code::KeyTwice, span, message)
-                .label("already given above")
-                .help("keep one of the two; a table has one `[header]`");
+            out.report(
+                Code::KeyTwice,
+                span,
+                format!("`{}` is given twice in one table", shown(key)),
+            )
+            .label("already given above")
+            .help("keep one of the two; a table has one `[header]`");
             continue;
         }
-        out.report(Code::Syntax, span, format!("this is not valid TOML: {}", error.message))
-            .label(error.message)
-            .help(hint(text, span.range().start));
+        if let Some(opening) = unclosed_string(text, &error) {
+            out.report(
+                Code::Syntax,
+                Span::new(file, opening),
+                "this is not valid TOML: this text is never closed",
+            )
+            .label("opened here")
+            .help("end it with the same three quotes");
+            continue;
+        }
+        let Advice { message, label, help } = advice(text, span.range().start, &error.message);
+        out.report(Code::Syntax, span, message).label(label).help(help);
     }
 }
 
+const DUPLICATE: &str = "duplicate key";
+
 struct Found {
     errors: Vec<Located>,
-    /// Where reading afresh makes sense, when errors after the first ones were dropped.
+    /// Where reading afresh makes sense: a table header after the first error.
     resume_at: Option<usize>,
 }
 
@@ -59,39 +74,53 @@ fn own_errors(text: &str, from: usize, errors: &[Error]) -> Found {
             Located { span: span.start + from..span.end + from, message }
         })
         .collect();
-    // At one place the error about brackets explains more than its consequence.
-    located.sort_by_key(|error| (error.span.start, error.message == "duplicate key"));
+    located.sort_by_key(|error| (error.span.start, error.message == DUPLICATE));
+    // Nothing is wrong with the brackets then, and each of them stands for itself.
+    if located.iter().all(|error| error.message == DUPLICATE) {
+        return Found { errors: located, resume_at: None };
+    }
+    let first = located.first().map_or(from, |error| error.span.start);
+    let resume_at = next_header(text, first.max(from + 1));
     let mut kept: Vec<Located> = Vec::new();
-    let mut resume_at = None;
     for error in located {
         let same_line = kept.last().is_some_and(|last| {
             let between = text.get(last.span.start..error.span.start).unwrap_or_default();
             !between.contains('\n')
         });
-        if same_line {
+        let next_table = resume_at.is_some_and(|at| error.span.start > at);
+        if same_line || next_table {
             continue;
         }
-        let echoes = ["inline table", "array", "comma", "string", "invalid"]
+        let echoes = ["inline table", "array", "comma", "multi-line"]
             .iter()
             .any(|word| error.message.contains(word));
-        let start = error.span.start;
         kept.push(error);
         if echoes {
-            resume_at = next_header(text, start);
             break;
         }
     }
     Found { errors: kept, resume_at }
 }
 
-/// The first line after `from` that looks like `[table]` or `[[table]]`.
+/// The three quotes that open a text running to the end of the file, where the parser noticed.
+fn unclosed_string(text: &str, error: &Located) -> Option<std::ops::Range<usize>> {
+    let quotes = match &error.message {
+        message if message.contains("multi-line basic") => "\"\"\"",
+        message if message.contains("multi-line literal") => "'''",
+        _ => return None,
+    };
+    let at_end = error.span.start >= text.trim_end().len();
+    let opening = text.rfind(quotes).filter(|_| at_end)?;
+    Some(opening..opening + quotes.len())
+}
+
+/// The first line from `from` on that looks like `[table]` or `[[table]]`.
 fn next_header(text: &str, from: usize) -> Option<usize> {
-    let rest = text.get(from..)?;
-    let mut at = from;
-    for line in rest.split_inclusive('\n') {
+    let mut at = text.get(..from)?.rfind('\n').map_or(0, |newline| newline + 1);
+    for line in text.get(at..)?.split_inclusive('\n') {
         let body = line.trim_end();
         let name = body.trim_matches(['[', ']']);
-        let is_header = at > from
+        let is_header = at >= from
             && body.starts_with('[')
             && body.ends_with(']')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.\"*".contains(&b));
@@ -103,15 +132,42 @@ fn next_header(text: &str, from: usize) -> Option<usize> {
     None
 }
 
-fn hint(text: &str, at: usize) -> String {
+struct Advice {
+    message: String,
+    label: String,
+    help: String,
+}
+
+/// The parser says what it expected; for the commonest mistakes we say what was meant.
+fn advice(text: &str, at: usize, said: &str) -> Advice {
     let line_start = text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |nl| nl + 1);
     let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
-    let key = line.split('=').next().unwrap_or_default().trim();
-    if line.contains(": ") && !line.contains('=') {
-        "TOML writes `key = value`, not `key: value`".to_owned()
-    } else if line.trim_end().ends_with('=') {
-        format!("`{}` needs a value after `=`", crate::sink::shown(key))
+    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+    let (key, value) = (key.trim(), value.split(" #").next().unwrap_or_default().trim());
+    let after_equals = line_start + line.find('=').unwrap_or(line.len()) < at;
+    if after_equals && value.is_empty() {
+        return Advice {
+            message: format!("this is not valid TOML: `{}` has no value", shown(key)),
+            label: "a value is missing".to_owned(),
+            help: "write the value after `=`, or remove the line".to_owned(),
+        };
+    }
+    let is_bare = !value.starts_with(['"', '\'', '[', '{', '=']) && !value.contains(['"', '\'']);
+    if after_equals && is_bare {
+        return Advice {
+            message: format!("this is not valid TOML: the text `{}` needs quotes", shown(value)),
+            label: said.to_owned(),
+            help: format!("write {} = \"{}\"", shown(key), shown(value)),
+        };
+    }
+    let help = if !line.contains('=') && line.contains(": ") {
+        "TOML writes `key = value`, not `key: value`"
     } else {
-        "strings stand in quotes, arrays in [ ], short tables in { } with commas between".to_owned()
+        "strings stand in quotes, arrays in [ ], short tables in { } with commas between"
+    };
+    Advice {
+        message: format!("this is not valid TOML: {said}"),
+        label: said.to_owned(),
+        help: help.to_owned(),
     }
 }

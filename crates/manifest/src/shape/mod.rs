@@ -8,8 +8,10 @@
 //! routes collide is decided in `check/`, after everything was merged.
 
 pub(crate) mod check;
+pub(crate) mod edge_keys;
 pub(crate) mod format;
 pub(crate) mod merge;
+pub(crate) mod process_keys;
 pub(crate) mod route_keys;
 pub(crate) mod service_keys;
 pub(crate) mod tables;
@@ -117,6 +119,21 @@ pub(crate) enum Part {
     Whole,
     Overlay,
 }
+
+/// Shapes that occur everywhere.
+pub(crate) const ANY: Shape = Shape::Text(Format::Any);
+pub(crate) const TEXT: Shape = Shape::Text(Format::NonEmpty);
+pub(crate) const NAME: Shape = Shape::Text(Format::Name);
+pub(crate) const URL_PATH: Shape = Shape::Text(Format::UrlPath);
+pub(crate) const DURATION: Shape = Shape::Text(Format::Duration);
+pub(crate) const SIZE_TEXT: Shape = Shape::Text(Format::Size);
+pub(crate) const PERCENT: Shape = Shape::Text(Format::Percent);
+pub(crate) const COUNT: Shape = Shape::Integer(1, 1_000_000);
+pub(crate) static TEXTS: List = List { of: TEXT, nonempty: false, distinct: true };
+pub(crate) static NAMES: List = List { of: NAME, nonempty: false, distinct: true };
+static ARGV: List = List { of: ANY, nonempty: true, distinct: false };
+static COMMAND_FORMS: Either = Either { options: &[TEXT, Shape::List(&ARGV)], expand: None };
+pub(crate) const COMMAND: Shape = Shape::Either(&COMMAND_FORMS);
 
 pub(crate) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, shape, doc, required: false, later: None }

@@ -1,13 +1,7 @@
 //! The keys of the gateway.
 
 use super::format::Format;
-use super::service_keys::TEXTS;
-use super::{Choice, Either, Inert, Keys, List, Names, Rule, Shape, key};
-
-const TEXT: Shape = Shape::Text(Format::NonEmpty);
-const NAME: Shape = Shape::Text(Format::Name);
-const DURATION: Shape = Shape::Text(Format::Duration);
-const URL_PATH: Shape = Shape::Text(Format::UrlPath);
+use super::*;
 
 static SPLIT: Names = Names { key: Format::Name, of: Shape::Integer(0, 100) };
 static FALLBACK_REASONS: Choice =

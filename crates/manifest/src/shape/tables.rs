@@ -1,14 +1,11 @@
 //! The top level of an application file, and the sections beside services and gateway.
 
+use super::edge_keys::RESILIENCY;
 use super::format::Format;
+use super::process_keys::{ENV, MEMORY};
 use super::route_keys::{GATEWAY, PART_GATEWAY};
-use super::service_keys::{COMMAND, DEFAULTS, ENV, MEMORY, RESILIENCY, SERVICE, TEXTS};
-use super::{Choice, Inert, Keys, List, Names, Rule, Shape, key};
-
-const TEXT: Shape = Shape::Text(Format::NonEmpty);
-const ANY: Shape = Shape::Text(Format::Any);
-const NAME: Shape = Shape::Text(Format::Name);
-const DURATION: Shape = Shape::Text(Format::Duration);
+use super::service_keys::{DEFAULTS, SERVICE};
+use super::*;
 
 static APP: Keys = Keys {
     id: "app",

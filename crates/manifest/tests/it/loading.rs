@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use archipel_manifest::{Options, Severity, count, find, load};
+use archipel_manifest::{Options, Severity, count, find, load, load_every_profile};
 
 use super::{HEAD, Tree, parse, places, problems};
 
@@ -43,18 +43,21 @@ fn one_run_reports_problems_of_every_kind_and_part() {
 }
 
 #[test]
-fn syntax_errors_are_reported_together() {
-    let text = format!(
-        "{HEAD}[services.a]\nrun = ./a\n[services.b]\nenv = {{ A = \"b\"\nrun = \"./b\"\n\n[services.c]\nrun = \"./c\nreplicas = 1\n[services.d]\nrun =\nrun = \"./d\"\n"
-    );
-    let found = problems(parse(&text));
-    assert!(found.iter().all(|p| ["ARC0004", "ARC0005"].contains(&p.code.as_str())), "{found:#?}");
-    let lines: Vec<usize> = found.iter().map(|p| p.line).collect();
-    for line in [5, 11, 14] {
-        assert!(lines.contains(&line), "line {line} is missing in {lines:?}");
-    }
-    assert!(found.iter().any(|p| (7..=9).contains(&p.line)), "{lines:?}");
-    assert!(lines.len() <= 7, "echoes: {found:#?}");
+fn syntax_errors_are_reported_together_and_without_echoes() {
+    let check = |body: &str, expected: &[usize]| {
+        let found = problems(parse(&format!("{HEAD}{body}")));
+        let syntax = |code: &str| ["ARC0004", "ARC0005"].contains(&code);
+        assert!(found.iter().all(|p| syntax(p.code.as_str())), "{found:#?}");
+        let lines: Vec<usize> = found.iter().map(|p| p.line - 3).collect();
+        assert_eq!(lines, expected, "{body}\n{found:#?}");
+    };
+    // Lines are counted from the first of the body.
+    check("[services.a]\nrun = ./a\nmemory: 5\n[services.b]\nrun =\n", &[2, 3, 5]);
+    check("[services.a]\nenv = { A = 1\nrun = 5\nx = 1\n[services.b]\nrun = ./b\n", &[3, 6]);
+    check("[services.a]\nrun = [\"a\", \"b\"\n[services.b]\nreplicas = 1\nreplicas = 2\n", &[3, 5]);
+    check("[services.a]\nrun = \"x\nport = 1\n[services.b]\nrun = \"y\n", &[2, 5]);
+    check("[services.a\nrun = 1\n[services.b]\nrun = ./b\n", &[1, 4]);
+    check("[services.a]\nrun = \"\"\"x\nport = 1\n[services.b]\nrun = ./b\n", &[2]);
 }
 
 #[test]
@@ -110,6 +113,22 @@ fn an_unknown_profile_suggests_the_nearest() {
     assert_eq!(found[0].help.as_deref(), Some("known: dev, production"));
     let found = problems(tree.load_profile(Some("produktion")));
     assert_eq!(found[0].help.as_deref(), Some("did you mean `production`?"));
+}
+
+#[test]
+fn a_mistake_in_another_profile_is_found_and_named() {
+    let text = format!(
+        "{HEAD}[services.a]\nrun = \"npm start\"\ndatabase = {{ engine = \"sqlite\" }}\n\
+         [profiles.production.services.a]\nreplicas = 4\n[profiles.dev.services.a]\nreplicas = 1\n"
+    );
+    let tree = Tree::new([("archipel.toml", text.as_str())]);
+    tree.load().unwrap();
+    let found = problems(load_every_profile(&tree.path("archipel.toml")));
+    assert_eq!(places(&found), ["ARC0207 5:7", "ARC0204 8:12"]);
+    assert_eq!(
+        found[1].message,
+        "4 replicas of `a` would share one SQLite file (with profile `production`)"
+    );
 }
 
 #[test]

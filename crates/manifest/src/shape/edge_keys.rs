@@ -1,0 +1,164 @@
+//! What a service is connected to: callees, topics, its database.
+
+use super::format::Format;
+use super::*;
+
+pub(crate) static TOPICS: List =
+    List { of: Shape::Text(Format::Topic), nonempty: false, distinct: true };
+static PATTERNS: List =
+    List { of: Shape::Text(Format::TopicPattern), nonempty: false, distinct: true };
+
+// ---- edges
+
+static RETRY: Keys = Keys {
+    id: "retry",
+    what: "the retry policy",
+    keys: &[
+        key(
+            "attempts",
+            Shape::Integer(0, 50),
+            "Further tries after the first; 0 turns retries off. Default 2.",
+        ),
+        key("on", Shape::List(&TEXTS), "What to retry: connect, reset, a status such as 503.")
+            .later("only failed connections are retried"),
+        key("budget", PERCENT, "Retries may add at most this share of requests.")
+            .later("retries have no budget"),
+        key("backoff", Shape::Text(Format::Range), "Pause between two tries.")
+            .later("a retry follows at once"),
+    ],
+    rules: &[],
+    synonyms: &[("max", "attempts"), ("count", "attempts"), ("max_attempts", "attempts")],
+};
+static BREAKER: Keys = Keys {
+    id: "breaker",
+    what: "the circuit breaker",
+    keys: &[
+        key("errors", PERCENT, "Share of failed requests that opens it."),
+        key("window", DURATION, "Over which time."),
+        key("min_requests", COUNT, "Not before this many requests."),
+        key("open_for", DURATION, "How long it stays open."),
+    ],
+    rules: &[],
+    synonyms: &[],
+};
+pub(crate) static RESILIENCY: Keys = Keys {
+    id: "resiliency",
+    what: "the policy of a call",
+    keys: &[
+        key(
+            "timeout",
+            DURATION,
+            "Until the head of the response arrives; bodies may stream longer. Default: none.",
+        ),
+        key(
+            "retry",
+            Shape::Keys(&RETRY),
+            "Retries of failed requests, on another instance when there is one.",
+        ),
+        key("bulkhead", COUNT, "Requests in flight on this edge before new ones are refused."),
+        key("breaker", Shape::Keys(&BREAKER), "Stop calling a service that fails.")
+            .later("the circuit never opens"),
+        key(
+            "protocol",
+            Shape::Choice(&CALL_PROTOCOLS),
+            "Must be the protocol of the callee; written here for the reader.",
+        ),
+        key("idempotency", TEXT, "Header that makes a request safe to repeat.")
+            .later("only methods that are idempotent by definition are repeated"),
+        key("hedge", DURATION, "Send a second request when the first takes longer.")
+            .later("no second request is sent"),
+    ],
+    rules: &[],
+    synonyms: &[("retries", "retry"), ("circuit_breaker", "breaker"), ("max_inflight", "bulkhead")],
+};
+static CALL_PROTOCOLS: Choice = Choice { values: &["http", "grpc"], refused: &[] };
+static CALL_NAMES: Names = Names { key: Format::Name, of: Shape::Keys(&RESILIENCY) };
+pub(crate) static CALLS: Either =
+    Either { options: &[Shape::List(&NAMES), Shape::Names(&CALL_NAMES)], expand: None };
+
+static SUBSCRIPTION: Keys = Keys {
+    id: "subscription",
+    what: "a subscription",
+    keys: &[
+        key("path", URL_PATH, "Where events are posted as CloudEvents. Default /_archipel/events."),
+        key(
+            "ordered_by",
+            TEXT,
+            "Events that agree on this CloudEvents attribute, or on this member of `data`, arrive one at a time and in order.",
+        ),
+        key(
+            "concurrency",
+            Shape::Integer(1, 10_000),
+            "Events in delivery at the same time. Default 8.",
+        ),
+        key(
+            "retry",
+            Shape::Text(Format::Range),
+            "Shortest and longest pause before an event is delivered again. Default 500ms..60s.",
+        ),
+        key("max_attempts", COUNT, "Then the event goes to the dead letters. Default 20."),
+        key("dead_letter", Shape::Bool, "Keep events that could not be delivered.")
+            .later_unless(Inert::Bool(true), "events that could not be delivered are always kept"),
+        key("rpc", TEXT, "gRPC method that takes the event.").later("events are posted to `path`"),
+        key("key", TEXT, "Member of `data` by which repeated events are recognised.")
+            .later("events are told apart by their id alone"),
+        key("filter", TEXT, "Expression an event must fulfil.")
+            .later("every event of the topic is delivered"),
+    ],
+    rules: &[],
+    synonyms: &[
+        ("attempts", "max_attempts"),
+        ("attempts_max", "max_attempts"),
+        ("url", "path"),
+        ("order_by", "ordered_by"),
+    ],
+};
+static SUBSCRIPTION_FORMS: Either =
+    Either { options: &[URL_PATH, Shape::Keys(&SUBSCRIPTION)], expand: None };
+static SUBSCRIPTIONS: Names =
+    Names { key: Format::TopicPattern, of: Shape::Either(&SUBSCRIPTION_FORMS) };
+pub(crate) static SUBSCRIBES: Either =
+    Either { options: &[Shape::List(&PATTERNS), Shape::Names(&SUBSCRIPTIONS)], expand: None };
+pub(crate) static OUTBOX: Either = Either { options: &[URL_PATH, Shape::True], expand: None };
+
+// ---- database
+
+static DATABASE_URL_KEYS: Keys = Keys {
+    id: "databaseUrl",
+    what: "the URL of a database",
+    keys: &[key("secret", NAME, "Name of a secret declared in [secrets].").required()],
+    rules: &[],
+    synonyms: &[],
+};
+static DATABASE_URL: Either =
+    Either { options: &[TEXT, Shape::Keys(&DATABASE_URL_KEYS)], expand: None };
+static ENGINES: Choice = Choice {
+    values: &["sqlite", "postgres", "external"],
+    refused: &[
+        (
+            "mysql",
+            Code::UnsupportedEngine,
+            "use \"postgres\" or \"sqlite\"; for a MySQL server that you run yourself, \"external\" with its `url`",
+        ),
+        (
+            "mariadb",
+            Code::UnsupportedEngine,
+            "use \"postgres\" or \"sqlite\"; for a server that you run yourself, \"external\" with its `url`",
+        ),
+        ("postgresql", Code::NotAChoice, "write \"postgres\""),
+    ],
+};
+pub(crate) static DATABASE: Keys = Keys {
+    id: "database",
+    what: "a database",
+    keys: &[
+        key("engine", Shape::Choice(&ENGINES), "sqlite: one file that only this service can open. postgres: a database and a role of its own. external: yours, its URL is passed on.").required(),
+        key("name", Shape::Text(Format::DatabaseName), "Default: the service's name with `_` for `-`."),
+        key("url", Shape::Either(&DATABASE_URL), "postgres: the server, as a role that may create databases; default $ARCHIPEL_POSTGRES_URL. external: the database itself."),
+        key("migrate", COMMAND, "Run once before the service starts, with its environment."),
+        key("pool", COUNT, "Connections the service may hold.").later("connections are not limited"),
+        key("snapshot", Shape::Bool, "Copy the database before each release.").later("no copy is made"),
+    ],
+    rules: &[],
+    synonyms: &[("type", "engine"), ("kind", "engine"), ("migrations", "migrate"), ("migration", "migrate")],
+};
