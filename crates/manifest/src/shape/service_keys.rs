@@ -145,7 +145,7 @@ pub(crate) static SERVICE: Keys = Keys {
         ("environment", "env"), ("instances", "replicas"), ("count", "replicas"), ("processes", "replicas"),
         ("dir", "path"), ("directory", "path"), ("cwd", "path"), ("working_dir", "path"), ("root", "path"),
         ("ports", "port"), ("depends", "depends_on"), ("needs", "calls"), ("uses", "calls"), ("db", "database"),
-        ("healthcheck", "health"), ("health_check", "health"), ("mem_limit", "memory"), ("labels_", "labels"),
+        ("healthcheck", "health"), ("health_check", "health"), ("mem_limit", "memory"),
         ("events", "publishes"), ("emits", "publishes"), ("listens", "subscribes"), ("consumes", "subscribes"),
         ("subscriptions", "subscribes"), ("autoscale", "scale"), ("openapi", "api"), ("logs", "log"),
         ("artifacts", "artifact"), ("inputs", "sources"), ("retries", "resiliency"),
