@@ -10,33 +10,58 @@ const BYTES_MAX: usize = 64 << 10;
 
 /// Whether `text` goes on with what `before` began.
 pub(crate) fn continues(before: &LogRecord, text: &str) -> bool {
-    let told = &before.message;
-    if told.len() + text.len() > BYTES_MAX || told.lines().count() >= LINES_MAX {
+    let told = before.message.as_str();
+    if told.len() + text.len() > BYTES_MAX || text.trim_start().starts_with('{') {
         return false;
     }
-    let structured = text.starts_with('{');
-    let indented = text.starts_with([' ', '\t']) && !text.trim().is_empty();
-    if structured {
-        return false;
-    }
-    indented
-        || text.starts_with("Caused by:") // Java
-        || text.starts_with("Traceback (most recent call last):") && told.contains("Error")
-        || ends_python_trace(told)
-        || in_go_panic(told)
+    let goes_on = if text.trim().is_empty() {
+        // Between the parts of a crash there are empty lines; elsewhere they are lines.
+        in_python_trace(told) || in_go_panic(told)
+    } else {
+        text.starts_with([' ', '\t'])
+            || text.starts_with("Caused by:") // Java
+            || in_python_trace(told) && goes_on_python(told, text)
+            || in_go_panic(told)
+            || in_rust_panic(told) && goes_on_rust(told, text)
+    };
+    // Counted last: it reads all that was told.
+    goes_on && told.lines().count() < LINES_MAX
 }
 
-/// A Python trace ends with one line that is not indented: the exception itself.
-fn ends_python_trace(told: &str) -> bool {
-    let mut lines = told.lines();
-    let begun = lines.any(|line| line.starts_with("Traceback (most recent call last):"));
-    begun && told.lines().last().is_some_and(|line| line.starts_with("  "))
+fn in_python_trace(told: &str) -> bool {
+    told.starts_with("Traceback (most recent call last):")
+        || told.contains("\nTraceback (most recent call last):")
 }
 
+/// A trace ends with the exception, the first line that is not indented; then another may follow.
+fn goes_on_python(told: &str, text: &str) -> bool {
+    let last = told.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let links = |line: &str| {
+        line.starts_with("During handling of the above exception")
+            || line.starts_with("The above exception was the direct cause")
+    };
+    last.starts_with(' ')
+        || last.starts_with("Traceback (most recent call last):")
+        || links(text)
+        || links(last) && text.starts_with("Traceback (most recent call last):")
+}
+
+/// Up to the last goroutine everything belongs to the panic; it ends with the process.
 fn in_go_panic(told: &str) -> bool {
     told.starts_with("panic: ")
         || told.starts_with("fatal error: ")
         || told.starts_with("goroutine ")
+}
+
+fn in_rust_panic(told: &str) -> bool {
+    told.starts_with("thread '") && told.lines().next().is_some_and(|l| l.contains(" panicked at "))
+}
+
+/// The message stands below the place; then come a backtrace and a note.
+fn goes_on_rust(told: &str, text: &str) -> bool {
+    told.ends_with(':') && !told.contains('\n')
+        || text.starts_with("stack backtrace:")
+        || text.starts_with("note: ")
 }
 
 #[cfg(test)]
@@ -90,5 +115,33 @@ mod tests {
         assert_eq!(joined(&go).len(), 1);
         let node = ["Error: no", "    at f (a.js:1:1)", "{\"level\":\"info\"}"];
         assert_eq!(joined(&node).len(), 2);
+        let chained = [
+            "Traceback (most recent call last):",
+            "  File \"a.py\", line 1, in <module>",
+            "KeyError: 'x'",
+            "",
+            "During handling of the above exception, another exception occurred:",
+            "",
+            "Traceback (most recent call last):",
+            "  File \"a.py\", line 3, in <module>",
+            "ValueError: no",
+            "next",
+        ];
+        assert_eq!(joined(&chained).len(), 2, "{:?}", joined(&chained));
+        let rust = [
+            "thread 'main' panicked at src/main.rs:1:5:",
+            "no",
+            "stack backtrace:",
+            "   0: std::panicking",
+            "             at ./x.rs:1",
+            "note: Some details are omitted",
+            "next",
+        ];
+        assert_eq!(joined(&rust).len(), 2, "{:?}", joined(&rust));
+    }
+
+    #[test]
+    fn plain_lines_stay_apart() {
+        assert_eq!(joined(&["one", "two", "", "Error: three", "four"]).len(), 5);
     }
 }

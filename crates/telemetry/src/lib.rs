@@ -4,7 +4,7 @@
 //! [`LogStore`] takes lines as services print them, understands them ([`parse`]), joins the
 //! lines of one stack trace, and appends them to segment files that survive restarts and stay
 //! within a budget. It never makes a service wait: when lines come faster than the disk takes
-//! them, the surplus is dropped and the gap is told in its place.
+//! them, the surplus is dropped and the gap is told where the lines would have stood.
 
 mod join;
 pub mod parse;
@@ -12,6 +12,7 @@ mod query;
 mod record;
 mod segment;
 mod store;
+mod writer;
 
 pub use query::{Filter, Level};
 pub use record::{Line, LogRecord, Stream};

@@ -2,6 +2,8 @@
 //!
 //! Nothing is ever refused: a line that fits no shape is its own message.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::Level;
@@ -14,19 +16,23 @@ pub struct Parsed {
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
     pub fields: Map<String, Value>,
+    /// A JSON object or logfmt: complete by itself, so no line after it belongs to it.
+    pub structured: bool,
 }
 
 const LEVEL_KEYS: &[&str] = &["level", "severity", "lvl", "loglevel", "log.level", "levelname"];
 const MESSAGE_KEYS: &[&str] = &["msg", "message", "event", "body"];
-const TRACE_KEYS: &[&str] = &["trace_id", "traceid", "trace.id", "dd.trace_id"];
-const SPAN_KEYS: &[&str] = &["span_id", "spanid", "span.id", "dd.span_id"];
+const TRACE_KEYS: &[&str] =
+    &["trace_id", "traceid", "trace.id", "trace-id", "otel.trace_id", "dd.trace_id"];
+const SPAN_KEYS: &[&str] =
+    &["span_id", "spanid", "span.id", "span-id", "otel.span_id", "dd.span_id"];
 /// The record has its own time, and the source's clock is not needed twice.
 const TIME_KEYS: &[&str] = &["time", "timestamp", "ts", "@timestamp"];
 
 /// Understands one line.
 pub fn line(text: &str) -> Parsed {
     let text = text.trim_end_matches(['\r', '\n']);
-    if text.starts_with('{')
+    if text.trim_start().starts_with('{')
         && let Ok(Value::Object(object)) = serde_json::from_str(text)
     {
         return structured(object);
@@ -34,7 +40,9 @@ pub fn line(text: &str) -> Parsed {
     let plain = without_ansi(text);
     match logfmt(&plain) {
         Some(fields) => structured(fields),
-        None => Parsed { level: level_word(&plain), message: plain, ..Parsed::default() },
+        None => {
+            Parsed { level: level_word(&plain), message: plain.into_owned(), ..Parsed::default() }
+        }
     }
 }
 
@@ -56,7 +64,7 @@ fn structured(mut object: Map<String, Value>) -> Parsed {
         object.shift_remove("traceparent");
     }
     let _ = take(&mut object, TIME_KEYS);
-    Parsed { level, message, trace_id, span_id, fields: object }
+    Parsed { level, message, trace_id, span_id, fields: object, structured: true }
 }
 
 /// Removes the first of `keys` that is there, in any case.
@@ -127,38 +135,80 @@ fn unquote(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// A level word among the first few words of a plain line.
+/// The level of a plain line, when it says one where loggers say it: in capitals among the first
+/// words, in brackets, or as the word before the first colon. In running text a word is a word:
+/// `no error so far` has no level.
 fn level_word(text: &str) -> Option<Level> {
-    text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).take(6).find_map(
-        |word| {
-            // In running text only capitals mean a level: `no error so far` is none.
-            let shouted = word.bytes().all(|byte| byte.is_ascii_uppercase());
-            if shouted { Level::of_word(word) } else { None }
-        },
-    )
+    if is_crash(text) {
+        return Some(Level::Error);
+    }
+    let mut rest = text;
+    for _ in 0..6 {
+        let start = rest.find(|c: char| c.is_ascii_alphabetic())?;
+        let before = rest[..start].chars().next_back();
+        let word_end = rest[start..].find(|c: char| !c.is_ascii_alphabetic());
+        let end = word_end.map_or(rest.len(), |end| start + end);
+        let (word, after) = (&rest[start..end], rest[end..].chars().next());
+        let shouted = word.bytes().all(|byte| byte.is_ascii_uppercase());
+        let bracketed = matches!((before, after), (Some('['), Some(']')) | (Some('<'), Some('>')));
+        let first = rest.len() == text.len();
+        let heads = first && start == 0 && after == Some(':');
+        if (shouted || bracketed || heads)
+            && let Some(level) = Level::of_word(word)
+        {
+            return Some(level);
+        }
+        rest = &rest[end..];
+    }
+    None
 }
 
-/// Without terminal colour sequences.
-fn without_ansi(text: &str) -> String {
+/// How programs of each language say that they fell over.
+fn is_crash(text: &str) -> bool {
+    ["Traceback (most recent call last)", "Exception in thread ", "panic: ", "fatal error: "]
+        .iter()
+        .any(|start| text.starts_with(start))
+        || text.starts_with("thread '") && text.contains(" panicked at ")
+        || is_exception(text.split([':', ' ']).next().unwrap_or_default())
+}
+
+/// `ValueError`, `java.lang.IllegalStateException`, `TypeError`: a type's name, not a word.
+fn is_exception(word: &str) -> bool {
+    let stem = word.strip_suffix("Error").or_else(|| word.strip_suffix("Exception"));
+    stem.is_some_and(|stem| {
+        !stem.is_empty()
+            && stem.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$'))
+    })
+}
+
+/// Without terminal sequences: colours, cursor moves, titles.
+pub(crate) fn without_ansi(text: &str) -> Cow<'_, str> {
     if !text.contains('\x1b') {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
+    let mut chars = text.chars();
     while let Some(c) = chars.next() {
         if c != '\x1b' {
             out.push(c);
-        } else if chars.peek() == Some(&'[') {
-            chars.next();
+            continue;
+        }
+        match chars.next() {
             // Parameters end with a letter.
-            for c in chars.by_ref() {
-                if ('\x40'..='\x7e').contains(&c) {
-                    break;
+            Some('[') => _ = chars.find(|c| ('\x40'..='\x7e').contains(c)),
+            // A title or a link ends with BEL or ESC \.
+            Some(']') => {
+                let end = chars.find(|c| matches!(c, '\x07' | '\x1b'));
+                if end == Some('\x1b') {
+                    chars.next();
                 }
             }
+            // A character set: one more.
+            Some('(' | ')') => _ = chars.next(),
+            _ => {}
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -196,6 +246,28 @@ mod tests {
         );
         assert_eq!(line("no error so far").level, None);
         assert_eq!(line("").message, "");
+        assert_eq!(line("\x1b]0;title\x07a\x1b(Bb\x1b]8;;x\x1b\\c").message, "abc");
+    }
+
+    #[test]
+    fn levels_are_found_where_loggers_put_them() {
+        let check =
+            |text: &str, level: Option<Level>| assert_eq!(line(text).level, level, "{text}");
+        check("INFO:     Uvicorn running", Some(Level::Info));
+        check("WARNING:root:careful", Some(Level::Warn));
+        check("2026/01/01 10:00:00 [error] 7#7: *1 open() failed", Some(Level::Error));
+        check("[2026-01-01 10:00:00] <warn> slow", Some(Level::Warn));
+        check("2026-01-01T10:00:00.000Z  WARN 1 --- [main] c.e.App : slow", Some(Level::Warn));
+        check("error: it broke", Some(Level::Error));
+        check("Error: it broke", Some(Level::Error));
+        check("TypeError: x is not a function", Some(Level::Error));
+        check("java.lang.IllegalStateException: no", Some(Level::Error));
+        check("Exception in thread \"main\" java.lang.X", Some(Level::Error));
+        check("thread 'main' (7) panicked at src/main.rs:1:5:", Some(Level::Error));
+        check("panic: runtime error: index out of range", Some(Level::Error));
+        check("the info desk is open", None);
+        check("Errors: 0", None);
+        check("listening, no warning: all good", None);
     }
 
     proptest::proptest! {

@@ -1,15 +1,15 @@
 //! Finds records: newest files first, and only as far back as asked.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use archipel_model::{InstanceId, ServiceName};
 use serde::{Deserialize, Serialize};
 
 use crate::record::LogRecord;
-use crate::segment;
+use crate::segment::{self, Marks};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -100,23 +100,29 @@ fn contains(record: &LogRecord, text: &str) -> bool {
         })
 }
 
-/// The last `tail` matching records of all services below `root`, oldest first. Blocks.
-pub(crate) fn last(root: &Path, filter: &Filter, tail: usize) -> io::Result<Vec<LogRecord>> {
+/// Records lie in the order in which they were complete, which is nearly that of their times.
+const DISORDER_MS: u64 = 60_000;
+
+/// The last `tail` matching records of all services below `root`, oldest first; only what the
+/// files held at `until`, when given. Blocks.
+pub(crate) fn last(
+    root: &Path,
+    filter: &Filter,
+    tail: usize,
+    until: Option<&Marks>,
+) -> io::Result<Vec<LogRecord>> {
     let mut found: Vec<LogRecord> = Vec::new();
-    let entries = match std::fs::read_dir(root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(service) = name.to_str().and_then(|name| ServiceName::new(name).ok()) else {
+    let needles = Needles::of(filter);
+    for (service, dir) in segment::services(root)? {
+        if !filter.may_take_service(&service) {
             continue;
-        };
-        if filter.may_take_service(&service) {
-            found.extend(last_of_service(&entry.path(), filter, tail)?);
         }
+        let mark = match until.map(|marks| marks.get(&service)) {
+            None => None,
+            Some(Some((path, bytes))) => Some((path.as_path(), *bytes)),
+            Some(None) => continue,
+        };
+        found.extend(last_of_service(&dir, filter, &needles, tail, mark)?);
     }
     found.sort_by_key(|record| record.at_ms); // stable: lines of one millisecond keep their order
     let surplus = found.len().saturating_sub(tail);
@@ -124,37 +130,75 @@ pub(crate) fn last(root: &Path, filter: &Filter, tail: usize) -> io::Result<Vec<
     Ok(found)
 }
 
-fn last_of_service(dir: &Path, filter: &Filter, tail: usize) -> io::Result<Vec<LogRecord>> {
-    let mut newest_first: Vec<Vec<LogRecord>> = Vec::new();
-    let mut count = 0;
+/// From the newest line back, so that asking for a few reads little.
+fn last_of_service(
+    dir: &Path,
+    filter: &Filter,
+    needles: &Needles,
+    tail: usize,
+    mark: Option<(&Path, u64)>,
+) -> io::Result<Vec<LogRecord>> {
+    let mut newest_first = Vec::new();
     for path in segment::paths(dir)?.iter().rev() {
-        if count >= tail {
-            break;
+        let bytes = match mark {
+            Some((newest, _)) if path.as_path() > newest => continue,
+            Some((newest, bytes)) if path.as_path() == newest => Some(bytes),
+            _ => None,
+        };
+        let began_after = |until: u64| segment::began_ms(path).is_some_and(|ms| ms > until);
+        if filter.until_ms.is_some_and(|until| began_after(until.saturating_add(DISORDER_MS))) {
+            continue;
         }
-        let file = match File::open(path) {
-            Ok(file) => file,
+        let mut content = match fs::read(path) {
+            Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // just deleted
             Err(error) => return Err(error),
         };
-        let mut kept = VecDeque::new();
-        let mut begins_before = false;
-        for (i, line) in BufReader::with_capacity(256 << 10, file).split(b'\n').enumerate() {
-            let Ok(record) = serde_json::from_slice::<LogRecord>(&line?) else { continue };
-            if i == 0 {
-                begins_before = filter.since_ms.is_some_and(|since| record.at_ms < since);
+        content.truncate(bytes.map_or(content.len(), |bytes| bytes as usize));
+        for line in content.rsplit(|byte| *byte == b'\n') {
+            if newest_first.len() >= tail {
+                break;
+            }
+            if !needles.may_be_in(line) {
+                continue;
+            }
+            let Ok(record) = serde_json::from_slice::<LogRecord>(line) else { continue };
+            let since = filter.since_ms.unwrap_or_default();
+            if record.at_ms.saturating_add(DISORDER_MS) < since {
+                newest_first.reverse();
+                return Ok(newest_first); // what lies before is older still
             }
             if filter.takes(&record) {
-                kept.push_back(record);
-                if kept.len() > tail {
-                    kept.pop_front();
-                }
+                newest_first.push(record);
             }
         }
-        count += kept.len();
-        newest_first.push(kept.into());
-        if begins_before {
-            break; // older files are older still
+        if newest_first.len() >= tail {
+            break;
         }
     }
-    Ok(newest_first.into_iter().rev().flatten().collect())
+    newest_first.reverse();
+    Ok(newest_first)
+}
+
+/// What a line must contain to be worth parsing, which costs ten times as much as looking.
+struct Needles(Vec<String>);
+
+impl Needles {
+    fn of(filter: &Filter) -> Self {
+        let mut needles = Vec::new();
+        if let Some(id) = &filter.trace_id {
+            needles.push(format!(r#""tr":"{id}""#));
+        }
+        Self(needles)
+    }
+
+    fn may_be_in(&self, line: &[u8]) -> bool {
+        if line.is_empty() || self.0.is_empty() {
+            return !line.is_empty();
+        }
+        match std::str::from_utf8(line) {
+            Ok(text) => self.0.iter().all(|needle| text.contains(needle.as_str())),
+            Err(_) => false,
+        }
+    }
 }

@@ -97,6 +97,154 @@ async fn a_torn_line_costs_only_itself() {
     assert_eq!(it.messages(&Filter::default(), 10).await, ["whole", "after"]);
 }
 
+/// Set for the child of the test below: where it writes.
+const CHILD_DIR: &str = "ARCHIPEL_TEST_LOGS";
+
+/// Not a test by itself: prints until it is killed.
+#[tokio::test]
+async fn child_that_writes_until_it_is_killed() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let tasks = Tasks::new(&CancellationToken::new());
+    let store = LogStore::open(dir.into(), &tasks).expect("opens");
+    for n in 0_u64.. {
+        let pad = "x".repeat(n as usize * 37 % 3_000);
+        store.take(line("a-0", n, &format!(r#"{{"msg":"{n}","pad":"{pad}"}}"#)));
+        if n % 100 == 0 {
+            store.flush().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_write_loses_only_the_end() {
+    let mut dir = tempfile::tempdir().expect("a directory");
+    let mut next = 0;
+    for life in 1..=4_u64 {
+        let this = std::env::current_exe().expect("the test itself");
+        let mut child = std::process::Command::new(this)
+            .args(["--exact", "child_that_writes_until_it_is_killed"])
+            .env(CHILD_DIR, dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("starts");
+        let written = || {
+            let files = std::fs::read_dir(dir.path().join("a")).into_iter().flatten();
+            let sizes = files.map(|file| file.expect("entry").metadata().expect("meta").len());
+            sizes.sum::<u64>()
+        };
+        let enough = written() + life * 700_000;
+        archipel_testkit::eventually_blocking(Duration::from_secs(30), || {
+            let bytes = written();
+            if bytes > enough { Ok(()) } else { Err(format!("{bytes} bytes so far")) }
+        });
+        child.kill().expect("kill -9");
+        child.wait().expect("gone");
+        let it = Fixture::in_dir(dir);
+        it.store.take(line("a-0", 0, r#"{"msg":"after"}"#));
+        let records = it.store.last(&Filter::default(), usize::MAX).await.expect("reads");
+        // Sorted by time, "after" stands with the zeros; every life counts from zero.
+        let lost = records.iter().filter(|r| r.message == "after").count();
+        assert_eq!(lost, usize::try_from(life).expect("small"), "a torn line swallowed the next");
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        for record in records.iter().filter(|record| record.message != "after") {
+            assert_eq!(record.message, record.at_ms.to_string());
+            let pad = usize::try_from(record.at_ms).expect("small") * 37 % 3_000;
+            assert_eq!(record.fields["pad"].as_str().map(str::len), Some(pad));
+            *counts.entry(record.at_ms).or_default() += 1;
+        }
+        assert_eq!(counts.get(&0), Some(&life), "every life's beginning is there");
+        let whole = counts.values().filter(|count| **count == life).count();
+        assert!(whole > 100, "{whole} lines survived every life");
+        let total: u64 = counts.values().sum();
+        assert!(total > next, "{total} lines");
+        next = total;
+        it.tasks.shutdown(Duration::from_secs(5)).await;
+        dir = it.dir;
+    }
+}
+
+#[tokio::test]
+async fn lines_that_did_not_fit_leave_a_note() {
+    let it = Fixture::open();
+    let text = format!(r#"{{"msg":"{}"}}"#, "x".repeat(40 << 10));
+    // This thread is the runtime's only one: the writer gets no turn in between.
+    for n in 0..2_000 {
+        it.store.take(line("a-0", n, &text));
+    }
+    let dropped = it.store.dropped();
+    assert!((500..2_000).contains(&dropped), "{dropped}: the queue holds bytes, not only lines");
+    let noted = Filter { level: Some(Level::Warn), ..Filter::default() };
+    let notes = it.messages(&noted, 10).await;
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].starts_with(&format!("{dropped} lines are missing here")), "{notes:?}");
+    it.store.take(line("a-0", 3_000, r#"{"msg":"room again"}"#));
+    assert_eq!(it.messages(&Filter::default(), 10_000).await.len() as u64, 2_000 - dropped + 2);
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_cut() {
+    let it = Fixture::open();
+    it.store.take(line("a-0", 1, &"é".repeat(100_000)));
+    let messages = it.messages(&Filter::default(), 1).await;
+    assert!(messages[0].len() < 70_000 && messages[0].ends_with("more bytes)"));
+}
+
+#[tokio::test]
+async fn followers_see_lines_that_come_late() {
+    let it = Fixture::open();
+    it.store.take(line("a-0", 100, r#"{"msg":"past"}"#));
+    let mut follow = Box::pin(it.store.follow(Filter::default(), 10).await.expect("follows"));
+    // Another instance's reader was slower: its time lies before what was told already.
+    it.store.take(line("b-0", 99, r#"{"msg":"late"}"#));
+    it.store.take(line("a-0", 100, r#"{"msg":"past"}"#));
+    for expected in ["past", "late", "past"] {
+        let record = follow.next().await.expect("a record");
+        assert_eq!(record.message, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_that_begin_in_the_middle_miss_nothing_and_see_nothing_twice() {
+    let it = Fixture::open();
+    let store = it.store.clone();
+    it.tasks.spawn("test.printer", async move {
+        // Fewer than a follower may be behind, or a slow machine would rightly lose some.
+        for n in 0..4_000_u64 {
+            store.take(line("a-0", n / 10, &format!(r#"{{"msg":"{n}"}}"#)));
+            if n % 50 == 0 {
+                store.flush().await;
+            }
+        }
+    });
+    for _ in 0..5 {
+        let mut follow =
+            Box::pin(it.store.follow(Filter::default(), usize::MAX).await.expect("follows"));
+        for n in 0..3_000 {
+            let record = follow.next().await.expect("a record");
+            assert_eq!(record.message, n.to_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn old_logs_go_also_when_nothing_is_printed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let gone = dir.path().join("gone");
+    std::fs::create_dir(&gone).expect("made");
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for n in 0..3 {
+        let path = gone.join(format!("{:015}-000.ndjson", n));
+        let file = std::fs::File::create(path).expect("made");
+        file.set_modified(old).expect("dated");
+    }
+    let it = Fixture::in_dir(dir);
+    it.store.flush().await;
+    archipel_testkit::eventually_blocking(Duration::from_secs(30), || {
+        let left = std::fs::read_dir(&gone).expect("dir").count();
+        if left == 1 { Ok(()) } else { Err(format!("{left} files")) }
+    });
+}
+
 #[tokio::test]
 async fn the_budget_holds_and_the_newest_stay() {
     let it = Fixture::open();
