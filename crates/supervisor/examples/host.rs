@@ -13,7 +13,7 @@ use archipel_model::{
     AppName, Backoff, Check, Health, InstanceId, Probe, Protocol, Restart, ServiceName, Stop,
 };
 use archipel_rt::{CancellationToken, channel};
-use archipel_supervisor::{Config, InstanceSpec, Isolation, Ports, Shutdown, Supervisor};
+use archipel_supervisor::{Config, InstanceSpec, Isolation, OnceSpec, Ports, Shutdown, Supervisor};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -40,6 +40,22 @@ async fn run() -> Result<(), Failure> {
     let ports = Ports::open(&state_dir, range)?;
     let specs = specs(fixture, mark, &ports)?;
     supervisor.apply(specs, BTreeSet::new()).await;
+    // A command under way, which must not survive either.
+    let once = OnceSpec {
+        name: "long-job".to_owned(),
+        service: ServiceName::new("long")?,
+        argv: ["sh", "-c", "setsid sleep 100000 & sleep 100000"].map(str::to_owned).to_vec(),
+        cwd: PathBuf::from("/"),
+        env: BTreeMap::from([
+            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+            ("ARC_WORLD".to_owned(), mark.clone()),
+        ]),
+        memory: None,
+        isolate: Isolation::default(),
+        timeout: None,
+    };
+    let runner = supervisor.clone();
+    tasks.spawn("host.once", async move { drop(runner.run_once(once).await) });
     let (orders_tx, mut orders) = channel("host.orders", 4);
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {

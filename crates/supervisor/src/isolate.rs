@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::spawn::{SpawnError, c_path};
 use crate::spec::Isolation;
-use crate::sys::child::{self, Cover, Jail, KEEPS_MAX, Keep, Plan, UserMap};
+use crate::sys::child::{self, Plan};
+use crate::sys::jail::{Cover, Jail, KEEPS_MAX, Keep, UserMap};
 
 /// What stands between the services' data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -6,6 +6,7 @@
 
 mod act;
 mod cell;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use crate::spec::InstanceSpec;
 use crate::status::{Exit, LogLine, ProbeReport, Stream};
 use crate::supervisor::{Common, Shutdown, Statuses};
 
-use act::Started;
 use cell::Cell;
+use start::Started;
 
 pub(crate) enum Command {
     /// What should run, and the services whose instances are left as they are.

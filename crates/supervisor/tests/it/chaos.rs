@@ -138,8 +138,16 @@ fn a_killed_supervisor_costs_no_service_its_process() {
     for pid in before.values() {
         assert!(Path::new(&format!("/proc/{pid}")).exists(), "{before:?}");
     }
+    let jobs = || -> Vec<i32> {
+        let all = marked(&mark(dir.path()));
+        all.into_iter().filter(|pid| environ(*pid).contains("/once-long/")).collect()
+    };
+    let job = jobs();
+    assert!(!job.is_empty(), "its grandchild has survived, for now");
     let host = Host::start(dir.path());
     assert_eq!(host.settled(), before);
+    // Nobody waits for that command any more: only the new one's is there.
+    assert!(jobs().iter().all(|pid| !job.contains(pid)));
     // The exit of a process that is not its child is seen, and its code known.
     kill(before["shop"]);
     eventually_blocking(LONG, || {
@@ -154,6 +162,11 @@ fn a_killed_supervisor_costs_no_service_its_process() {
     assert_ne!(host.settled()["shop"], before["shop"]);
     host.down();
     assert_eq!(marked(&mark(dir.path())), [0; 0]);
+}
+
+fn environ(pid: i32) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipel_model::{Check, Command, Health, InstanceState, Probe, RestartOn};
-use archipel_supervisor::{Exit, StartError, Supervisor};
+use archipel_supervisor::{Exit, StartError, Stream, Supervisor};
 
 use crate::support::*;
 
@@ -196,6 +196,37 @@ async fn probes_say_who_they_are() {
     let line = world.wait_line("shop-0", "user-agent").await;
     assert!(line.contains("user-agent: archipel-probe"), "{line}");
     assert!(line.contains("dapr-api-token: s3cret"), "{line}");
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_starts_clean() {
+    let world = World::new().await;
+    let script = "grep -E '^(SigBlk|SigIgn|NoNewPrivs)' /proc/self/status; \
+        echo core $(ulimit -c); echo umask $(umask); echo fds $(ls /proc/$$/fd | tr '\\n' ' '); \
+        echo session $(cut -d' ' -f6 /proc/$$/stat) $$; \
+        echo oom $(cat /proc/self/oom_score_adj); read line || echo no input; \
+        env | cut -d= -f1 | sort | tr '\\n' ' '; echo; sleep 1000";
+    world.apply(vec![sh("clean-0", script)]).await;
+    world.wait_line("clean-0", "PATH").await;
+    let lines = world.lines("clean-0", Stream::Stdout);
+    let has = |line: &str| assert!(lines.iter().any(|l| l == line), "{line:?} in {lines:#?}");
+    has("SigBlk:\t0000000000000000");
+    // SIGPIPE above all, which Rust programs ignore.
+    has("SigIgn:\t0000000000000000");
+    has("NoNewPrivs:\t1");
+    has("core 0");
+    has("umask 0022");
+    // The shell's own pipe for `$(…)` is the fourth; nothing of ours came along.
+    has("fds 0 1 2 3");
+    has("oom 200");
+    has("no input");
+    let session = lines.iter().find(|line| line.starts_with("session ")).unwrap();
+    let numbers: Vec<&str> = session.split(' ').skip(1).collect();
+    assert_eq!(numbers[0], numbers[1], "a session of its own");
+    // Nothing is inherited but what was given (and what a shell adds by itself).
+    let env = lines.last().unwrap();
+    assert_eq!(env.trim(), "ARCHIPEL_RUN ARC_WORLD PATH PWD");
     world.down().await;
 }
 
