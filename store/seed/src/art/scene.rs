@@ -43,7 +43,7 @@ pub(super) fn backdrop(out: &mut String, ground: &Ground, stance: Stance, scene:
         // Light from a window, fallen on the wall.
         _ => write!(
             out,
-            "<path d=\"M70 0h150l190 400H210zM250 0h120l190 400H400z\" fill=\"{shape}\" opacity=\".8\"/>"
+            "<path d=\"M70 0h150l228 480H238zM250 0h120l228 480H430z\" fill=\"{shape}\" opacity=\".8\"/>"
         ),
     };
     if stance == Stance::Stands {

@@ -120,6 +120,7 @@ fn routes(shop: App) -> Router {
         .route("/orders/{id}/live", get(live::live))
         .route("/orders/{id}/cancel", post(orders::cancel))
         .route("/orders/{id}/card", get(orders::new_card))
+        .route("/orders/{id}/basket", post(orders::basket))
         .route("/account", get(account::show))
         .route("/account/sign-in", get(account::sign_in_page).post(account::sign_in))
         .route("/account/register", get(account::register_page).post(account::register))

@@ -91,6 +91,9 @@ pub(crate) struct Sent {
     pub(crate) order: OrderId,
     /// Seconds since 1970.
     pub(crate) at: i64,
+    /// What it was made of; opens again when the order is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cart: Option<CartId>,
 }
 
 impl Session {
@@ -99,9 +102,9 @@ impl Session {
         self.member.as_ref().map(|m| &m.id).or(self.guest.as_ref().map(|g| &g.id))
     }
 
-    pub(crate) fn remember_sent(&mut self, order: OrderId, now: Timestamp) {
+    pub(crate) fn remember_sent(&mut self, order: OrderId, cart: Option<CartId>, now: Timestamp) {
         self.sent.retain(|s| s.order != order);
-        self.sent.insert(0, Sent { order, at: now.millis() / 1000 });
+        self.sent.insert(0, Sent { order, at: now.millis() / 1000, cart });
         self.sent.truncate(SENT_MAX);
     }
 }
@@ -212,7 +215,7 @@ mod tests {
         let mut session = seal.fresh();
         session.lang = Some(Lang::Fr);
         session.cart = Some(CartId::new());
-        session.remember_sent(OrderId::new(), seal.now());
+        session.remember_sent(OrderId::new(), Some(CartId::new()), seal.now());
         let value = seal.close(&session);
         let back = seal.open(&value).unwrap();
         assert_eq!(
@@ -279,7 +282,7 @@ mod tests {
             until: 1,
         });
         for _ in 0..20 {
-            session.remember_sent(OrderId::new(), seal.now());
+            session.remember_sent(OrderId::new(), Some(CartId::new()), seal.now());
         }
         let value = seal.close(&session);
         assert!(

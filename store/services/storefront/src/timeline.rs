@@ -142,6 +142,7 @@ pub(crate) fn piece(visit: &Visit, order: &Order) -> Markup {
         div.live-piece data-status=(order.status) data-over[order.is_over()] data-says=(says.unwrap_or_default()) {
             (headline(visit, order))
             @if !order.is_undone() { (stations(visit, order)) }
+            (undone(visit, order))
             (action(visit, order))
             (list(visit, order))
             (cancel(visit, order))
@@ -166,6 +167,39 @@ fn headline(visit: &Visit, order: &Order) -> Markup {
         _ => ("Your order", "Votre commande"),
     };
     html! { p.headline { (visit.t(en, fr)) } }
+}
+
+/// Why an order is undone, and the way back to the basket.
+fn undone(visit: &Visit, order: &Order) -> Markup {
+    if !order.is_undone() {
+        return html! {};
+    }
+    let (en, fr) = match order.reason.as_deref().unwrap_or_default() {
+        "out_of_stock" | "sold_out" | "short_pick" => (
+            "Somebody was quicker: there was not enough left on the shelf.",
+            "Quelqu’un a été plus rapide : il n’en restait pas assez en rayon.",
+        ),
+        "payment_declined" | "payment_timeout" => {
+            ("The payment did not go through in time.", "Le paiement n’a pas abouti à temps.")
+        }
+        "cancelled_by_customer" => ("You asked us to.", "Vous nous l’avez demandé."),
+        _ => (
+            "Something on our side went wrong. We are sorry.",
+            "Quelque chose s’est mal passé de notre côté. Nous en sommes désolés.",
+        ),
+    };
+    let cart = visit.session.sent.iter().any(|s| s.order == order.id && s.cart.is_some());
+    html! {
+        div.undone {
+            p { (visit.t(en, fr)) " " (visit.t("What was held on your card is released.", "Ce qui était réservé sur votre carte est libéré.")) }
+            @if cart && order.status == "CANCELLED" && visit.session.cart.is_none() {
+                form action={ "/orders/" (order.id) "/basket" } method="post" {
+                    (visit.form_token())
+                    button type="submit" { (visit.t("Put it all back in the basket", "Tout remettre au panier")) }
+                }
+            }
+        }
+    }
 }
 
 fn stations(visit: &Visit, order: &Order) -> Markup {

@@ -16,8 +16,8 @@ use store_kit::{Callee, Env, StartError};
 
 use crate::shelf::Pulse;
 
-/// How long a panel may keep a page waiting.
-pub(crate) const PANEL: Duration = Duration::from_millis(800);
+/// How long a panel may keep a page waiting, in milliseconds.
+const PANEL_MS: u64 = 800;
 /// How long a person who pressed a button waits.
 pub(crate) const ACTION: Duration = Duration::from_secs(2);
 
@@ -33,7 +33,9 @@ pub(crate) struct Back {
 
 impl Back {
     pub(crate) fn of(env: &Env) -> Result<Self, StartError> {
-        let callee = |name| env.callee(name).map(|c: Callee| c.with_timeout(PANEL));
+        let budget = env.parse("PANEL_BUDGET_MS", "a number of milliseconds", PANEL_MS)?;
+        let panel = Duration::from_millis(budget);
+        let callee = |name| env.callee(name).map(|c: Callee| c.with_timeout(panel));
         Ok(Self {
             catalog: catalog::Catalog::new(callee("catalog")?),
             inventory: inventory::Inventory::new(callee("inventory")?),

@@ -20,6 +20,9 @@ pub(crate) struct Order {
     pub(crate) ship_to: Option<Address>,
     #[serde(default)]
     pub(crate) tracking: Option<String>,
+    /// Why it is undone.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
     #[serde(default)]
     pub(crate) cancellable: bool,
     #[serde(default)]

@@ -183,7 +183,8 @@ pub(crate) async fn count(mut visit: Visit) -> Response {
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    visit.remember(response)
+    // The session stays as it is: this answer may arrive after one that has a new cart in it.
+    response
 }
 
 /// One line with what is known about it.

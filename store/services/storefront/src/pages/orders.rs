@@ -268,6 +268,19 @@ pub(crate) async fn cancel(
     visit.go(&format!("/orders/{id}?said={said}"))
 }
 
+/// A cancelled order gives its cart back; this takes it up again.
+pub(crate) async fn basket(
+    Path(id): Path<OrderId>,
+    Posted { mut visit, form: crate::pages::cart::Nothing {} }: Posted<crate::pages::cart::Nothing>,
+) -> Response {
+    let sent = visit.session.sent.iter().find(|s| s.order == id).and_then(|s| s.cart.clone());
+    if let Some(cart) = sent.filter(|_| visit.session.cart.is_none()) {
+        visit.session.cart = Some(cart);
+    }
+    // A cart that is not open again is forgotten there.
+    visit.go("/cart")
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Card {
     #[serde(default)]

@@ -109,6 +109,11 @@ impl Fakes {
         look(&mut self.world.lock().unwrap())
     }
 
+    /// What cart does when an order is cancelled.
+    pub fn reopen_carts(&self) {
+        self.with(|world| world.carts.values_mut().for_each(|cart| cart["state"] = json!("OPEN")));
+    }
+
     /// Moves an order on.
     pub fn order(&self, id: &str, change: impl FnOnce(&mut Value)) {
         self.with(|world| world.orders[id].send_modify(change));

@@ -79,7 +79,7 @@ async fn state(visit: &Visit, checkout: &session::Checkout) -> State {
 /// After the order is sent: nothing of the purchase is kept but the order itself.
 fn finish(visit: &mut Visit, checkout: &session::Checkout) -> String {
     let now = visit.now();
-    visit.session.remember_sent(checkout.order.clone(), now);
+    visit.session.remember_sent(checkout.order.clone(), Some(checkout.cart.clone()), now);
     visit.session.checkout = None;
     visit.session.cart = None;
     visit.session.things = 0;
