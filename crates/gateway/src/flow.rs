@@ -20,11 +20,11 @@ use hyper::body::Incoming;
 use crate::access::Access;
 use crate::body::BodyError;
 use crate::counters::Finished;
-use crate::gateway::Shared;
 use crate::instance::Instance;
 use crate::link::Link;
 use crate::listener::Busy;
 use crate::refusal::Problem;
+use crate::shared::Shared;
 use crate::trace::Trace;
 use crate::way::Way;
 

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
-use archipel_rt::clock::{self, Instant};
-use archipel_rt::{CancellationToken, Receiver, Tasks};
+use archipel_rt::clock;
+use archipel_rt::{CancellationToken, Receiver};
 use http::{Request, Response, header};
-use tokio::sync::Semaphore;
 
-use crate::access::{Access, Caller, Tap};
+use crate::access::{Access, Caller};
 use crate::body::Body;
-use crate::counters::{Registry, SeriesCount, SeriesKey};
+use crate::counters::{SeriesCount, SeriesKey};
 use crate::entrance::WayIn;
 use crate::flow::{Flight, Start};
 use crate::hop::{self, Origin};
@@ -23,53 +22,11 @@ use crate::instance::Instance;
 use crate::listener::Door;
 use crate::refusal::{Problem, Refusal};
 use crate::route::{Router, Rule};
+use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::trace::Trace;
 use crate::upstream::Service;
 use crate::way::{self, Way};
-
-/// Bounds that hold for every listener and instance.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Until the head of a request is complete; holds to within half of itself.
-    pub head_timeout: Duration,
-    /// A client's connection without a request is closed after this.
-    pub idle_client: Duration,
-    pub header_bytes_max: u32,
-    /// For HTTP/2; HTTP/1 allows 100.
-    pub headers_max: usize,
-    /// Client connections of all listeners together; more wait to be accepted.
-    pub connections_max: usize,
-    /// Requests at once on one HTTP/2 connection.
-    pub streams_max: u32,
-    /// What a closing listener's connections get to finish.
-    pub close_grace: Duration,
-    pub connect: Duration,
-    /// Shorter than what common servers allow, so that we close first: then no request meets a
-    /// connection that is just being closed.
-    pub idle_upstream: Duration,
-    pub idle_upstream_max: usize,
-    /// How long an instance that refused a connection is passed over.
-    pub avoid: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_timeout: Duration::from_secs(10),
-            idle_client: Duration::from_secs(75),
-            header_bytes_max: 64 << 10,
-            headers_max: 100,
-            connections_max: 16_384,
-            streams_max: 256,
-            close_grace: Duration::from_secs(30),
-            connect: Duration::from_secs(2),
-            idle_upstream: Duration::from_millis(1_500),
-            idle_upstream_max: 256,
-            avoid: Duration::from_secs(1),
-        }
-    }
-}
 
 /// The data plane; cloning shares it.
 #[derive(Clone)]
@@ -94,47 +51,6 @@ struct OpenDoor {
     door: Arc<Door>,
 }
 
-/// What connections and requests need of the gateway without being able to change it.
-pub(crate) struct Shared {
-    pub(crate) limits: Limits,
-    /// Listeners, their connections, tunnels. Its token tells them to finish.
-    pub(crate) tasks: Tasks,
-    /// Connections to instances that have a task; they end when nobody uses them.
-    pub(crate) upstream: Tasks,
-    /// The end of patience: drop everything.
-    pub(crate) cut: CancellationToken,
-    pub(crate) connections: Arc<Semaphore>,
-    pub(crate) tap: Tap,
-    counters: Registry,
-    epoch: Instant,
-}
-
-impl Shared {
-    /// Since the gateway was made; small enough for an atomic.
-    pub(crate) fn millis(&self) -> u64 {
-        (clock::now() - self.epoch).as_millis() as u64
-    }
-
-    pub(crate) fn executor(&self) -> Executor {
-        Executor(self.upstream.clone())
-    }
-}
-
-/// Lets hyper spawn the tasks of HTTP/2 streams with an owner.
-#[derive(Clone)]
-pub(crate) struct Executor(Tasks);
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        self.0.spawn_unnamed(async move {
-            task.await;
-        });
-    }
-}
-
 /// A moment's numbers.
 #[derive(Debug, Clone)]
 pub struct Counters {
@@ -152,17 +68,7 @@ impl Gateway {
     }
 
     pub fn with_limits(stop: &CancellationToken, limits: Limits) -> Self {
-        let shared = Arc::new(Shared {
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
-            limits,
-            tasks: Tasks::new(stop),
-            // Not told to stop: requests in flight still need them.
-            upstream: Tasks::new(&CancellationToken::new()),
-            cut: CancellationToken::new(),
-            tap: Tap::default(),
-            counters: Registry::default(),
-            epoch: clock::now(),
-        });
+        let shared = Arc::new(Shared::new(stop, limits));
         let inner = Arc::new(Inner {
             shared: Arc::clone(&shared),
             services: ArcSwap::default(),

@@ -22,11 +22,11 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::body::{Body, BodyError};
 use crate::flow::{self, Flight, FlowBody};
-use crate::gateway::Shared;
 use crate::headers::Kinds;
 use crate::instance::{Answer, Failure, Instance, Speaks};
 use crate::refusal::{Problem, Refusal};
 use crate::retry::{Next, Reached, Tries};
+use crate::shared::Shared;
 use crate::trace::{REQUEST_ID, Trace};
 use crate::upstream::{Live, Service};
 use crate::way::Way;

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
-use crate::gateway::Shared;
 use crate::link::Link;
+use crate::shared::Shared;
 
 /// Where an instance is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::Body;
 use crate::entrance::{self, WayIn};
-use crate::gateway::Shared;
 use crate::headers;
+use crate::shared::Shared;
 use crate::wire::Client;
 
 /// RFC 9113, section 3.4.

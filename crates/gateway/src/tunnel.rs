@@ -8,9 +8,9 @@ use hyper_util::rt::TokioIo;
 
 use crate::body::Body;
 use crate::flow::Flight;
-use crate::gateway::Shared;
 use crate::headers::{self, Kinds};
 use crate::instance::Answer;
+use crate::shared::Shared;
 use crate::trace::REQUEST_ID;
 
 /// Answers the caller's wish and joins the two connections. The flight lasts as long as they do,

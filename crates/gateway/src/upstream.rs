@@ -7,9 +7,9 @@ use archipel_model::{Protocol, ServiceName};
 use http::HeaderValue;
 use http::uri::{PathAndQuery, Uri};
 
-use crate::gateway::Shared;
 use crate::instance::{Instance, Speaks, Target};
 use crate::refusal::{Problem, Refusal};
+use crate::shared::Shared;
 use crate::table::Upstream;
 
 /// Routes and edges hold this; what is behind it changes without them.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use archipel_gateway::Body;
 use archipel_model::{EdgePolicy, Retry};
 use archipel_rt::{CancellationToken, clock};
+use archipel_testkit::Rng;
 use http::Request;
 use hyper::client::conn::http1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,17 +29,6 @@ const REQUESTS: u64 = 80;
 /// Instance 0 misbehaves only in ways that a retry elsewhere can mend, so that a healthy way
 /// exists; which requests hit it is up to the balancer.
 const ATTEMPTS: u32 = 8;
-
-/// The test's own numbers, so that runs agree whatever the gateway draws.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 #[derive(Default)]
 struct Ledger {
@@ -54,7 +44,7 @@ struct Fault {
 /// One instance: now and then it stops listening for a while, and its connections end in the
 /// ways that connections end.
 async fn instance(addr: SocketAddr, fault: Arc<Fault>, seed: u64, tasks: archipel_rt::Tasks) {
-    let mut dice = Dice(seed);
+    let mut dice = Rng::new(seed);
     loop {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
@@ -80,7 +70,7 @@ async fn serve(
     end: clock::Instant,
     fault: &Arc<Fault>,
     life: &CancellationToken,
-    dice: &mut Dice,
+    dice: &mut Rng,
     tasks: &archipel_rt::Tasks,
 ) {
     loop {
@@ -90,7 +80,7 @@ async fn serve(
             () = clock::sleep_until(end) => return,
             accepted = listener.accept() => accepted.unwrap().0,
         };
-        let (fault, life, dice) = (Arc::clone(fault), life.clone(), Dice(dice.below(1 << 40)));
+        let (fault, life, dice) = (Arc::clone(fault), life.clone(), Rng::new(dice.next_u64()));
         tasks.spawn("test.connection", async move {
             tokio::select! {
                 biased;
@@ -102,7 +92,7 @@ async fn serve(
 }
 
 /// Serves requests on one connection until a fault ends it.
-async fn converse(mut stream: TcpStream, ledger: &Ledger, mut dice: Dice) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, ledger: &Ledger, mut dice: Rng) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         if dice.below(12) == 0 {
@@ -206,7 +196,7 @@ struct Tally {
 }
 
 async fn client(world: &World, addr: SocketAddr, seed: u64, ledger: &Ledger) -> Tally {
-    let mut dice = Dice(seed);
+    let mut dice = Rng::new(seed);
     let mut tally = Tally::default();
     let mut sender: Option<http1::SendRequest<Body>> = None;
     for n in 0..REQUESTS {
@@ -267,7 +257,6 @@ async fn client(world: &World, addr: SocketAddr, seed: u64, ledger: &Ledger) -> 
 }
 
 async fn run(seed: u64) {
-    println!("seed {seed}");
     let world = World::new();
     let ledger = Arc::new(Ledger::default());
     let fault = Arc::new(Fault { ledger: Arc::clone(&ledger), stop: world.tasks.stop_token() });
@@ -304,7 +293,7 @@ async fn steady(world: &World, fault: &Arc<Fault>) -> SocketAddr {
     let (listener, addr) = world.raw().await;
     let (fault, tasks) = (Arc::clone(fault), world.tasks.clone());
     world.tasks.spawn("test.steady", async move {
-        let mut dice = Dice(1);
+        let mut dice = Rng::new(1);
         let far = clock::now() + Duration::from_secs(3600);
         let life = fault.stop.child_token();
         serve(listener, far, &fault, &life, &mut dice, &tasks).await;
@@ -312,9 +301,12 @@ async fn steady(world: &World, fault: &Arc<Fault>) -> SocketAddr {
     addr
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn instances_that_misbehave_do_not_spoil_what_is_right() {
-    for seed in 1..=SEEDS {
-        run(seed).await;
-    }
+#[test]
+fn instances_that_misbehave_do_not_spoil_what_is_right() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    archipel_testkit::seeds(SEEDS, |seed| runtime.block_on(run(seed)));
 }

@@ -8,6 +8,7 @@ mod balance;
 mod edges;
 mod errors;
 mod faults;
+mod garbage;
 mod lifecycle;
 mod limits;
 mod protocols;

@@ -33,15 +33,12 @@ pub(crate) async fn eventually<T: std::fmt::Debug>(
     mut look: impl FnMut() -> T,
     fits: impl Fn(&T) -> bool,
 ) {
-    let deadline = clock::now() + PATIENCE;
-    loop {
+    let probe = || {
         let seen = look();
-        if fits(&seen) {
-            return;
-        }
-        assert!(clock::now() < deadline, "still {seen:?}");
-        clock::sleep(Duration::from_millis(5)).await;
-    }
+        let result = if fits(&seen) { Ok(()) } else { Err(seen) };
+        async { result }
+    };
+    archipel_testkit::eventually(PATIENCE, probe).await;
 }
 
 /// Everything a test needs; ends its tasks with itself.
