@@ -13,6 +13,7 @@ use archipel_gateway::Gateway;
 use archipel_model::{App, ServiceName};
 use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
+use archipel_storage::{Kv, Logs};
 use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
 use archipel_telemetry::{Line, LogStore};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -61,6 +62,13 @@ struct Parts {
     loops: Tasks,
     doors: Tasks,
     storage: Tasks,
+    stores: Stores,
+}
+
+/// Closed last, when nobody can write any more.
+struct Stores {
+    logs: Arc<EmbeddedLogs>,
+    kv: Arc<EmbeddedKv>,
 }
 
 async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts, Failure> {
@@ -71,7 +79,8 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let supervisor = supervise(place, app, &logs, &storage).await?;
     let gateway = Gateway::new(&root);
     let caller = archipel_api::AppCaller::new(gateway.clone());
-    let broker = open_broker(place, caller, &root).await?;
+    let stores = open_stores(place).await?;
+    let broker = open_broker(&stores, caller, &root).await?;
     let api = Api::new(gateway.clone(), broker.clone(), &root);
     let control = Control::start(
         archipel_control::Parts {
@@ -117,6 +126,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         loops,
         doors,
         storage,
+        stores,
     })
 }
 
@@ -158,16 +168,22 @@ fn stream_of(stream: archipel_supervisor::Stream) -> archipel_telemetry::Stream 
     }
 }
 
+async fn open_stores(place: &Place) -> Result<Stores, Failure> {
+    let options = archipel_storage::embedded::Options::default();
+    let events = place.state.events();
+    let logs = EmbeddedLogs::open(&events.join("events.db"), options).await?;
+    let kv = EmbeddedKv::open(&events.join("state.db"), options).await?;
+    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv) })
+}
+
 async fn open_broker(
-    place: &Place,
+    stores: &Stores,
     caller: archipel_api::AppCaller,
     stop: &CancellationToken,
 ) -> Result<Broker, Failure> {
-    let options = archipel_storage::embedded::Options::default();
-    let logs = EmbeddedLogs::open(&place.state.events().join("events.db"), options).await?;
-    let kv = EmbeddedKv::open(&place.state.events().join("state.db"), options).await?;
     let config = archipel_broker::Config::default();
-    Ok(Broker::open(Arc::new(logs), Arc::new(kv), config, Arc::new(caller), stop).await?)
+    let (logs, kv) = (stores.logs.clone(), stores.kv.clone());
+    Ok(Broker::open(logs, kv, config, Arc::new(caller), stop).await?)
 }
 
 async fn serve(
@@ -304,6 +320,8 @@ async fn stop(
     parts.logs.flush().await;
     parts.storage.shutdown(Duration::from_secs(5)).await;
     parts.doors.shutdown(Duration::from_secs(1)).await;
+    Logs::close(&*parts.stores.logs).await;
+    Kv::close(&*parts.stores.kv).await;
     Ok(if killed { 130 } else { 0 })
 }
 

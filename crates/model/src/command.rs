@@ -15,8 +15,12 @@ impl Command {
     /// as in a shell. `$$` stands for one dollar sign.
     pub fn expand(&self, lookup: impl Fn(&str) -> Option<String>) -> Vec<String> {
         if self.shell {
-            // `exec` makes the program take the shell's place, so that it gets the signals.
             let script = self.argv.join(" ");
+            // `exec` makes a lone program take the shell's place, so that it gets the signals.
+            // It would change the meaning of anything longer than one command.
+            let lone =
+                !script.contains(['&', '|', ';', '<', '>', '(', ')', '{', '}', '`', '\n', '=']);
+            let script = if lone { format!("exec {script}") } else { script };
             return vec!["/bin/sh".into(), "-c".into(), script];
         }
         self.argv.iter().map(|word| expand_word(word, &lookup)).collect()

@@ -11,7 +11,18 @@ use crate::show::table::Table;
 
 pub(crate) fn validate(global: &Global) -> Result<u8, Failure> {
     let place = Place::find(global)?;
-    let loaded = place.load(global)?;
+    // Without a profile asked for, every one is checked: a broken overlay should not wait for the
+    // day on which it is needed.
+    let loaded = match &global.profile {
+        Some(_) => place.load(global)?,
+        None => match archipel_manifest::load_every_profile(&place.manifest) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                show_problems(&problems.0, global);
+                return Err(Failure::silent(exit::MANIFEST));
+            }
+        },
+    };
     if global.json {
         print_json(&archipel_manifest::to_json(&loaded.warnings))?;
         return Ok(0);
