@@ -6,21 +6,26 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().expect("xtask lies in the repository").to_owned()
 }
 
 /// Runs `program args…` in `dir`, relative to the root, with its output shown.
-pub fn run_in(dir: &str, program: &str, args: &[&str]) -> Result<()> {
+pub(crate) fn run_in(dir: &str, program: &str, args: &[&str]) -> Result<()> {
     run_with(dir, program, args, &[])
 }
 
-pub fn run(program: &str, args: &[&str]) -> Result<()> {
+pub(crate) fn run(program: &str, args: &[&str]) -> Result<()> {
     run_in(".", program, args)
 }
 
-pub fn run_with(dir: &str, program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn run_with(
+    dir: &str,
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> Result<()> {
     let shown = format!("{program} {}", args.join(" "));
     eprintln!("$ {}{shown}", if dir == "." { String::new() } else { format!("({dir}) ") });
     // A program given by a path lies below the directory it runs in.
@@ -39,7 +44,7 @@ pub fn run_with(dir: &str, program: &str, args: &[&str], env: &[(&str, &str)]) -
 }
 
 /// Standard output of a program that must succeed.
-pub fn output(program: &str, args: &[&str]) -> Result<String> {
+pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(args)
         .current_dir(root())
@@ -53,7 +58,7 @@ pub fn output(program: &str, args: &[&str]) -> Result<String> {
 }
 
 /// Whether a program is on the path.
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }

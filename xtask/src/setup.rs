@@ -8,7 +8,7 @@ use crate::run::{has, run_with};
 const PACKAGES: &[(&str, &str)] =
     &[("chromium", "chromium"), ("psql", "postgresql"), ("sqlite3", "sqlite3")];
 
-pub fn all() -> Result<()> {
+pub(crate) fn all() -> Result<()> {
     for tool in ["cargo", "go", "java", "mvn", "python3", "node", "npm"] {
         if !has(tool) {
             bail!(

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::run::{run, run_in};
 use crate::tidy;
 
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     run("cargo", &["fmt", "--all", "--check"])?;
     run_in("store", "cargo", &["fmt", "--all", "--check"])?;
     tidy::all()?;
@@ -17,7 +17,7 @@ pub fn check() -> Result<()> {
     )
 }
 
-pub fn unit() -> Result<()> {
+pub(crate) fn unit() -> Result<()> {
     run(
         "crates/storage/tests/with-postgres.sh",
         &["cargo", "test", "--locked", "--workspace", "--exclude", "archipel-e2e"],
@@ -25,7 +25,7 @@ pub fn unit() -> Result<()> {
 }
 
 /// Each service in the ordinary way of its language.
-pub fn store() -> Result<()> {
+pub(crate) fn store() -> Result<()> {
     run_in("store", "cargo", &["test", "--locked", "--workspace"])?;
     for (dir, commands) in SERVICE_TESTS {
         for (program, args) in *commands {
@@ -62,7 +62,7 @@ const SERVICE_TESTS: &[(&str, &[Command])] = &[
 
 const PYTHON_TESTS: &[&str] = &["-m", "unittest", "discover", "-s", "tests", "-t", "."];
 
-pub fn e2e() -> Result<()> {
+pub(crate) fn e2e() -> Result<()> {
     run("cargo", &["build", "--locked", "--package", "archipel"])?;
     run(
         "crates/storage/tests/with-postgres.sh",
@@ -70,7 +70,7 @@ pub fn e2e() -> Result<()> {
     )
 }
 
-pub fn audit(rest: &[String]) -> Result<()> {
+pub(crate) fn audit(rest: &[String]) -> Result<()> {
     let mut args = vec!["run", "--quiet", "--locked", "--package", "store-audit", "--"];
     if !rest.iter().any(|arg| arg == "--data") {
         args.extend(["--data", ".archipel/data"]);
@@ -79,7 +79,7 @@ pub fn audit(rest: &[String]) -> Result<()> {
     run_in("store", "cargo", &args)
 }
 
-pub fn bench(rest: &[String]) -> Result<()> {
+pub(crate) fn bench(rest: &[String]) -> Result<()> {
     let Some(scenario) = rest.first() else { bail!("name a scenario of bench/scenarios") };
     run(&format!("bench/scenarios/{scenario}"), &[])
 }
