@@ -223,7 +223,7 @@ fn count_categories(
     filter: &Filter,
 ) -> Result<Vec<CategoryCount>, Problem> {
     let sql = format!(
-        "WITH hit AS (SELECT p.category AS path, count(*) AS n FROM {from} WHERE {} GROUP BY p.category)
+        "WITH hit AS MATERIALIZED (SELECT p.category AS path, count(*) AS n FROM {from} WHERE {} GROUP BY p.category)
          SELECT c.path, c.{name}, sum(hit.n) FROM category c
          JOIN hit ON hit.path = c.path OR (hit.path > c.path || '/' AND hit.path < c.path || '0')
          GROUP BY c.path ORDER BY c.position",
