@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use archipel_model::InstanceId;
+use archipel_rt::clock;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::process::Identity;
+use crate::process::{Identity, stat};
 use crate::tree::Tree;
 
 /// Version of [`Record`]; another one is not read but swept by its marks.
@@ -177,6 +179,10 @@ impl Paths {
 }
 
 /// One supervisor per state directory; let go when the process ends, however it ends.
+///
+/// A child holds it too, from fork until exec closes it. That is a help: when a supervisor is
+/// killed in the middle of a start, the next one gets the lock only when the process of that
+/// start can be found by its marks.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: fs::File,
@@ -188,7 +194,11 @@ pub(crate) enum LockError {
     Io(io::Error),
 }
 
+/// For the children of one that was killed to reach their exec.
+const DEAD_HOLDER_WAIT: Duration = Duration::from_secs(10);
+
 impl Lock {
+    /// Blocks while the lock is held by nobody but children of a dead supervisor.
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
         let mut file = fs::OpenOptions::new()
             .read(true)
@@ -197,17 +207,57 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(LockError::Io)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
-                return Err(LockError::Held { pid });
+        let begun = clock::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(LockError::Io(error.into())),
             }
-            Err(error) => return Err(LockError::Io(error.into())),
+            let holder = fs::read_to_string(path).ok().and_then(|text| parse_holder(&text));
+            let lives = holder.is_none_or(|(pid, ticks)| {
+                stat(pid).is_some_and(|stat| stat.start_ticks == ticks && stat.state != b'Z')
+            });
+            if lives || begun.elapsed() > DEAD_HOLDER_WAIT {
+                return Err(LockError::Held { pid: holder.map(|(pid, _)| pid) });
+            }
+            pause(Duration::from_millis(5));
         }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(LockError::Io)?;
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let ticks = stat(me).map_or(0, |stat| stat.start_ticks);
+        file.set_len(0).and_then(|()| writeln!(file, "{me} {ticks}")).map_err(LockError::Io)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Number and start time, so that a number given away again is not taken for the holder.
+fn parse_holder(text: &str) -> Option<(i32, u64)> {
+    let (pid, ticks) = text.trim().split_once(' ')?;
+    Some((pid.parse().ok()?, ticks.parse().ok()?))
+}
+
+#[expect(clippy::disallowed_methods, reason = "on a blocking thread, while children reach exec")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_held_only_by_a_dead_ones_child_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::take(&path).unwrap();
+        match Lock::take(&path) {
+            Err(LockError::Held { pid }) => assert_eq!(pid, Some(std::process::id() as i32)),
+            other => panic!("{other:?}"),
+        }
+        // As if we had died and only a child, which will let go at its exec, still held it.
+        fs::write(&path, "1 99999999999999\n").unwrap();
+        let waiting = std::thread::spawn(move || Lock::take(&path).map(drop).map_err(|_| ()));
+        drop(held);
+        assert_eq!(waiting.join().unwrap(), Ok(()));
     }
 }

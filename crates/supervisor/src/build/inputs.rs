@@ -43,10 +43,10 @@ const IGNORED_SUFFIXES: [&str; 5] = [".pyc", ".swp", "~", ".log", ".tsbuildinfo"
 /// Times of files this young do not prove anything.
 const YOUNG: Duration = Duration::from_secs(2);
 
-/// Every input by path.
+/// Every input by path, as text: paths compare part by part, which is slow for thousands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub(super) struct Files(BTreeMap<PathBuf, Entry>);
+pub(super) struct Files(BTreeMap<String, Entry>);
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Entry {
@@ -76,7 +76,7 @@ impl Files {
         }
         part(b"files");
         for (path, entry) in &self.0 {
-            part(path.as_os_str().as_bytes());
+            part(path.as_bytes());
             part(entry.hash.as_bytes());
         }
         hex(&hash.finalize())
@@ -84,7 +84,7 @@ impl Files {
 
     #[cfg(test)]
     fn names(&self) -> Vec<String> {
-        self.0.keys().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        self.0.keys().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect()
     }
 }
 
@@ -133,7 +133,7 @@ impl Walk<'_> {
         // Sockets and pipes are no content; a link is where it points to.
         if meta.is_file() || meta.is_symlink() {
             let entry = self.entry(path, &meta).map_err(unreadable)?;
-            self.files.0.insert(path.to_path_buf(), entry);
+            self.files.0.insert(key(path), entry);
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Walk<'_> {
     fn entry(&self, path: &Path, meta: &Metadata) -> io::Result<Entry> {
         let size = meta.len();
         let times = times(meta);
-        let known = self.known.and_then(|known| known.0.get(path));
+        let known = self.known.and_then(|known| known.0.get(&key(path)));
         if let Some(known) = known
             && known.size == size
             && known.times == Some(times)
@@ -169,6 +169,14 @@ impl Walk<'_> {
             + Duration::from_nanos(times.0.max(times.1).try_into().unwrap_or(0));
         let old = self.now.duration_since(changed).is_ok_and(|age| age > YOUNG);
         Ok(Entry { size, times: old.then_some(times), hash: hex(&hash.finalize()) })
+    }
+}
+
+/// A name that is not UTF-8 is told apart from its look-alikes by its bytes.
+fn key(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) => text.to_owned(),
+        None => format!("{}\0{}", path.display(), hex(path.as_os_str().as_bytes())),
     }
 }
 
@@ -234,7 +242,7 @@ mod tests {
         let mut files = look(dir.path(), &[], None);
         // As if it had been seen long ago: the inode's own time cannot be set back.
         let meta = fs::symlink_metadata(&file).unwrap();
-        let entry = files.0.get_mut(&file).unwrap();
+        let entry = files.0.get_mut(&key(&file)).unwrap();
         entry.times = Some(times(&meta));
         entry.hash = "remembered".into();
         let again = look(dir.path(), &[], Some(&files));

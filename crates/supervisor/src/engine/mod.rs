@@ -158,13 +158,13 @@ impl Engine {
 
     /// Probes, readers and watchers are told to end; processes are left as they are.
     async fn end(&mut self) {
+        self.common.once.shutdown(ONCE_GRACE).await;
         if self.going_down {
             for cell in std::mem::take(&mut self.cells).into_values() {
                 cell.remove_output();
             }
             self.common.cgroups.remove_if_empty();
         }
-        self.common.once.shutdown(ONCE_GRACE).await;
         self.common.logs.close();
         self.common.tasks.stop_token().cancel();
         for done in std::mem::take(&mut self.down) {

@@ -15,6 +15,27 @@ use serde_json::Value;
 
 use crate::support::{LONG, example, kill, marked};
 
+/// The directory of one test. When the test fails, its processes end all the same.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for _ in 0..10 {
+            marked(&mark(self.path())).into_iter().for_each(kill);
+        }
+    }
+}
+
 struct Host {
     process: Child,
     stdin: ChildStdin,
@@ -38,6 +59,7 @@ impl Host {
             .arg(dir.join("state"))
             .arg(bin.join("fixture"))
             .arg(dir)
+            .env("ARC_WORLD", dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -105,7 +127,8 @@ fn round(host: Host, dir: &Path, rng: &mut Rng) -> Host {
             host
         }
         _ => {
-            let all = marked(&mark(dir));
+            let mut all = marked(&mark(dir));
+            all.retain(|pid| *pid != i32::try_from(host.process.id()).unwrap());
             if !all.is_empty() {
                 kill(*rng.pick(&all));
             }
@@ -118,7 +141,7 @@ fn round(host: Host, dir: &Path, rng: &mut Rng) -> Host {
 fn whatever_is_killed_no_process_is_forgotten() {
     seeds(6, |seed| {
         let mut rng = Rng::new(seed);
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Place::new();
         let mut host = Host::start(dir.path());
         for _ in 0..6 {
             host = round(host, dir.path(), &mut rng);
@@ -131,7 +154,7 @@ fn whatever_is_killed_no_process_is_forgotten() {
 
 #[test]
 fn a_killed_supervisor_costs_no_service_its_process() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let host = Host::start(dir.path());
     let before = host.settled();
     host.kill();
@@ -171,7 +194,7 @@ fn environ(pid: i32) -> String {
 
 #[test]
 fn down_without_a_supervisor_stops_what_a_killed_one_left() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let host = Host::start(dir.path());
     host.settled();
     let state = dir.path().join("state");
@@ -196,7 +219,8 @@ fn a_plain_user_loses_no_process_either() {
     if !rustix::process::geteuid().is_root() {
         return; // the other tests have just shown it
     }
-    let dir = tempfile::Builder::new().prefix("archipel").tempdir_in("/var/tmp").unwrap();
+    let dir = tempfile::Builder::new().prefix("archipel").tempdir_in("/var/tmp");
+    let dir = Place(dir.unwrap());
     let nobody = Some(rustix::fs::Uid::from_raw(65_534));
     rustix::fs::chown(dir.path(), nobody, None).unwrap();
     // The programs themselves may lie where this user cannot go.

@@ -206,14 +206,17 @@ async fn a_check_of_many_files_is_quick() {
     }
     let build = || world.supervisor.build(project.spec.clone());
     assert!(matches!(build().await, BuildOutcome::Built { .. }));
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
+    // Files that were written a moment ago are read once more; from then on a look suffices.
+    let mut times = Vec::new();
+    let begun = archipel_rt::clock::now();
+    while begun.elapsed() < Duration::from_secs(4) {
         let started = archipel_rt::clock::now();
         assert!(matches!(build().await, BuildOutcome::Cached { .. }));
-        best = best.min(started.elapsed());
+        times.push(started.elapsed());
     }
+    let best = times.iter().min().unwrap();
     println!("no-op check of 5,000 files: {best:?}");
     // Generous: this is an unoptimised build on a shared machine.
-    assert!(best < Duration::from_secs(2), "{best:?}");
+    assert!(*best < Duration::from_secs(1), "{times:?}");
     world.down().await;
 }
