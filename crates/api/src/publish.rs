@@ -74,13 +74,7 @@ pub(crate) async fn publish(
 }
 
 fn refused(topic: &TopicName, error: &PublishError) -> ApiError {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
+    let reason = archipel_rt::chain(error);
     let topic = topic.to_string();
     match error {
         PublishError::Event { source: EventError::TooLarge { .. }, .. } => {

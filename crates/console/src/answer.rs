@@ -67,12 +67,5 @@ pub(crate) fn control_problem(error: &ControlError) -> Answer {
         ControlError::Broker(_) => (StatusCode::INTERNAL_SERVER_ERROR, 1),
         ControlError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 4),
     };
-    let mut detail = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        detail.push_str(": ");
-        detail.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    problem(status, detail, Some(exit))
+    problem(status, archipel_rt::chain(error), Some(exit))
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use archipel_model::{DatabaseEngine, EnvValue, Service, ServiceName};
-use archipel_rt::Sender;
+use archipel_rt::{Sender, chain};
 use archipel_storage::provision;
 use archipel_supervisor::{BuildOutcome, BuildSpec, OnceSpec, Supervisor};
 
@@ -196,16 +196,4 @@ impl Preparing {
             last_lines: done.last_lines,
         })
     }
-}
-
-/// The error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
