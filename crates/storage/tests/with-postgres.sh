@@ -40,10 +40,9 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-umask 077
 password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 pwfile="$base/password"
-printf '%s' "$password" > "$pwfile"
+(umask 077 && printf '%s' "$password" > "$pwfile") # not for the command: it builds programs
 [ "$(id -u)" != 0 ] || chown postgres "$pwfile"
 cd "$base"
 as "$bin/initdb" -D "$base/data" -U postgres -A scram-sha-256 --pwfile="$pwfile" \

@@ -13,7 +13,7 @@ use std::time::Duration;
 use archipel_testkit::{Rng, eventually_blocking, seeds};
 use serde_json::Value;
 
-use crate::support::{LONG, example, kill, marked};
+use crate::support::{LONG, example, kill, marked, open_to_all};
 
 /// The directory of one test. When the test fails, its processes end all the same.
 struct Place(tempfile::TempDir);
@@ -225,7 +225,9 @@ fn a_plain_user_loses_no_process_either() {
     rustix::fs::chown(dir.path(), nobody, None).unwrap();
     // The programs themselves may lie where this user cannot go.
     for name in ["host", "fixture"] {
-        std::fs::copy(example(name), dir.path().join(name)).unwrap();
+        let copy = dir.path().join(name);
+        std::fs::copy(example(name), &copy).unwrap();
+        open_to_all(&copy);
     }
     let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let start = || Host::start_from(dir.path(), &user, dir.path());

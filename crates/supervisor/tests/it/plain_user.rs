@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::example;
+use crate::support::{example, open_to_all};
 
 const NOBODY: u32 = 65_534;
 
@@ -16,12 +16,16 @@ fn isolation_and_memory_work_for_a_plain_user() {
     rustix::fs::chown(dir.path(), Some(rustix::fs::Uid::from_raw(NOBODY)), None).unwrap();
     for sub in ["deps", "examples", "tmp"] {
         std::fs::create_dir(dir.path().join(sub)).unwrap();
+        open_to_all(&dir.path().join(sub));
     }
     let tmp = dir.path().join("tmp");
     rustix::fs::chown(&tmp, Some(rustix::fs::Uid::from_raw(NOBODY)), None).unwrap();
     let test = dir.path().join("deps/it");
     std::fs::copy(std::env::current_exe().unwrap(), &test).unwrap();
-    std::fs::copy(example("fixture"), dir.path().join("examples/fixture")).unwrap();
+    let fixture = dir.path().join("examples/fixture");
+    std::fs::copy(example("fixture"), &fixture).unwrap();
+    open_to_all(&test);
+    open_to_all(&fixture);
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&test)

@@ -199,6 +199,12 @@ pub fn example(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A copy of a program, or a directory made for one, is for everybody, whatever the umask says.
+pub fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Live processes (no zombies) with `text` somewhere in their environment.
 pub fn marked(text: &str) -> Vec<i32> {
     let mut found = Vec::new();
