@@ -24,6 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let no_color = cli.global.no_color;
+    if !matches!(cli.verb, Verb::Up(_) | Verb::Serve(_)) {
+        exit::when_nobody_takes_the_output();
+    }
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

@@ -364,7 +364,12 @@ fn log_to(place: &Place, in_front: bool) -> Result<(), Failure> {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("ARCHIPEL_LOG")
         .unwrap_or_else(|_| EnvFilter::new("archipel=info,warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    // Without `log_internal_errors(false)` a line that finds the disk full is complained about on
+    // the same full disk, and that complaint panics in whoever wanted to log.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .log_internal_errors(false);
     if in_front {
         let path = place.state.own_log();
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;

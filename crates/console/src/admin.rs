@@ -258,7 +258,17 @@ pub(crate) async fn topics(shared: &Shared) -> view::Topics {
         bytes: topic.bytes,
         subscribers: topic.subscribers.iter().map(subscriber).collect(),
     });
-    view::Topics { schema: view::Topics::SCHEMA.to_owned(), topics: topics.collect() }
+    let outboxes = shared.parts.broker.outboxes().into_iter().map(|outbox| view::Outbox {
+        service: outbox.service.to_string(),
+        path: outbox.path,
+        cursor: outbox.cursor,
+        problem: outbox.problem,
+    });
+    view::Topics {
+        schema: view::Topics::SCHEMA.to_owned(),
+        topics: topics.collect(),
+        outboxes: outboxes.collect(),
+    }
 }
 
 fn subscriber(of: &archipel_broker::SubscriberView) -> view::Subscriber {

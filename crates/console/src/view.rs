@@ -166,6 +166,8 @@ pub struct Topics {
     /// `archipel.topics/1`
     pub schema: String,
     pub topics: Vec<Topic>,
+    #[serde(default)]
+    pub outboxes: Vec<Outbox>,
 }
 
 impl Topics {
@@ -191,6 +193,17 @@ pub struct Subscriber {
     /// Keys held back because their subscriber said «not yet».
     pub parked: u64,
     pub dead: u64,
+}
+
+/// A service whose own table of events is pulled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outbox {
+    pub service: String,
+    pub path: String,
+    /// Pulled as far as this `seq` of its table.
+    pub cursor: u64,
+    /// Why the last pull failed.
+    pub problem: Option<String>,
 }
 
 /// One event of a topic.

@@ -45,8 +45,18 @@ impl StateDir {
     /// Makes the directories, private to this user, and tells git to leave them alone.
     ///
     /// # Errors
-    /// [`StateDirError`] with the path that could not be made.
+    /// [`StateDirError`] with the path that could not be made, or that is somebody else's.
     pub fn create(&self) -> Result<(), StateDirError> {
+        if self.is_foreign() {
+            return Err(StateDirError {
+                action: "keep state in",
+                path: self.root.clone(),
+                source: io::Error::other(
+                    "it holds files that are not Archipel's, and would be closed to other users; \
+                     name a new or an empty directory",
+                ),
+            });
+        }
         for dir in ["", "run", "secrets", "data", "events", "logs", "instances", "builds"] {
             private_dir(&self.root.join(dir))?;
         }
@@ -59,6 +69,13 @@ impl StateDir {
             })?;
         }
         Ok(())
+    }
+
+    /// A directory with something in it that no Archipel has used: `--state-dir /tmp` must not
+    /// take `/tmp` away from everybody. What is called `.archipel` is ours by its name.
+    fn is_foreign(&self) -> bool {
+        let ours = self.root.ends_with(".archipel") || self.root.join("instances").is_dir();
+        !ours && fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_some())
     }
 
     pub fn root(&self) -> &Path {
@@ -130,4 +147,34 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_state_directory_that_is_somebody_elses_is_left_alone() {
+        let shared = tempfile::tempdir().unwrap();
+        fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(shared.path().join("letter.txt"), "dear").unwrap();
+        let error = StateDir::at(shared.path()).create().unwrap_err();
+        assert!(error.source.to_string().contains("name a new or an empty directory"));
+        assert_eq!(mode(shared.path()), 0o755);
+        assert_eq!(fs::read_dir(shared.path()).unwrap().count(), 1, "nothing was added");
+    }
+
+    #[test]
+    fn an_empty_one_and_one_used_before_are_taken_and_made_private() {
+        let empty = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            fs::set_permissions(empty.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            StateDir::at(empty.path()).create().unwrap();
+            assert_eq!(mode(empty.path()), 0o700);
+        }
+    }
 }

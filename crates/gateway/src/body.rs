@@ -6,7 +6,9 @@
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use archipel_rt::clock;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http_body::{Body as _, Frame, SizeHint};
@@ -14,6 +16,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::flow::FlowBody;
+
+/// What is read of a refused request, and for how long.
+const SWALLOW_BYTES_MAX: u64 = 256 << 10;
+const SWALLOW_WITHIN: Duration = Duration::from_secs(1);
 
 /// A streamed body. Back-pressure passes through: the next piece is asked for when the last one
 /// was taken.
@@ -77,6 +83,17 @@ impl Body {
 
     pub(crate) fn limited(incoming: Incoming, limit: u64) -> Self {
         Self(Kind::Limited { incoming, left: limit, limit })
+    }
+
+    /// Reads what a refused request still brings, if that is little. A caller who is still writing
+    /// when we close sees a broken pipe instead of the answer.
+    pub(crate) async fn swallow(self) {
+        let little = |size: &SizeHint| size.upper().unwrap_or(size.lower()) <= SWALLOW_BYTES_MAX;
+        if !self.is_end_stream() && little(&self.size_hint()) {
+            let all = self.collect(usize::try_from(SWALLOW_BYTES_MAX).unwrap_or(usize::MAX));
+            // Broken, too much or too slow: then the caller has to live with the close.
+            let _ = clock::timeout(SWALLOW_WITHIN, all).await;
+        }
     }
 
     pub(crate) fn flow(body: FlowBody) -> Self {

@@ -60,7 +60,17 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         busy: Some(Busy::new(conn)),
     };
     let mut flight = Flight::new(Arc::clone(&shared), start);
-    let forwarded = match admitted.and_then(|()| with_body(request, &way)) {
+    let admitted = match admitted {
+        Ok(()) => with_body(request, &way),
+        Err(refusal) => {
+            // After a framing fault nobody knows where the body ends.
+            if refusal.problem != Problem::BadFraming {
+                hop::swallow(request.map(Body::from)).await;
+            }
+            Err(refusal)
+        }
+    };
+    let forwarded = match admitted {
         Ok(request) => {
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }

@@ -39,6 +39,10 @@ struct Outgoing {
     upgrade: Option<OnUpgrade>,
 }
 
+/// Remembers `Expect: 100-continue`, which does not go on to the instance.
+#[derive(Clone, Copy)]
+struct WaitsToSend;
+
 /// Where a request came from, as far as its headers are concerned.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
@@ -84,6 +88,7 @@ fn prepare(
 ) -> Outgoing {
     let live = service.live.load();
     let from_http2 = request.version() == Version::HTTP_2;
+    let waits = request.headers().contains_key(header::EXPECT);
     let kinds = Kinds::of(request.headers());
     let wish = headers::strip_hop(request.headers_mut(), kinds, live.speaks == Speaks::Http2);
     // `h2c` would change how we talk to the instance, which is not the caller's to choose.
@@ -93,6 +98,9 @@ fn prepare(
         (to, upgrade)
     });
     request.extensions_mut().clear();
+    if waits {
+        request.extensions_mut().insert(WaitsToSend);
+    }
     let target = request.headers_mut();
     headers::strip_claims(target, kinds);
     if let Origin::Outside(peer) = origin {
@@ -118,6 +126,15 @@ fn prepare(
     *request.version_mut() = Version::HTTP_11;
     address(&mut request, way, &live);
     Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade) }
+}
+
+/// Takes in what a refused request still brings, unless its caller waits to be asked for it.
+pub(crate) async fn swallow(request: Request<Body>) {
+    let waits = request.headers().contains_key(header::EXPECT)
+        || request.extensions().get::<WaitsToSend>().is_some();
+    if !waits {
+        request.into_body().swallow().await;
+    }
 }
 
 /// Sets the URI in the form that the instance's protocol wants.
@@ -199,7 +216,11 @@ async fn tries(
         let fresh = again.is_some();
         let instance = match again.take().or_else(|| pick(shared, &live, &tried)) {
             Some(instance) => instance,
-            None => return Err(service.refuse_absent(&live, &flight.way.rule)),
+            None => {
+                let refusal = service.refuse_absent(&live, &flight.way.rule);
+                swallow(request).await;
+                return Err(refusal);
+            }
         };
         flight.enter(&instance);
         let copy = left.wants_copy().then(|| copy_of(&request));
@@ -225,7 +246,12 @@ async fn tries(
                 // Meanwhile others may have become ready, or left.
                 live = service.live.load_full();
             }
-            _ => return Err(refusal),
+            (_, unsent) => {
+                if let Some(request) = unsent {
+                    swallow(request).await;
+                }
+                return Err(refusal);
+            }
         }
     }
 }

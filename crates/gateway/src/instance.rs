@@ -1,7 +1,7 @@
 //! One endpoint of a service: its connections, how busy it is, whether it answers.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -196,7 +196,7 @@ impl Instance {
     pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
         let connecting = async {
             match &self.target {
-                Target::Addr(addr) => TcpStream::connect(addr).await,
+                Target::Addr(addr) => connect_loopback(*addr).await,
                 Target::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await,
             }
         };
@@ -315,5 +315,18 @@ impl Instance {
 
     fn lock_multiplexed(&self) -> std::sync::MutexGuard<'_, Option<http2::SendRequest<Body>>> {
         self.multiplexed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Some programs listen on `::1` alone, because their `localhost` means that; probes take it too.
+async fn connect_loopback(addr: SocketAddr) -> io::Result<TcpStream> {
+    match TcpStream::connect(addr).await {
+        Err(refused)
+            if refused.kind() == io::ErrorKind::ConnectionRefused && addr.ip().is_loopback() =>
+        {
+            let other = SocketAddr::from((Ipv6Addr::LOCALHOST, addr.port()));
+            TcpStream::connect(other).await.map_err(|_| refused)
+        }
+        connected => connected,
     }
 }

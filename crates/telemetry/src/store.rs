@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use archipel_model::{InstanceId, LogPolicy, ServiceName};
@@ -56,25 +56,53 @@ pub(crate) struct Flushed {
 /// What is on its way to the writer, and what did not make it.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    bytes: AtomicUsize,
+    waiting: Mutex<Waiting>,
     dropped_total: AtomicU64,
     /// Not told yet; touched only when something is dropped.
     dropped: Mutex<BTreeMap<InstanceId, u64>>,
 }
 
+#[derive(Default)]
+struct Waiting {
+    all: Load,
+    of: BTreeMap<InstanceId, Load>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Load {
+    lines: usize,
+    bytes: usize,
+}
+
 impl Backlog {
-    /// Whether a line of this size still fits.
-    fn add(&self, bytes: usize) -> bool {
-        let before = self.bytes.fetch_add(bytes, Relaxed);
-        let fits = before + bytes <= QUEUE_BYTES;
-        if !fits {
-            self.remove(bytes);
+    /// Whether a line of this size still fits. An instance may have as much waiting as is free
+    /// after that: whoever floods loses its own lines, and its neighbours keep theirs.
+    fn add(&self, instance: &InstanceId, bytes: usize) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = waiting.of.get(instance).copied().unwrap_or_default();
+        let own = Load { lines: own.lines + 1, bytes: own.bytes + bytes };
+        let all = Load { lines: waiting.all.lines + 1, bytes: waiting.all.bytes + bytes };
+        let fits = all.lines + own.lines <= QUEUE && all.bytes + own.bytes <= QUEUE_BYTES;
+        if fits {
+            waiting.all = all;
+            match waiting.of.get_mut(instance) {
+                Some(load) => *load = own,
+                None => _ = waiting.of.insert(instance.clone(), own),
+            }
         }
         fits
     }
 
-    pub(crate) fn remove(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Relaxed);
+    pub(crate) fn remove(&self, instance: &InstanceId, bytes: usize) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.all.lines = waiting.all.lines.saturating_sub(1);
+        waiting.all.bytes = waiting.all.bytes.saturating_sub(bytes);
+        let Some(own) = waiting.of.get_mut(instance) else { return };
+        own.lines = own.lines.saturating_sub(1);
+        own.bytes = own.bytes.saturating_sub(bytes);
+        if own.lines == 0 {
+            waiting.of.remove(instance);
+        }
     }
 
     fn drop_line(&self, instance: &InstanceId) {
@@ -112,11 +140,11 @@ impl LogStore {
     pub fn take(&self, mut line: Line) {
         writer::cut(&mut line.text);
         let bytes = line.text.len();
-        if !self.backlog.add(bytes) {
+        if !self.backlog.add(&line.instance, bytes) {
             self.backlog.drop_line(&line.instance);
         } else if let Err(command) = self.commands.try_send(Command::Line(line)) {
-            self.backlog.remove(bytes);
             if let Command::Line(line) = command {
+                self.backlog.remove(&line.instance, bytes);
                 self.backlog.drop_line(&line.instance);
             }
         }

@@ -115,7 +115,7 @@ impl Writer {
         for command in batch.drain(..) {
             match command {
                 Command::Line(line) => {
-                    self.backlog.remove(line.text.len());
+                    self.backlog.remove(&line.instance, line.text.len());
                     self.take(line, &mut finished);
                 }
                 Command::Policies(policies) => {

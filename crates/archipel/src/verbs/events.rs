@@ -134,6 +134,12 @@ fn show_topics(topics: &Topics) {
         }
     }
     table.print();
+    for outbox in &topics.outboxes {
+        if let Some(problem) = &outbox.problem {
+            let (service, path) = (&outbox.service, &outbox.path);
+            println!("the outbox of {service} ({path}) cannot be pulled: {problem}");
+        }
+    }
 }
 
 fn show_event(event: &Event) {

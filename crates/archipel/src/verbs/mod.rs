@@ -41,7 +41,9 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
 }
 
 pub(crate) fn completion(shell: clap_complete::Shell) -> Result<u8, Failure> {
-    clap_complete::generate(shell, &mut Cli::command(), "archipel", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "archipel", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
     Ok(0)
 }
 

@@ -7,6 +7,7 @@ use archipel_model::{EdgePolicy, Protocol, Retry};
 use archipel_rt::clock;
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::*;
 
@@ -202,4 +203,46 @@ async fn counters_and_records_tell_what_happened() {
         text(world.get(world.addr("a"), "/").await).await;
     }
     assert_eq!(world.gateway.counters().access_dropped, 4);
+}
+
+#[tokio::test]
+async fn who_is_still_sending_gets_the_refusal_and_keeps_the_connection() {
+    let world = World::new();
+    let none = Upstream { note: Some("being restarted".to_owned()), ..Upstream::default() };
+    world.apply(Plan::default().upstream("a", none).edge("a").table()).await;
+    let mut stream = TcpStream::connect(world.addr("a")).await.unwrap();
+    for _ in 0..3 {
+        let body = vec![b'x'; 100_000];
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::task::yield_now().await;
+        stream.write_all(&body).await.expect("nobody closes while the body is sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\"rule\":\"edge web->a\"}") {
+            let read = clock::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap();
+            let so_far = String::from_utf8_lossy(&answer);
+            assert!(read.unwrap() > 0, "closed after {so_far}");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_listens_on_the_other_loopback_address_is_served() {
+    let world = World::new();
+    let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else {
+        eprintln!("skipped: this machine has no ::1");
+        return;
+    };
+    let addr = ([127, 0, 0, 1], listener.local_addr().unwrap().port()).into();
+    world.tasks.spawn("test.app", async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nsix").await.unwrap();
+    });
+    world.apply(Plan::default().service("a", &[addr]).edge("a").table()).await;
+    assert_eq!(text(world.get(world.addr("a"), "/").await).await, "six");
 }

@@ -7,7 +7,7 @@ use archipel_model::{InstanceId, InstanceState};
 use archipel_rt::CancellationToken;
 use archipel_rt::clock::{self, Instant};
 
-use crate::machine::{Machine, Phase, Policy};
+use crate::machine::{Machine, Phase, Policy, Why};
 use crate::order::{Place, Standing};
 use crate::output::Output;
 use crate::process::Process;
@@ -39,8 +39,10 @@ pub(super) struct Cell {
     pub(super) run_no: u64,
     pub(super) output: Option<Output>,
     pub(super) probe_last: Option<ProbeReport>,
-    /// For whom or what it waits while it is pending.
+    /// For whom or what it waits: for its start, or to be replaced.
     pub(super) waits: String,
+    /// It is to be ended and started anew, when its turn comes.
+    pub(super) again: Option<Why>,
     pub(super) dirty: bool,
     level: u32,
     started_at_ms: Option<u64>,
@@ -100,6 +102,7 @@ impl Cell {
             output: None,
             probe_last: None,
             waits: String::new(),
+            again: None,
             dirty: true,
             level: 0,
             started_at_ms: None,
@@ -133,6 +136,7 @@ impl Cell {
     pub(super) fn begin_run(&mut self) -> Option<(Arc<InstanceSpec>, u64)> {
         let spec = self.spec.clone()?;
         self.run_no = clock::wall_ms().max(self.run_no + 1);
+        self.again = None;
         self.level = spec.level;
         self.machine.set_policy(policy(&spec));
         self.probe_last = None;
@@ -264,6 +268,7 @@ impl Cell {
                 InstanceState::Pending if self.machine.attempt == 0 && !self.waits.is_empty() => {
                     Some(self.waits.clone())
                 }
+                InstanceState::Ready if self.again.is_some() => Some(self.waits.clone()),
                 _ => self.machine.reason(),
             },
             last_lines,

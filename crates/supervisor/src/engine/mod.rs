@@ -7,6 +7,7 @@
 mod act;
 mod cell;
 mod start;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -250,7 +251,7 @@ impl Engine {
         let first_seen = cell.spec.replace(spec).is_none();
         match cell.machine.goal() {
             Goal::Remove => self.step(&id, Event::Again(Why::Replaced)),
-            Goal::Run if changed => self.step(&id, Event::Again(Why::Replaced)),
+            Goal::Run if changed => self.again_in_turn(&id, Why::Replaced),
             // Kept stopped by people: the new specification waits with it.
             Goal::Stop => {}
             Goal::Run if first_seen => self.resume(&id),
@@ -264,13 +265,17 @@ impl Engine {
         if self.going_down {
             return unknown;
         }
-        for id in known {
-            let event = match verb {
-                Verb::Start => Event::Run,
-                Verb::Stop => Event::Stop { goal: Goal::Stop, why: Why::Person },
-                Verb::Restart => Event::Again(Why::Restart),
-            };
-            self.step(&id, event);
+        for id in &known {
+            let alone = known.iter().filter(|other| other.service == id.service).count() == 1;
+            match verb {
+                Verb::Start => self.step(id, Event::Run),
+                Verb::Stop => {
+                    self.step(id, Event::Stop { goal: Goal::Stop, why: Why::Person });
+                }
+                // Who names one instance means that one, now.
+                Verb::Restart if alone => self.step(id, Event::Again(Why::Restart)),
+                Verb::Restart => self.again_in_turn(id, Why::Restart),
+            }
         }
         self.advance();
         unknown
@@ -333,6 +338,9 @@ impl Engine {
     fn step(&mut self, id: &InstanceId, event: Event) {
         let Some(cell) = self.cells.get_mut(id) else { return };
         let before = cell.machine.state();
+        if matches!(event, Event::Stop { .. } | Event::Again(_)) {
+            cell.again = None;
+        }
         let effects = cell.machine.step(event, clock::now());
         cell.dirty = true;
         let after = cell.machine.state();
@@ -361,6 +369,7 @@ impl Engine {
         if self.going_down {
             self.go_down();
         } else {
+            self.replace_in_turn();
             let places: BTreeMap<InstanceId, Place> = self
                 .cells
                 .iter()

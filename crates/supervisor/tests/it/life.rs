@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipel_model::{Command, InstanceState, Probe};
-use archipel_supervisor::Exit;
+use archipel_supervisor::{Exit, InstanceSpec};
 
 use crate::support::*;
 
@@ -171,4 +171,75 @@ async fn going_down_ends_everything_from_the_top() {
     assert!(ended("top-0").1 <= ended("mid-0").1 && ended("mid-0").1 <= ended("base-0").1);
     assert_eq!(ended("base-0").0, InstanceState::Stopped);
     assert!(world.processes().is_empty());
+}
+
+/// Whether ever fewer than `least` of these instances were fit to serve, until all have a
+/// process other than before.
+async fn served_all_the_while(world: &World, ids: &[&str], least: usize) {
+    let before: Vec<_> = ids.iter().map(|id| world.status(id).unwrap().run).collect();
+    let mut watch = world.supervisor.watch();
+    let all = async {
+        loop {
+            let now: Vec<_> = ids.iter().map(|id| world.status(id).unwrap()).collect();
+            let ready = now.iter().filter(|s| s.state == InstanceState::Ready).count();
+            assert!(ready >= least, "{now:#?}");
+            if ready == ids.len() && now.iter().zip(&before).all(|(s, run)| s.run != *run) {
+                return;
+            }
+            watch.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(LONG, all).await.expect("all are replaced in the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_two_instances_is_no_outage() {
+    let world = World::new().await;
+    let mut specs = vec![world.server("shop-0"), world.server("shop-1")];
+    world.apply(specs.clone()).await;
+    for id in ["shop-0", "shop-1"] {
+        world.wait_state(id, InstanceState::Ready).await;
+    }
+    let ids: Vec<_> = specs.iter().map(|spec| spec.id.clone()).collect();
+    world.supervisor.restart(&ids).await.unwrap();
+    served_all_the_while(&world, &["shop-0", "shop-1"], 1).await;
+
+    // The same for what changed in the manifest, and when people want it done again meanwhile.
+    for spec in &mut specs {
+        spec.spec_hash = "2".into();
+    }
+    world.apply(specs).await;
+    world.supervisor.restart(&ids).await.unwrap();
+    served_all_the_while(&world, &["shop-0", "shop-1"], 1).await;
+    assert_eq!(world.status("shop-1").unwrap().spec_hash, "2");
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_specification_that_does_not_work_costs_one_instance_not_the_service() {
+    let world = World::new().await;
+    let good = [world.server("shop-0"), world.server("shop-1")];
+    world.apply(good.to_vec()).await;
+    for id in ["shop-0", "shop-1"] {
+        world.wait_state(id, InstanceState::Ready).await;
+    }
+    let old = world.status("shop-1").unwrap();
+    let bad = good.clone().map(|spec| {
+        let mut bad = sh(&spec.id.to_string(), "exit 3");
+        bad.spec_hash = "2".into();
+        bad
+    });
+    world.apply(bad.to_vec()).await;
+    world.wait("shop-0", |s| s.attempt > 1).await;
+    let held = world.wait("shop-1", |s| s.reason.is_some()).await;
+    assert_eq!((held.state, held.run), (InstanceState::Ready, old.run));
+    assert_eq!(held.reason.as_deref(), Some("to be replaced, when shop-0 is ready"));
+
+    let mended = good.map(|spec| InstanceSpec { spec_hash: "3".into(), ..spec });
+    world.apply(mended.to_vec()).await;
+    for id in ["shop-0", "shop-1"] {
+        let one = world.wait(id, |s| s.state == InstanceState::Ready && s.spec_hash == "3").await;
+        assert_eq!(one.reason, None);
+    }
+    world.down().await;
 }

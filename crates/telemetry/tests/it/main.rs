@@ -182,6 +182,22 @@ async fn lines_that_did_not_fit_leave_a_note() {
 }
 
 #[tokio::test]
+async fn who_floods_loses_its_own_lines_and_not_its_neighbours() {
+    let it = Fixture::open();
+    // As above: the writer gets no turn before everything is offered.
+    for n in 0..50_000 {
+        it.store.take(line("flood-0", n, r#"{"msg":"again"}"#));
+        if n % 1_000 == 0 {
+            it.store.take(line("quiet-0", n, r#"{"msg":"one of few"}"#));
+        }
+    }
+    let messages = it.messages(&Filter::default(), usize::MAX).await;
+    assert_eq!(messages.iter().filter(|message| *message == "one of few").count(), 50);
+    let notes = messages.iter().filter(|message| message.contains("lines are missing here"));
+    assert_eq!(notes.count(), 1, "the flood's own");
+}
+
+#[tokio::test]
 async fn a_line_without_end_is_cut() {
     let it = Fixture::open();
     it.store.take(line("a-0", 1, &"é".repeat(100_000)));

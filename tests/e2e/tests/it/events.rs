@@ -141,3 +141,35 @@ fn a_poison_event_becomes_a_dead_letter_with_its_reason_and_can_be_replayed() {
     app.run(&["events", "discard", &id]).ok();
     assert_eq!(app.run(&["events", "dead", "--json"]).ok().json()["dead"], json!([]));
 }
+
+#[test]
+fn an_outbox_that_cannot_be_pulled_is_shown_until_it_can() {
+    let app = small();
+    app.up();
+    let rename = |from: &str, to: &str| {
+        let script = format!(
+            "import os, sqlite3\n\
+             with sqlite3.connect(os.environ['DATABASE_PATH'], timeout=30) as db:\n    \
+                 db.execute('ALTER TABLE {from} RENAME TO {to}')"
+        );
+        app.run(&["exec", "back", "--", "python3", "-c", &script]).ok();
+    };
+    let wait_for = |broken: bool| {
+        eventually_blocking(Duration::from_secs(30), || {
+            let seen = app.run(&["events", "list", "--json"]).ok().json();
+            let is_broken = seen["outboxes"][0]["problem"].is_string();
+            if is_broken == broken { Ok(()) } else { Err(seen) }
+        });
+        let text = app.run(&["events", "list"]).ok().out;
+        assert_eq!(
+            text.contains("the outbox of back (/outbox) cannot be pulled: "),
+            broken,
+            "{text}"
+        );
+    };
+    wait_for(false);
+    rename("outbox", "elsewhere");
+    wait_for(true);
+    rename("elsewhere", "outbox");
+    wait_for(false);
+}

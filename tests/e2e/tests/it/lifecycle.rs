@@ -248,3 +248,13 @@ pub(crate) fn kill(pid: i32, signal: &str) {
         .expect("kill exists");
     assert!(status.success());
 }
+
+#[test]
+fn a_full_disk_under_its_own_log_costs_no_service() {
+    let app = small().env("ARCHIPEL_LOG", "debug");
+    std::fs::create_dir_all(app.state().join("instances")).expect("the state directory");
+    std::os::unix::fs::symlink("/dev/full", app.state().join("archipel.log")).expect("a link");
+    app.up();
+    app.run(&["restart", "front", "--timeout", "60s"]).ok();
+    app.run(&["down"]).ok();
+}
