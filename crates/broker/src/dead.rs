@@ -90,6 +90,8 @@ pub enum Reason {
     PutOff { status: Option<u16>, detail: String },
     /// From an outbox, for a topic that the service does not declare.
     UndeclaredTopic,
+    /// From an outbox, and not what the topic's schema asks for.
+    Schema { schema: String, detail: String },
     /// From an outbox, and not an event.
     Invalid { detail: String },
 }
@@ -101,6 +103,9 @@ impl fmt::Display for Reason {
             Self::Attempts { status, detail } => ("every attempt failed", status, detail),
             Self::PutOff { status, detail } => ("put off for a day", status, detail),
             Self::UndeclaredTopic => return f.write_str("undeclared topic"),
+            Self::Schema { schema, detail } => {
+                return write!(f, "does not match the schema `{schema}`: {detail}");
+            }
             Self::Invalid { detail } => return write!(f, "not an event: {detail}"),
         };
         f.write_str(what)?;

@@ -104,6 +104,7 @@ codes! {
     OutboxAlone         "ARC0303" Error "an outbox without topics to publish";
     OverlappingPatterns "ARC0304" Warning "two subscriptions of one service overlap";
     UnusedContract      "ARC0305" Warning "an event contract belongs to no publisher and no subscriber";
+    BadSchema           "ARC0306" Error "the JSON Schema of an event cannot be used";
     // The gateway.
     BadListen           "ARC0401" Error "a listen address cannot be read";
     BadPattern          "ARC0402" Error "a route's match cannot be read";

@@ -26,6 +26,7 @@ mod problem;
 mod read;
 mod render;
 mod schema;
+mod schemas;
 mod shape;
 mod sink;
 mod source;

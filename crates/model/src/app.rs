@@ -155,10 +155,30 @@ pub struct External {
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct EventContract {
-    /// Absolute path of a JSON Schema for `data`.
-    pub schema: Option<PathBuf>,
+    pub schema: Option<EventSchema>,
     pub retain: Option<Duration>,
     pub description: Option<String>,
+}
+
+/// A JSON Schema for `data`, as its files were when the manifest was read: what is enforced does
+/// not change while somebody edits them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EventSchema {
+    /// Absolute.
+    pub file: PathBuf,
+    /// The directory below which the files it refers to are.
+    #[serde(skip)]
+    pub root: PathBuf,
+    /// The texts of `file` and of all that it refers to, by absolute path.
+    #[serde(skip)]
+    pub documents: BTreeMap<PathBuf, String>,
+}
+
+impl EventSchema {
+    /// As people know the file: from the application's directory on.
+    pub fn name(&self) -> String {
+        self.file.strip_prefix(&self.root).unwrap_or(&self.file).display().to_string()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
