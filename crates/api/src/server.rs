@@ -15,6 +15,7 @@ use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
+use crate::bulk::{self, FailedEntry, publish_bulk};
 use crate::error::ApiError;
 use crate::listener::Door;
 use crate::publish::{Publish, publish};
@@ -158,19 +159,24 @@ async fn perform(
             remember(&mut lock(&shared.extended), of, key, value)?;
             Ok(empty())
         }
-        Operation::Publish { pubsub, topic } => {
+        Operation::Publish { ref pubsub, ref topic }
+        | Operation::PublishBulk { ref pubsub, ref topic } => {
             let (parts, body) = read(request).await?;
             let trace = Trace::of(&parts.headers);
             let request = Publish {
-                pubsub: &pubsub,
-                topic: &topic,
+                pubsub,
+                topic,
                 query: parts.uri.query().unwrap_or_default(),
                 headers: &parts.headers,
                 trace: &trace,
                 body: &body,
             };
-            publish(&shared.broker, of, request).await?;
-            let mut response = empty();
+            let mut response = if matches!(operation, Operation::PublishBulk { .. }) {
+                bulk_answer(&publish_bulk(&shared.broker, of, request).await?)
+            } else {
+                publish(&shared.broker, of, request).await?;
+                empty()
+            };
             if let Ok(value) = trace.parent.parse() {
                 response.headers_mut().insert(HeaderName::from_static("traceparent"), value);
             }
@@ -186,6 +192,13 @@ async fn perform(
             invoke(shared, of, &id, &path, request).await
         }
     }
+}
+
+fn bulk_answer(failed: &[FailedEntry]) -> Response<Body> {
+    if failed.is_empty() {
+        return empty();
+    }
+    json(StatusCode::INTERNAL_SERVER_ERROR, &bulk::failures(failed))
 }
 
 async fn invoke(
