@@ -32,6 +32,8 @@ pub struct Config {
     /// Above it a topic loses its oldest events, needed or not.
     pub topic_bytes_max: u64,
     pub retention_every: Duration,
+    /// Of the dead letters of one subscription, whatever their number.
+    pub dead_bytes_max: u64,
     /// Until an app has answered a delivery.
     pub delivery_timeout: Duration,
     /// How long an outbox may let us wait.
@@ -44,6 +46,7 @@ impl Default for Config {
         Self {
             topic_bytes_max: 1 << 30,
             retention_every: Duration::from_secs(60),
+            dead_bytes_max: 256 << 20,
             delivery_timeout: Duration::from_secs(60),
             outbox_wait: Duration::from_secs(20),
             outbox_limit: 500,
@@ -90,6 +93,8 @@ pub(crate) struct Inner {
     wiring: Arc<Wiring>,
     tasks: Tasks,
     cut: CancellationToken,
+    /// Held while dead letters are taken up or removed, so that none is both.
+    pub(crate) letters: tokio::sync::Mutex<()>,
     /// Topologies are applied one after another.
     applying: tokio::sync::Mutex<()>,
 }
@@ -134,6 +139,7 @@ impl Broker {
             wiring: Arc::new(wiring),
             tasks: Tasks::new(stop),
             cut: CancellationToken::new(),
+            letters: tokio::sync::Mutex::default(),
             applying: tokio::sync::Mutex::default(),
         });
         let cleaner = retention::run(Arc::downgrade(&inner));
@@ -256,6 +262,8 @@ impl Inner {
         }
         running.topology = topology;
         self.running.store(Arc::new(running));
+        // Their limits may be others now.
+        self.dead.grown.notify_one();
         Ok(())
     }
 

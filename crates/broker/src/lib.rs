@@ -22,6 +22,7 @@ mod broker;
 mod contract;
 mod cursor;
 mod dead;
+mod dead_limit;
 mod deliver;
 mod event;
 mod outbox;

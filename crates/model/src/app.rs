@@ -129,6 +129,8 @@ pub struct Subscription {
     pub backoff: Backoff,
     /// Then the event goes to the dead letters, with the reason.
     pub attempts_max: u32,
+    /// Then the oldest dead letters are removed.
+    pub dead_letters_max: u32,
 }
 
 impl Subscription {
@@ -139,6 +141,7 @@ impl Subscription {
             concurrency: 8,
             backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
             attempts_max: 20,
+            dead_letters_max: 10_000,
         }
     }
 }

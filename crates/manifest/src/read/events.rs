@@ -110,6 +110,9 @@ impl Reader<'_> {
         if let Some(attempts) = count(node, "max_attempts") {
             subscription.attempts_max = attempts;
         }
+        if let Some(letters) = count(node, "max_dead_letters") {
+            subscription.dead_letters_max = letters;
+        }
         subscription
     }
 }
