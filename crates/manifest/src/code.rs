@@ -131,6 +131,7 @@ codes! {
     ReservedVariable    "ARC0605" Error "an environment variable is set by Archipel itself";
     HiddenVariable      "ARC0606" Warning "an environment variable hides one that Archipel sets";
     PlainPassword       "ARC0607" Warning "a password stands in the file";
+    BadEnvFile          "ARC0608" Error "a file of environment variables cannot be read";
     // Files and directories.
     NoSuchPath          "ARC0701" Error "a file or directory does not exist";
     WrongKind           "ARC0702" Error "a file stands where a directory is needed, or the reverse";

@@ -17,6 +17,7 @@ mod code;
 mod corpus;
 mod cron;
 mod document;
+mod env_files;
 mod files;
 pub mod init;
 mod load;

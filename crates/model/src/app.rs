@@ -89,9 +89,37 @@ pub enum Protocol {
 #[serde(rename_all = "lowercase")]
 pub enum EnvValue {
     Text(String),
+    /// From a file of variables: it may well be a password.
+    Hidden(Hidden),
     Secret(SecretName),
     /// The URL under which this service reaches another (declared in `calls`).
     UrlOf(ServiceName),
+}
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl serde::Serialize for Hidden {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str("…")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
