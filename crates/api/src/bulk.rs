@@ -33,7 +33,7 @@ struct Entry<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FailedEntry {
     id: String,
-    error: String,
+    pub(crate) error: String,
 }
 
 /// # Errors

@@ -26,6 +26,9 @@ use crate::{invoke, metadata};
 /// What Dapr takes unless told otherwise.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
+/// Of each header that repeats the failures of a bulk publish.
+const BULK_HEADER_MAX: usize = 4 << 10;
+
 /// The API of one service. Changing it does not break off connections.
 #[derive(Debug, Clone)]
 pub struct ServiceApi {
@@ -198,7 +201,19 @@ fn bulk_answer(failed: &[FailedEntry]) -> Response<Body> {
     if failed.is_empty() {
         return empty();
     }
-    json(StatusCode::INTERNAL_SERVER_ERROR, &bulk::failures(failed))
+    let failures = bulk::failures(failed);
+    let mut response = json(StatusCode::INTERNAL_SERVER_ERROR, &failures);
+    let first = format!("{} events were not taken; {}", failed.len(), failed[0].error);
+    for (name, text) in [("metadata.responsedata", failures.to_string()), ("metadata.error", first)]
+    {
+        // Dapr says it all again here; a long list would be too much head for many clients.
+        if text.len() <= BULK_HEADER_MAX
+            && let Ok(value) = text.try_into()
+        {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
 }
 
 async fn invoke(

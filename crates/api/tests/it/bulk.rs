@@ -98,6 +98,8 @@ async fn an_entry_that_cannot_be_taken_keeps_back_no_other() {
     let failed = told.json()["failedEntries"].clone();
     assert_eq!(failed.as_array().map(Vec::len), Some(1), "{failed}");
     assert_eq!(failed[0]["entryId"], "b");
+    assert_eq!(told.headers["metadata.responseData"].as_bytes(), told.text().as_bytes());
+    assert!(told.headers.contains_key("metadata.error"));
     assert!(failed[0]["error"].as_str().is_some_and(|e| e.contains("`/order_id`")), "{failed}");
     let ids: Vec<_> = stored(&world).await.iter().map(|e| e["data"]["order_id"].clone()).collect();
     assert_eq!(ids, ["ord_1", "ord_2"]);
