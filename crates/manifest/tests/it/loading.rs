@@ -218,3 +218,14 @@ fn a_bad_file_of_variables_is_told_by_file_and_line_without_the_line() {
     let tree = Tree::new([("archipel.toml", text.as_str())]);
     assert_eq!(places(&problems(tree.load())), ["ARC0701 6:12"]);
 }
+
+#[test]
+fn the_store_has_a_usable_schema_for_every_topic() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../store/archipel.toml");
+    let app = load(&path, &Options::default()).unwrap().app;
+    let topics = app.services.values().flat_map(|service| &service.publishes);
+    let without: Vec<_> = topics
+        .filter(|topic| app.events.get(*topic).is_none_or(|event| event.schema.is_none()))
+        .collect();
+    assert!(!app.events.is_empty() && without.is_empty(), "{without:?}");
+}
