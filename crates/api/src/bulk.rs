@@ -19,7 +19,8 @@ use crate::server::ServiceApi;
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
-    #[serde(default)]
+    /// Dapr reads names of members in any case, and its JavaScript SDK has it so.
+    #[serde(default, alias = "entryID")]
     entry_id: String,
     #[serde(borrow, default)]
     event: Option<&'a RawValue>,
