@@ -36,7 +36,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (logs, kv) = (Arc::new(MemoryLogs::default()), Arc::new(MemoryKv::default()));
     let caller = Arc::new(AppCaller::new(gateway.clone()));
     let broker = Broker::open(logs, kv, Config::default(), caller, &stop).await?;
-    let spec = TopicSpec { retain: Duration::from_secs(3_600), publisher: Some(orders.clone()) };
+    let spec = TopicSpec {
+        retain: Duration::from_secs(3_600),
+        publisher: Some(orders.clone()),
+        schema: None,
+    };
     let how = Subscription::new("/_archipel/events".to_owned());
     let subscription = SubscriptionSpec { service: orders.clone(), topic: placed.clone(), how };
     broker

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::error::ApiError;
 
-pub(crate) struct Input<'a> {
-    pub(crate) body: &'a [u8],
+pub(crate) struct Input<'a, 'b> {
+    pub(crate) body: &'b [u8],
     /// As the request has it; empty: none.
     pub(crate) content_type: &'a str,
     /// `metadata.<key>` of the query, keys in lower case.
@@ -26,7 +26,7 @@ pub(crate) struct Input<'a> {
     pub(crate) expiration: Option<&'a str>,
 }
 
-impl<'a> Input<'a> {
+impl<'a> Input<'a, '_> {
     fn metadata(&self, key: &str) -> Option<&'a str> {
         self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
@@ -35,7 +35,7 @@ impl<'a> Input<'a> {
 /// # Errors
 /// [`ApiError::Metadata`] when `rawPayload` is no boolean, [`ApiError::CloudEvent`] when the body
 /// claims to be a CloudEvent and is not even an object.
-pub(crate) fn envelope<'a>(input: &Input<'a>) -> Result<Envelope<'a>, ApiError> {
+pub(crate) fn envelope<'b>(input: &Input<'_, 'b>) -> Result<Envelope<'b>, ApiError> {
     let raw = match input.metadata("rawpayload") {
         None => false,
         Some(word) => truth(word)?,
@@ -68,12 +68,12 @@ fn truth(word: &str) -> Result<bool, ApiError> {
     }
 }
 
-fn media_type(content_type: &str) -> String {
+pub(crate) fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The body is a CloudEvent already: it stays as it is, and only gaps are filled.
-fn given<'a>(input: &Input<'a>) -> Result<Envelope<'a>, ApiError> {
+fn given<'b>(input: &Input<'_, 'b>) -> Result<Envelope<'b>, ApiError> {
     let mut event = Envelope::parse(input.body)
         .map_err(|error| ApiError::CloudEvent { reason: error.to_string() })?;
     if !event.contains("traceid") {
@@ -96,7 +96,7 @@ fn given<'a>(input: &Input<'a>) -> Result<Envelope<'a>, ApiError> {
     Ok(event)
 }
 
-fn wrapped<'a>(input: &Input<'a>, media: &str) -> Envelope<'a> {
+fn wrapped<'a, 'b>(input: &Input<'a, 'b>, media: &str) -> Envelope<'b> {
     let mut event = Envelope::new();
     let or = |key: &str, default: &'a str| input.metadata(key).unwrap_or(default);
     event.set_text("specversion", "1.0");
@@ -118,14 +118,20 @@ fn wrapped<'a>(input: &Input<'a>, media: &str) -> Envelope<'a> {
     event
 }
 
+pub(crate) fn is_binary(media: &str) -> bool {
+    matches!(media, "application/octet-stream" | "application/cloudevents+protobuf")
+}
+
+pub(crate) fn is_json(media: &str) -> bool {
+    media == "application/json" || media.ends_with("+json")
+}
+
 fn set_data(event: &mut Envelope<'_>, body: &[u8], media: &str) {
-    let binary = matches!(media, "application/octet-stream" | "application/cloudevents+protobuf");
-    let json = media == "application/json" || media.ends_with("+json");
-    if binary {
+    if is_binary(media) {
         event.set_text("data_base64", &STANDARD.encode(body));
         return;
     }
-    if json
+    if is_json(media)
         && let Ok(text) = std::str::from_utf8(body)
         && let Ok(value) = RawValue::from_string(text.trim().to_owned())
     {
@@ -136,7 +142,7 @@ fn set_data(event: &mut Envelope<'_>, body: &[u8], media: &str) {
 }
 
 /// The bytes as they are, in the envelope that a subscriber of raw events sees in Dapr too.
-fn raw_payload<'a>(input: &Input<'a>) -> Envelope<'a> {
+fn raw_payload<'b>(input: &Input<'_, 'b>) -> Envelope<'b> {
     let mut event = Envelope::new();
     event.set_text("specversion", "1.0");
     event.set_text("id", input.fresh_id);

@@ -1,5 +1,6 @@
 //! One table from what went wrong to what Dapr's clients expect to read.
 
+use archipel_broker::Mismatch;
 use archipel_model::ServiceName;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub enum ApiError {
     TooLarge { topic: String, reason: String },
     #[error("the event for topic {topic} is not valid: {reason}")]
     EventInvalid { topic: String, reason: String },
+    #[error("the event for topic {topic} does not match its schema {schema}: {mismatch}")]
+    Schema { topic: String, schema: String, mismatch: Mismatch },
     #[error("error when publish to topic {topic} in pubsub {}: {reason}", crate::PUBSUB)]
     Publish { topic: String, reason: String },
     #[error("failed to read request body: {reason}")]
@@ -83,6 +86,10 @@ impl ApiError {
             Self::EventInvalid { .. } => {
                 (S::BAD_REQUEST, "ERR_PUBSUB_EVENTS_SER", Some("DAPR_PUBSUB_UNMARSHAL_EVENTS"))
             }
+            // Dapr knows no schemas; so the tag of an event that is not as it should be.
+            Self::Schema { .. } => {
+                (S::BAD_REQUEST, "ERR_PUBSUB_EVENTS_SER", Some("ARCHIPEL_EVENT_SCHEMA"))
+            }
             Self::Publish { .. } => (
                 S::INTERNAL_SERVER_ERROR,
                 "ERR_PUBSUB_PUBLISH_MESSAGE",
@@ -115,6 +122,19 @@ impl ApiError {
                 "domain": "dapr.io",
                 "metadata": { "appID": service.as_str() },
             }]);
+        }
+        if let Self::Schema { topic, schema, mismatch } = self {
+            body["details"][0]["domain"] = json!("archipel");
+            body["details"][0]["metadata"]["topic"] = json!(topic);
+            body["details"][0]["metadata"]["schema"] = json!(schema);
+            let violations = mismatch.faults.iter().map(|fault| {
+                json!({ "field": format!("/data{}", fault.at), "description": fault.expected })
+            });
+            let bad_request = json!({
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "field_violations": violations.collect::<Vec<_>>(),
+            });
+            body["details"].as_array_mut().expect("it was made so above").push(bad_request);
         }
         body
     }

@@ -6,6 +6,7 @@
 //! the same table of errors (`error`).
 
 mod app_caller;
+mod bulk;
 mod envelope;
 mod error;
 mod invoke;

@@ -1,10 +1,10 @@
 //! Publishing through the API of a service.
 
-use archipel_broker::{Broker, EventError, PublishError, PublishRequest};
+use archipel_broker::{Broker, Envelope, EventError, PublishError, PublishRequest};
 use archipel_model::TopicName;
 use archipel_rt::clock;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
@@ -23,62 +23,107 @@ pub(crate) struct Publish<'a> {
     pub(crate) body: &'a Bytes,
 }
 
+/// What a request says beside its events.
+pub(crate) struct Prepared {
+    pub(crate) metadata: Vec<(String, String)>,
+    now: OffsetDateTime,
+}
+
+impl Prepared {
+    /// # Errors
+    /// When the request names no topic of ours.
+    pub(crate) fn of(request: &Publish<'_>) -> Result<Self, ApiError> {
+        if request.pubsub.is_empty() {
+            return Err(ApiError::PubsubEmpty);
+        }
+        if request.pubsub != crate::PUBSUB {
+            return Err(ApiError::PubsubNotFound { name: request.pubsub.to_owned() });
+        }
+        if request.topic.is_empty() {
+            return Err(ApiError::TopicEmpty { pubsub: request.pubsub.to_owned() });
+        }
+        Ok(Self { metadata: route::metadata(request.query), now: clock::wall().into() })
+    }
+
+    /// The event that `body` becomes, and whether it is to be stored once.
+    pub(crate) fn event<'b>(
+        &self,
+        of: &ServiceApi,
+        request: &Publish<'_>,
+        content: &Content<'b>,
+    ) -> Result<(Envelope<'b>, bool), ApiError> {
+        let metadata = content.metadata;
+        let expiration = time_to_live(metadata)?.map(|ttl| rfc3339(self.now + ttl));
+        let id = uuid::Uuid::new_v4().to_string();
+        let input = Input {
+            body: content.body,
+            content_type: content.content_type,
+            metadata,
+            app_id: of.service.as_str(),
+            topic: request.topic,
+            traceparent: &content.trace.parent,
+            tracestate: &content.trace.state,
+            fresh_id: &id,
+            now: &rfc3339(self.now),
+            expiration: expiration.as_deref(),
+        };
+        // A client that gives its own id may repeat the request: the same event is stored once.
+        let once = metadata.iter().any(|(key, _)| key == "cloudevent.id")
+            || content.content_type.starts_with("application/cloudevents+json");
+        Ok((envelope(&input)?, once))
+    }
+}
+
+/// One event as the client has it.
+pub(crate) struct Content<'b> {
+    pub(crate) body: &'b [u8],
+    pub(crate) content_type: &'b str,
+    /// Keys in lower case.
+    pub(crate) metadata: &'b [(String, String)],
+    pub(crate) trace: &'b Trace,
+}
+
+/// # Errors
+/// When the manifest does not declare that the service publishes it.
+pub(crate) fn declared(of: &ServiceApi, topic: &str) -> Result<TopicName, ApiError> {
+    let name = TopicName::new(topic).ok().filter(|topic| of.publishes.contains(topic));
+    let forbidden =
+        || ApiError::TopicForbidden { topic: topic.to_owned(), service: of.service.clone() };
+    name.ok_or_else(forbidden)
+}
+
 /// Durable when it returns.
 ///
 /// # Errors
-/// In the order in which Dapr checks: names, metadata, rights, envelope, storage.
+/// In the order in which Dapr checks: names, metadata, envelope, rights, storage.
 pub(crate) async fn publish(
     broker: &Broker,
     of: &ServiceApi,
     request: Publish<'_>,
 ) -> Result<(), ApiError> {
-    if request.pubsub.is_empty() {
-        return Err(ApiError::PubsubEmpty);
-    }
-    if request.pubsub != crate::PUBSUB {
-        return Err(ApiError::PubsubNotFound { name: request.pubsub.to_owned() });
-    }
-    if request.topic.is_empty() {
-        return Err(ApiError::TopicEmpty { pubsub: request.pubsub.to_owned() });
-    }
-    let topic = TopicName::new(request.topic).ok().filter(|topic| of.publishes.contains(topic));
-    let metadata = route::metadata(request.query);
-    let now: OffsetDateTime = clock::wall().into();
-    let expiration = time_to_live(&metadata)?.map(|ttl| rfc3339(now + ttl));
-    let text = |name: HeaderName| {
-        request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    };
-    let id = uuid::Uuid::new_v4().to_string();
-    let input = Input {
+    let prepared = Prepared::of(&request)?;
+    let content_type = request.headers.get(header::CONTENT_TYPE);
+    let content = Content {
         body: request.body,
-        content_type: text(header::CONTENT_TYPE),
-        metadata: &metadata,
-        app_id: of.service.as_str(),
-        topic: request.topic,
-        traceparent: &request.trace.parent,
-        tracestate: &request.trace.state,
-        fresh_id: &id,
-        now: &rfc3339(now),
-        expiration: expiration.as_deref(),
+        content_type: content_type.and_then(|value| value.to_str().ok()).unwrap_or_default(),
+        metadata: &prepared.metadata,
+        trace: request.trace,
     };
-    let event = envelope(&input)?;
-    let Some(topic) = topic else {
-        let topic = request.topic.to_owned();
-        return Err(ApiError::TopicForbidden { topic, service: of.service.clone() });
-    };
-    // A client that gives its own id may repeat the request: the same event is stored once.
-    let once = metadata.iter().any(|(key, _)| key == "cloudevent.id")
-        || text(header::CONTENT_TYPE).starts_with("application/cloudevents+json");
+    let (event, once) = prepared.event(of, &request, &content)?;
+    let topic = declared(of, request.topic)?;
     let publish = PublishRequest { topic: topic.clone(), event, once };
-    broker.publish(publish).await.map(drop).map_err(|error| refused(&topic, &error))
+    broker.publish(publish).await.map(drop).map_err(|error| refused(&topic, error))
 }
 
-fn refused(topic: &TopicName, error: &PublishError) -> ApiError {
-    let reason = archipel_rt::chain(error);
+pub(crate) fn refused(topic: &TopicName, error: PublishError) -> ApiError {
+    let reason = archipel_rt::chain(&error);
     let topic = topic.to_string();
     match error {
         PublishError::Event { source: EventError::TooLarge { .. }, .. } => {
             ApiError::TooLarge { topic, reason }
+        }
+        PublishError::Event { source: EventError::Schema { schema, mismatch }, .. } => {
+            ApiError::Schema { topic, schema, mismatch }
         }
         PublishError::Event { .. } => ApiError::EventInvalid { topic, reason },
         _ => ApiError::Publish { topic, reason },

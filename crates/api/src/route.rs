@@ -15,6 +15,10 @@ pub(crate) enum Operation {
         pubsub: String,
         topic: String,
     },
+    PublishBulk {
+        pubsub: String,
+        topic: String,
+    },
     /// `path` as it goes to the callee, with its leading slash and still encoded.
     Invoke {
         id: String,
@@ -41,6 +45,13 @@ pub(crate) fn operation(method: &Method, path: &str) -> Operation {
         ("healthz", "outbound") if *method == Method::GET => Operation::HealthzOutbound,
         ("metadata", "") if *method == Method::GET => Operation::Metadata,
         ("metadata", key) if *method == Method::PUT => Operation::SetMetadata { key: decode(key) },
+        ("publish", tail)
+            if posts && matches!(version, "v1.0" | "v1.0-alpha1") && tail.starts_with("bulk/") =>
+        {
+            let tail = &tail["bulk/".len()..];
+            let (pubsub, topic) = tail.split_once('/').unwrap_or((tail, ""));
+            Operation::PublishBulk { pubsub: decode(pubsub), topic: decode(topic) }
+        }
         ("publish", tail) if posts && version == "v1.0" && !tail.starts_with("bulk/") => {
             let (pubsub, topic) = tail.split_once('/').unwrap_or((tail, ""));
             Operation::Publish { pubsub: decode(pubsub), topic: decode(topic) }
@@ -108,6 +119,10 @@ mod tests {
         assert_eq!(post("/v1.0/publish/pubsub/a%2Fb/c"), publish("a/b/c"));
         assert_eq!(post("/v1.0/publish/pubsub"), publish(""));
         assert_eq!(get("/v1.0/publish/pubsub/a"), Operation::NotServed);
+        let bulk = Operation::PublishBulk { pubsub: "pubsub".into(), topic: "a/b".into() };
+        assert_eq!(post("/v1.0/publish/bulk/pubsub/a%2Fb"), bulk);
+        assert_eq!(post("/v1.0-alpha1/publish/bulk/pubsub/a/b"), bulk);
+        assert_eq!(post("/v1.0-beta1/publish/bulk/pubsub/a"), Operation::NotServed);
         let invoke = |path: &str| Operation::Invoke { id: "cart".into(), path: path.into() };
         assert_eq!(get("/v1.0/invoke/cart/method/v1/x%20y"), invoke("/v1/x%20y"));
         assert_eq!(get("/v1.0/invoke/cart/method"), invoke("/"));

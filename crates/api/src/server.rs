@@ -15,6 +15,7 @@ use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
+use crate::bulk::{self, FailedEntry, publish_bulk};
 use crate::error::ApiError;
 use crate::listener::Door;
 use crate::publish::{Publish, publish};
@@ -24,6 +25,9 @@ use crate::{invoke, metadata};
 
 /// What Dapr takes unless told otherwise.
 const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Of each header that repeats the failures of a bulk publish.
+const BULK_HEADER_MAX: usize = 4 << 10;
 
 /// The API of one service. Changing it does not break off connections.
 #[derive(Debug, Clone)]
@@ -158,19 +162,24 @@ async fn perform(
             remember(&mut lock(&shared.extended), of, key, value)?;
             Ok(empty())
         }
-        Operation::Publish { pubsub, topic } => {
+        Operation::Publish { ref pubsub, ref topic }
+        | Operation::PublishBulk { ref pubsub, ref topic } => {
             let (parts, body) = read(request).await?;
             let trace = Trace::of(&parts.headers);
             let request = Publish {
-                pubsub: &pubsub,
-                topic: &topic,
+                pubsub,
+                topic,
                 query: parts.uri.query().unwrap_or_default(),
                 headers: &parts.headers,
                 trace: &trace,
                 body: &body,
             };
-            publish(&shared.broker, of, request).await?;
-            let mut response = empty();
+            let mut response = if matches!(operation, Operation::PublishBulk { .. }) {
+                bulk_answer(&publish_bulk(&shared.broker, of, request).await?)
+            } else {
+                publish(&shared.broker, of, request).await?;
+                empty()
+            };
             if let Ok(value) = trace.parent.parse() {
                 response.headers_mut().insert(HeaderName::from_static("traceparent"), value);
             }
@@ -186,6 +195,25 @@ async fn perform(
             invoke(shared, of, &id, &path, request).await
         }
     }
+}
+
+fn bulk_answer(failed: &[FailedEntry]) -> Response<Body> {
+    if failed.is_empty() {
+        return empty();
+    }
+    let failures = bulk::failures(failed);
+    let mut response = json(StatusCode::INTERNAL_SERVER_ERROR, &failures);
+    let first = format!("{} events were not taken; {}", failed.len(), failed[0].error);
+    for (name, text) in [("metadata.responsedata", failures.to_string()), ("metadata.error", first)]
+    {
+        // Dapr says it all again here; a long list would be too much head for many clients.
+        if text.len() <= BULK_HEADER_MAX
+            && let Ok(value) = text.try_into()
+        {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
 }
 
 async fn invoke(

@@ -22,6 +22,19 @@ impl Trace {
         }
         Self { parent: fresh(), state: String::new() }
     }
+
+    /// Another span of the same trace.
+    pub(crate) fn child(&self) -> Self {
+        let own = &self.parent;
+        let span = loop {
+            if let Some(span) = SpanId::new(random::u64().to_be_bytes()) {
+                break span;
+            }
+        };
+        // `00-<32 digits>-<16 digits>-<flags>`, however it came about.
+        let parent = format!("{}{span}{}", &own[..36], &own[52..]);
+        Self { parent, state: self.state.clone() }
+    }
 }
 
 /// Version 00 of W3C Trace Context; a later version is replaced, as it could not be passed on

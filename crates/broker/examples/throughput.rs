@@ -144,7 +144,7 @@ async fn measure(
 
 fn topology(subscribers: usize, ordered: bool) -> Result<Topology, Failure> {
     let topic = TopicName::new("order.placed")?;
-    let spec = TopicSpec { retain: Duration::from_secs(3_600), publisher: None };
+    let spec = TopicSpec { retain: Duration::from_secs(3_600), publisher: None, schema: None };
     let mut subscriptions = Vec::new();
     for i in 0..subscribers {
         let mut how = Subscription::new("/events".to_owned());

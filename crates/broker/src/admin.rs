@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use crate::broker::{Broker, BrokerError, Running};
+use crate::broker::{Broker, BrokerError, Inner, Running};
 use crate::dead::{self, DeadError, DeadFilter, DeadId, DeadLetter, DeadState};
 use crate::event::Envelope;
 use crate::subscription::{Command, Handle};
@@ -45,6 +45,7 @@ impl Broker {
 
     fn subscriber_view(&self, handle: &Handle, next: Seq) -> SubscriberView {
         let stats = *handle.stats.borrow();
+        let dead = self.inner.dead.of(&handle.spec.service, &handle.spec.topic);
         let now = clock::wall_ms();
         SubscriberView {
             service: handle.spec.service.clone(),
@@ -56,7 +57,8 @@ impl Broker {
             in_flight: stats.counts.in_flight,
             waiting: stats.counts.waiting,
             parked_keys: stats.counts.parked_keys,
-            dead: self.inner.dead.of(&handle.spec.service, &handle.spec.topic),
+            dead: dead.count,
+            dead_dropped: dead.dropped,
             delivered: stats.delivered,
             failed_attempts: stats.failed,
             expired: stats.expired,
@@ -190,6 +192,7 @@ impl Broker {
     }
 
     async fn replay_one(&self, id: DeadId) -> Result<(), DeadError> {
+        let kept = self.inner.letters.lock().await;
         let (mut head, event) = self.dead_letter(id).await?;
         if head.state == DeadState::Replaying {
             return Err(DeadError::Replaying { id });
@@ -202,6 +205,8 @@ impl Broker {
         let handle = self.subscription(&subscriber, &topic).map_err(|e| no_taker(e.to_string()))?;
         head.state = DeadState::Replaying;
         self.commit(dead::put_head(Tx::new(), &head)).await?;
+        // The loop may be busy for long, and the letter is marked.
+        drop(kept);
         let command = Command::Inject { dead: Box::new(head), event };
         // If the loop has ended, the next one finds the letter marked, and delivers it.
         handle.commands.send(command).await.map_err(|_| DeadError::Closing)
@@ -244,6 +249,7 @@ impl Broker {
     }
 
     async fn discard_one(&self, id: DeadId) -> Result<(), DeadError> {
+        let _kept = self.inner.letters.lock().await;
         let head = dead::head(&*self.inner.kv, id).await?.ok_or(DeadError::Unknown { id })?;
         let topic = TopicName::new(&head.topic).ok();
         let taker = head.subscriber.as_ref().zip(topic.as_ref());
@@ -258,11 +264,7 @@ impl Broker {
     }
 
     async fn commit(&self, tx: Tx) -> Result<(), DeadError> {
-        match self.inner.kv.commit(tx).await {
-            Ok(_) => Ok(()),
-            Err(KvError::Storage(error)) => Err(error.into()),
-            Err(KvError::Conflict { .. }) => unreachable!("nothing was expected"),
-        }
+        self.inner.commit_dead(tx).await
     }
 
     fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, BrokerError> {
@@ -281,5 +283,15 @@ impl Broker {
             service: service.clone(),
             topic: topic.clone(),
         })
+    }
+}
+
+impl Inner {
+    pub(crate) async fn commit_dead(&self, tx: Tx) -> Result<(), DeadError> {
+        match self.kv.commit(tx).await {
+            Ok(_) => Ok(()),
+            Err(KvError::Storage(error)) => Err(error.into()),
+            Err(KvError::Conflict { .. }) => unreachable!("nothing was expected"),
+        }
     }
 }

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use archipel_model::{ServiceName, TopicName};
 use archipel_rt::{CancellationToken, Tasks, clock};
+use archipel_schema::CompileError;
 use archipel_storage::{Kv, KvError, Logs, StorageError, Tx};
 use bytes::Bytes;
 
+use crate::contract::{Contract, Contracts};
 use crate::dead::{self, DeadCounts, DeadError, DeadFilter, DeadLetter, DeadState};
 use crate::deliver::Deliver;
+use crate::event::{Envelope, EventError};
 use crate::outbox_loop::{self, OutboxHandle, OutboxLoop, OutboxStart};
 use crate::retention;
 use crate::stored::{OutboxV1, StoredError, SubscriptionV1};
@@ -29,6 +32,8 @@ pub struct Config {
     /// Above it a topic loses its oldest events, needed or not.
     pub topic_bytes_max: u64,
     pub retention_every: Duration,
+    /// Of the dead letters of one subscription, whatever their number.
+    pub dead_bytes_max: u64,
     /// Until an app has answered a delivery.
     pub delivery_timeout: Duration,
     /// How long an outbox may let us wait.
@@ -41,6 +46,7 @@ impl Default for Config {
         Self {
             topic_bytes_max: 1 << 30,
             retention_every: Duration::from_secs(60),
+            dead_bytes_max: 256 << 20,
             delivery_timeout: Duration::from_secs(60),
             outbox_wait: Duration::from_secs(20),
             outbox_limit: 500,
@@ -62,6 +68,12 @@ pub enum BrokerError {
     UnknownTopic(TopicName),
     #[error("`{service}` does not subscribe to `{topic}`")]
     NotSubscribed { service: ServiceName, topic: TopicName },
+    #[error("the schema of topic `{topic}` cannot be used")]
+    Schema {
+        topic: TopicName,
+        #[source]
+        source: CompileError,
+    },
     #[error("the broker is stopping")]
     Closing,
 }
@@ -81,6 +93,8 @@ pub(crate) struct Inner {
     wiring: Arc<Wiring>,
     tasks: Tasks,
     cut: CancellationToken,
+    /// Held while dead letters are taken up or removed, so that none is both.
+    pub(crate) letters: tokio::sync::Mutex<()>,
     /// Topologies are applied one after another.
     applying: tokio::sync::Mutex<()>,
 }
@@ -125,6 +139,7 @@ impl Broker {
             wiring: Arc::new(wiring),
             tasks: Tasks::new(stop),
             cut: CancellationToken::new(),
+            letters: tokio::sync::Mutex::default(),
             applying: tokio::sync::Mutex::default(),
         });
         let cleaner = retention::run(Arc::downgrade(&inner));
@@ -154,17 +169,34 @@ impl Broker {
     /// # Errors
     /// [`PublishError::retry`] says what repeating would do.
     pub async fn publish(&self, request: PublishRequest<'_>) -> Result<Published, PublishError> {
+        let topic = self.publish_to(&request.topic)?;
+        topic.publish(request.event, request.once).await
+    }
+
+    /// Stores many events of one topic in one write, in their order; durable when this returns.
+    /// An event that cannot be taken keeps back no other: the result of each stands at its place.
+    /// Of each event, whether it is to be stored [once](PublishRequest::once).
+    ///
+    /// # Errors
+    /// As [`Broker::publish`]; then none of them was taken, or for [`PublishError::Storage`] it
+    /// is not known.
+    pub async fn publish_all(
+        &self,
+        topic: &TopicName,
+        events: Vec<(Envelope<'_>, bool)>,
+    ) -> Result<Vec<Result<(), EventError>>, PublishError> {
+        self.publish_to(topic)?.publish_all(events).await
+    }
+
+    fn publish_to(&self, topic: &TopicName) -> Result<Arc<Topic>, PublishError> {
         if self.inner.tasks.stop_token().is_cancelled() {
             return Err(PublishError::Closing);
         }
-        let running = self.inner.running.load_full();
-        let Some(topic) = running.topics.get(&request.topic) else {
-            return Err(PublishError::UnknownTopic {
-                similar: similar(&request.topic, running.topics.keys()),
-                topic: request.topic.to_string(),
-            });
-        };
-        topic.publish(request.event, request.once).await
+        let running = self.inner.running.load();
+        running.topics.get(topic).cloned().ok_or_else(|| PublishError::UnknownTopic {
+            similar: similar(topic, running.topics.keys()),
+            topic: topic.to_string(),
+        })
     }
 
     /// Stops taking and sending, lets deliveries finish, stores the cursors. After `grace` what
@@ -186,13 +218,14 @@ impl Inner {
 
     async fn apply(&self, topology: Topology) -> Result<(), BrokerError> {
         let old = self.running.load_full();
+        let contracts = changed_contracts(&old.topology, &topology)?;
         let mut topics = BTreeMap::new();
         for name in topology.topics.keys() {
             let topic = match old.topics.get(name) {
                 Some(topic) => Arc::clone(topic),
                 None => {
                     let log = self.logs.open(name.as_str()).await?;
-                    Arc::new(Topic { name: name.clone(), log })
+                    Arc::new(Topic { name: name.clone(), log, contract: ArcSwapOption::empty() })
                 }
             };
             topics.insert(name.clone(), topic);
@@ -203,6 +236,9 @@ impl Inner {
 
         // First stop what is gone or changes, so that no two loops have one place.
         self.stop_leaving(&old, &topology).await;
+        for (topic, contract) in contracts {
+            topics[&topic].contract.store(contract);
+        }
         let mut running = Running { topics, ..Running::default() };
         for (spec, state) in states {
             let id = (spec.service.clone(), spec.topic.clone());
@@ -226,6 +262,8 @@ impl Inner {
         }
         running.topology = topology;
         self.running.store(Arc::new(running));
+        // Their limits may be others now.
+        self.dead.grown.notify_one();
         Ok(())
     }
 
@@ -362,6 +400,21 @@ impl Inner {
         }
         Ok(found)
     }
+}
+
+/// The compiled schemas of topics that are new or have another one than before.
+fn changed_contracts(old: &Topology, new: &Topology) -> Result<Contracts, BrokerError> {
+    let mut changed = Contracts::new();
+    for (topic, spec) in &new.topics {
+        if old.topics.get(topic).is_some_and(|old| old.schema == spec.schema) {
+            continue;
+        }
+        let contract = spec.schema.as_ref().map(Contract::compile).transpose();
+        let contract =
+            contract.map_err(|source| BrokerError::Schema { topic: topic.clone(), source })?;
+        changed.insert(topic.clone(), contract.map(Arc::new));
+    }
+    Ok(changed)
 }
 
 /// The topic that a person probably meant.

@@ -11,6 +11,7 @@ use archipel_model::{ServiceName, TopicName};
 use archipel_storage::{Kv, StorageError, Tx};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::stored::{StoredError, read, write};
@@ -90,6 +91,8 @@ pub enum Reason {
     PutOff { status: Option<u16>, detail: String },
     /// From an outbox, for a topic that the service does not declare.
     UndeclaredTopic,
+    /// From an outbox, and not what the topic's schema asks for.
+    Schema { schema: String, detail: String },
     /// From an outbox, and not an event.
     Invalid { detail: String },
 }
@@ -101,6 +104,9 @@ impl fmt::Display for Reason {
             Self::Attempts { status, detail } => ("every attempt failed", status, detail),
             Self::PutOff { status, detail } => ("put off for a day", status, detail),
             Self::UndeclaredTopic => return f.write_str("undeclared topic"),
+            Self::Schema { schema, detail } => {
+                return write!(f, "does not match the schema `{schema}`: {detail}");
+            }
             Self::Invalid { detail } => return write!(f, "not an event: {detail}"),
         };
         f.write_str(what)?;
@@ -188,33 +194,75 @@ pub enum DeadError {
     Closing,
 }
 
-/// How many there are per subscriber and topic, kept so that nobody has to count.
+/// Letters that have one limit: of a subscription, or (`None`) all that never got into a topic.
+pub(crate) type Group = Option<(ServiceName, String)>;
+
+pub(crate) fn group(dead: &DeadLetter) -> Group {
+    dead.subscriber.clone().map(|service| (service, dead.topic.clone()))
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    pub count: u64,
+    pub bytes: u64,
+    /// Removed because there were too many, since Archipel started.
+    pub dropped: u64,
+}
+
+/// How many there are per group, kept so that nobody has to count.
 #[derive(Debug, Default)]
-pub(crate) struct DeadCounts(Mutex<BTreeMap<(Option<ServiceName>, String), u64>>);
+pub(crate) struct DeadCounts {
+    groups: Mutex<BTreeMap<Group, Held>>,
+    /// There may be too many.
+    pub grown: Notify,
+}
 
 impl DeadCounts {
     pub(crate) fn add(&self, dead: &DeadLetter) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry((dead.subscriber.clone(), dead.topic.clone())).or_default() += 1;
+        self.change(group(dead), |held| {
+            held.count += 1;
+            held.bytes += dead.bytes as u64;
+        });
+        self.grown.notify_one();
     }
 
     pub(crate) fn remove(&self, dead: &DeadLetter) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (dead.subscriber.clone(), dead.topic.clone());
-        if let Some(count) = counts.get_mut(&key) {
-            *count = count.saturating_sub(1);
-        }
+        self.change(group(dead), |held| {
+            held.count = held.count.saturating_sub(1);
+            held.bytes = held.bytes.saturating_sub(dead.bytes as u64);
+        });
     }
 
-    pub(crate) fn of(&self, subscriber: &ServiceName, topic: &TopicName) -> u64 {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.get(&(Some(subscriber.clone()), topic.to_string())).copied().unwrap_or(0)
+    /// True the first time.
+    pub(crate) fn dropped(&self, group: &Group, count: u64) -> bool {
+        let before = self.held(group).dropped;
+        self.change(group.clone(), |held| held.dropped += count);
+        before == 0 && count > 0
+    }
+
+    pub(crate) fn of(&self, subscriber: &ServiceName, topic: &TopicName) -> Held {
+        self.held(&Some((subscriber.clone(), topic.to_string())))
     }
 
     /// Of events that never got into a topic.
     pub(crate) fn refused(&self) -> u64 {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().filter(|((service, _), _)| service.is_none()).map(|(_, count)| count).sum()
+        self.held(&None).count
+    }
+
+    pub(crate) fn groups(&self) -> Vec<(Group, Held)> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.iter().map(|(group, held)| (group.clone(), *held)).collect()
+    }
+
+    fn held(&self, group: &Group) -> Held {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.get(group).copied().unwrap_or_default()
+    }
+
+    fn change(&self, group: Group, change: impl FnOnce(&mut Held)) {
+        change(
+            self.groups.lock().unwrap_or_else(PoisonError::into_inner).entry(group).or_default(),
+        );
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use archipel_schema::Mismatch;
 use archipel_storage::RecordKey;
 use bytes::Bytes;
 use serde::de::{MapAccess, Visitor};
@@ -24,6 +25,8 @@ pub enum EventError {
     Version { found: String },
     #[error("the event is {bytes} bytes; at most {limit} are taken")]
     TooLarge { bytes: usize, limit: usize },
+    #[error("it does not match the schema `{schema}`: {mismatch}")]
+    Schema { schema: String, mismatch: Mismatch },
 }
 
 /// The members of one CloudEvent, in their order.

@@ -19,8 +19,10 @@
 mod admin;
 mod backoff;
 mod broker;
+mod contract;
 mod cursor;
 mod dead;
+mod dead_limit;
 mod deliver;
 mod event;
 mod outbox;
@@ -33,6 +35,7 @@ mod topology;
 mod verdict;
 mod view;
 
+pub use archipel_schema::Mismatch;
 pub use broker::{Broker, BrokerError, Config};
 pub use dead::{DeadError, DeadFilter, DeadId, DeadLetter, DeadState, Reason};
 pub use deliver::{Answer, Deliver, Delivery, Pull, PullError};

@@ -1,15 +1,16 @@
 //! Reading one answer of an outbox: the pure part. The contract stands in
 //! `docs/guide/outbox.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use archipel_model::TopicName;
 use archipel_storage::{Record, RecordKey};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::contract::Contracts;
 use crate::dead::Reason;
-use crate::event::Envelope;
+use crate::event::{Envelope, EventError};
 use crate::topic::record;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -63,7 +64,7 @@ struct Row<'a> {
 pub(crate) fn read_batch(
     body: &[u8],
     after: u64,
-    publishes: &BTreeSet<TopicName>,
+    publishes: &Contracts,
 ) -> Result<Batch, OutboxError> {
     let answer: Answer<'_> =
         serde_json::from_slice(body).map_err(|e| OutboxError::Json { reason: e.to_string() })?;
@@ -111,15 +112,15 @@ fn digest(event: &str) -> String {
     key.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn accept(
-    topic: &str,
-    event: &str,
-    publishes: &BTreeSet<TopicName>,
-) -> Result<(TopicName, Record), Reason> {
-    let topic = publishes.get(topic).ok_or(Reason::UndeclaredTopic)?;
-    let read = Envelope::parse(event.as_bytes()).and_then(|event| record(topic, event, true));
+fn accept(topic: &str, event: &str, publishes: &Contracts) -> Result<(TopicName, Record), Reason> {
+    let (topic, contract) = publishes.get_key_value(topic).ok_or(Reason::UndeclaredTopic)?;
+    let read = Envelope::parse(event.as_bytes())
+        .and_then(|event| record(topic, contract.as_deref(), event, true));
     match read {
         Ok(record) => Ok((topic.clone(), record)),
+        Err(EventError::Schema { schema, mismatch }) => {
+            Err(Reason::Schema { schema, detail: mismatch.to_string() })
+        }
         Err(error) => Err(Reason::Invalid { detail: error.to_string() }),
     }
 }
@@ -128,8 +129,9 @@ fn accept(
 mod tests {
     use super::*;
 
-    fn publishes() -> BTreeSet<TopicName> {
-        ["order.placed", "order.paid"].iter().map(|t| TopicName::new(t).expect("a name")).collect()
+    fn publishes() -> Contracts {
+        let topics = ["order.placed", "order.paid"].iter();
+        topics.map(|t| (TopicName::new(t).expect("a name"), None)).collect()
     }
 
     fn event(id: &str) -> String {

@@ -4,7 +4,7 @@
 //! cursor moves only after the events are safe in their topics; what is pulled twice because of
 //! a crash in between is recognised by source and id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::backoff::{Roll, delay};
+use crate::contract::Contracts;
 use crate::dead::{self, DeadId, DeadLetter, DeadState};
 use crate::deliver::{Pull, PullError};
 use crate::event::Envelope;
@@ -57,7 +58,7 @@ pub(crate) fn state_key(service: &ServiceName) -> String {
 pub(crate) struct OutboxLoop {
     service: ServiceName,
     path: String,
-    publishes: BTreeSet<TopicName>,
+    /// Those it publishes.
     topics: BTreeMap<TopicName, Arc<Topic>>,
     wiring: Arc<Wiring>,
     limit_max: u32,
@@ -110,9 +111,7 @@ impl OutboxLoop {
             ended: CancellationToken::new(),
             hurry: Arc::new(Notify::new()),
         };
-        let known = |topic: &&TopicName| start.topics.contains_key(*topic);
         let this = Self {
-            publishes: start.spec.publishes.iter().filter(known).cloned().collect(),
             path: start.spec.path,
             service: start.service,
             topics: start.topics,
@@ -203,11 +202,16 @@ impl OutboxLoop {
             self.doubtful = false;
         }
         let body = self.ask(self.state.cursor, self.limit, self.wait).await?;
-        let batch = read_batch(&body, self.state.cursor, &self.publishes)?;
+        let batch = read_batch(&body, self.state.cursor, &self.declared())?;
         if batch.restored {
             return self.start_over().await;
         }
         if batch.count > 0 { self.publish(batch).await } else { Ok(0) }
+    }
+
+    fn declared(&self) -> Contracts {
+        let contract = |topic: &Topic| topic.contract.load_full();
+        self.topics.iter().map(|(name, topic)| (name.clone(), contract(topic))).collect()
     }
 
     async fn ask(&self, after: u64, limit: u32, wait: Duration) -> Result<Bytes, PullError> {

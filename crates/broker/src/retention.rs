@@ -4,7 +4,7 @@
 //! Only when the topic exceeds its budget of bytes does it lose events that somebody still
 //! needs, and that is said aloud.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use archipel_rt::clock;
 use archipel_storage::{Bounds, ReadLimit, Seq, StorageError};
@@ -31,18 +31,22 @@ pub(crate) fn cut(bounds: Bounds, old: Seq, floor: Option<Seq>, fits: Seq) -> Op
 
 /// Runs until the broker is gone or stopping.
 pub(crate) async fn run(broker: Weak<Inner>) {
-    let Some((stop, every)) = broker.upgrade().map(|b| (b.stop_token(), b.config.retention_every))
-    else {
-        return;
-    };
+    let needed = |b: Arc<Inner>| (b.stop_token(), b.config.retention_every, Arc::clone(&b.dead));
+    let Some((stop, every, dead)) = broker.upgrade().map(needed) else { return };
+    let mut due = clock::now() + every;
     loop {
-        tokio::select! {
+        let clean = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = clock::sleep(every) => {}
-        }
+            () = clock::sleep_until(due) => true,
+            () = dead.grown.notified() => false,
+        };
         let Some(broker) = broker.upgrade() else { return };
-        broker.clean().await;
+        if clean {
+            broker.clean().await;
+            due = clock::now() + every;
+        }
+        broker.limit_dead().await;
     }
 }
 

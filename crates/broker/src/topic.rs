@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use archipel_model::TopicName;
 use archipel_storage::{Bounds, Log, ReadLimit, Record, Retry, Seq, StorageError, Stored};
 use tokio::sync::watch;
 
+use crate::contract::Contract;
 use crate::event::{Envelope, EventError};
 
 /// One read for a person or a program that follows a topic.
@@ -63,15 +65,38 @@ pub struct Published {
 pub(crate) struct Topic {
     pub name: TopicName,
     pub log: Arc<dyn Log>,
+    /// Changes with the manifest, while publishers hold the topic.
+    pub contract: ArcSwapOption<Contract>,
 }
 
 impl Topic {
+    /// Stores the events that can be taken, in their order and in one write, and says of each
+    /// other one why not.
+    pub(crate) async fn publish_all(
+        &self,
+        events: Vec<(Envelope<'_>, bool)>,
+    ) -> Result<Vec<Result<(), EventError>>, PublishError> {
+        let contract = self.contract.load_full();
+        let (mut records, mut results) = (Vec::new(), Vec::new());
+        for (event, once) in events {
+            let record = record(&self.name, contract.as_deref(), event, once);
+            results.push(record.map(|record| records.push(record)));
+        }
+        if !records.is_empty() {
+            let appended = self.log.append(records).await;
+            appended
+                .map_err(|source| PublishError::Storage { topic: self.name.clone(), source })?;
+        }
+        Ok(results)
+    }
+
     pub(crate) async fn publish(
         &self,
         event: Envelope<'_>,
         once: bool,
     ) -> Result<Published, PublishError> {
-        let record = record(&self.name, event, once)
+        let contract = self.contract.load_full();
+        let record = record(&self.name, contract.as_deref(), event, once)
             .map_err(|source| PublishError::Event { topic: self.name.clone(), source })?;
         let appended = self.log.append(vec![record]).await;
         let appended = appended
@@ -87,10 +112,14 @@ impl Topic {
 /// Checks an event and makes it what is stored.
 pub(crate) fn record(
     topic: &TopicName,
+    contract: Option<&Contract>,
     mut event: Envelope<'_>,
     once: bool,
 ) -> Result<Record, EventError> {
     event.check()?;
+    if let Some(contract) = contract {
+        contract.check(&event)?;
+    }
     let key = once.then(|| event.identity());
     event.set_text("topic", topic.as_str());
     if !event.contains("pubsubname") {

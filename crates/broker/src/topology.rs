@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use archipel_model::{App, ServiceName, Subscription, TopicName, TopicPattern};
+use archipel_model::{App, EventSchema, ServiceName, Subscription, TopicName, TopicPattern};
 
 /// How long events are kept where the application does not say.
 pub(crate) const RETAIN_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -13,6 +13,8 @@ pub struct TopicSpec {
     pub retain: Duration,
     /// `None`: declared, and nobody publishes it.
     pub publisher: Option<ServiceName>,
+    /// What `data` of its events must match.
+    pub schema: Option<EventSchema>,
 }
 
 /// One service's interest in one topic.
@@ -50,6 +52,7 @@ impl Topology {
             let spec = || TopicSpec {
                 retain: contract.and_then(|c| c.retain).unwrap_or(RETAIN_DEFAULT),
                 publisher: app.publisher(name).map(|service| service.name.clone()),
+                schema: contract.and_then(|c| c.schema.clone()),
             };
             topics.entry(name.clone()).or_insert_with(spec);
         }

@@ -52,6 +52,8 @@ pub struct SubscriberView {
     /// Keys that wait, and hold back later events of theirs.
     pub parked_keys: usize,
     pub dead: u64,
+    /// Dead letters that were removed because there were too many, since Archipel started.
+    pub dead_dropped: u64,
     /// Since Archipel started.
     pub delivered: u64,
     pub failed_attempts: u64,

@@ -280,6 +280,7 @@ fn subscriber(of: &archipel_broker::SubscriberView) -> view::Subscriber {
         inflight: count(of.in_flight),
         parked: count(of.parked_keys),
         dead: of.dead,
+        dead_dropped: of.dead_dropped,
     }
 }
 

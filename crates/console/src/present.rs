@@ -224,7 +224,8 @@ fn check(probe: &Probe) -> String {
 }
 
 fn masked(service: &Service, key: &str, value: &str) -> view::EnvEntry {
-    let declared_secret = matches!(service.env.get(key), Some(EnvValue::Secret(_)));
+    let declared_secret =
+        matches!(service.env.get(key), Some(EnvValue::Secret(_) | EnvValue::Hidden(_)));
     let secret = declared_secret || looks_secret(key, value);
     let value = if secret { "••••••".to_owned() } else { value.to_owned() };
     view::EnvEntry { name: key.to_owned(), value, masked: secret }

@@ -193,6 +193,9 @@ pub struct Subscriber {
     /// Keys held back because their subscriber said «not yet».
     pub parked: u64,
     pub dead: u64,
+    /// Removed because there were too many, since Archipel started.
+    #[serde(default)]
+    pub dead_dropped: u64,
 }
 
 /// A service whose own table of events is pulled.

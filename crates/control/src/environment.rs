@@ -86,6 +86,7 @@ pub(crate) fn shared(facts: &Facts<'_>) -> BTreeMap<String, String> {
     for (name, value) in &facts.service.env {
         let value = match value {
             EnvValue::Text(text) => Some(text.clone()),
+            EnvValue::Hidden(text) => Some(text.reveal().to_owned()),
             EnvValue::Secret(name) => facts.secrets.get(name).map(|s| s.reveal().to_owned()),
             EnvValue::UrlOf(callee) => facts.edges.get(callee).map(|port| loopback(*port)),
         };

@@ -212,6 +212,7 @@ pub(crate) fn specification(
     for (name, value) in &job.env {
         let value = match value {
             archipel_model::EnvValue::Text(text) => Some(text.clone()),
+            archipel_model::EnvValue::Hidden(text) => Some(text.reveal().to_owned()),
             archipel_model::EnvValue::Secret(secret) => {
                 plan.secrets.get(secret).map(|secret| secret.reveal().to_owned())
             }

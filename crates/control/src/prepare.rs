@@ -83,7 +83,7 @@ impl Preparing {
         env.retain(|name, _| !name.starts_with("ARCHIPEL_SECRET_"));
         env.extend(service.env.iter().filter_map(|(name, value)| match value {
             EnvValue::Text(text) => Some((name.clone(), text.clone())),
-            EnvValue::Secret(_) | EnvValue::UrlOf(_) => None,
+            EnvValue::Hidden(_) | EnvValue::Secret(_) | EnvValue::UrlOf(_) => None,
         }));
         let spec = BuildSpec {
             service: service.name.clone(),
@@ -119,6 +119,7 @@ impl Preparing {
             Some(EnvValue::Secret(name)) => {
                 self.plan.secrets.get(name).map(|secret| secret.reveal().to_owned())
             }
+            Some(EnvValue::Hidden(text)) => Some(text.reveal().to_owned()),
             Some(EnvValue::UrlOf(_)) | None => None,
         };
         match database.engine {

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use archipel_model::{App, AppName, Gateway, ProfileName, ServiceName};
+use archipel_model::{
+    App, AppName, EdgePolicy, Gateway, ProfileName, Protocol, Service, ServiceName,
+};
 
 use crate::document::Document;
 use crate::read::{Draft, text};
@@ -30,6 +32,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         service.depends_on.retain(|name| !disabled.contains(name));
         services.insert(service.name.clone(), service);
     }
+    give_timeouts(&mut services);
     let gateway = draft.gateway.map(|gateway| Gateway {
         listen: gateway.listen,
         hosts: gateway.hosts.into_iter().map(|host| host.value).collect(),
@@ -69,4 +72,18 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         jobs,
         secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),
     })
+}
+
+/// A call that nobody limits would wait for ever. Not so with gRPC: the head of a stream may well
+/// come with its first message, and its clients send a deadline of their own.
+fn give_timeouts(services: &mut BTreeMap<ServiceName, Service>) {
+    let grpc: BTreeSet<ServiceName> = services
+        .values()
+        .filter(|service| service.protocol == Protocol::Grpc)
+        .map(|service| service.name.clone())
+        .collect();
+    let edges = services.values_mut().flat_map(|service| &mut service.calls);
+    for (_, policy) in edges.filter(|(callee, _)| !grpc.contains(*callee)) {
+        policy.timeout.get_or_insert(EdgePolicy::CALL_TIMEOUT);
+    }
 }

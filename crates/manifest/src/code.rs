@@ -104,6 +104,7 @@ codes! {
     OutboxAlone         "ARC0303" Error "an outbox without topics to publish";
     OverlappingPatterns "ARC0304" Warning "two subscriptions of one service overlap";
     UnusedContract      "ARC0305" Warning "an event contract belongs to no publisher and no subscriber";
+    BadSchema           "ARC0306" Error "the JSON Schema of an event cannot be used";
     // The gateway.
     BadListen           "ARC0401" Error "a listen address cannot be read";
     BadPattern          "ARC0402" Error "a route's match cannot be read";
@@ -130,6 +131,7 @@ codes! {
     ReservedVariable    "ARC0605" Error "an environment variable is set by Archipel itself";
     HiddenVariable      "ARC0606" Warning "an environment variable hides one that Archipel sets";
     PlainPassword       "ARC0607" Warning "a password stands in the file";
+    BadEnvFile          "ARC0608" Error "a file of environment variables cannot be read";
     // Files and directories.
     NoSuchPath          "ARC0701" Error "a file or directory does not exist";
     WrongKind           "ARC0702" Error "a file stands where a directory is needed, or the reverse";

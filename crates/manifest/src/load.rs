@@ -8,7 +8,7 @@ use crate::assemble::assemble;
 use crate::files::{Disk, Files, Kind, Memory, resolve};
 use crate::problem::{Problem, Problems};
 use crate::sink::Sink;
-use crate::{check, document, read};
+use crate::{check, document, env_files, read, schemas};
 
 /// The name by which an application file is found.
 pub const FILE_NAME: &str = "archipel.toml";
@@ -101,7 +101,9 @@ fn run(
 }
 
 fn check_once(document: &document::Document, files: &dyn Files, out: &mut Sink) -> read::Draft {
-    let draft = read::read(document.effective(), out);
+    let mut draft = read::read(document.effective(), out);
+    schemas::load(&mut draft.events, files, out);
+    env_files::load(&mut draft.services, files, out);
     check::check(document, &draft, files, out);
     draft
 }

@@ -89,9 +89,37 @@ pub enum Protocol {
 #[serde(rename_all = "lowercase")]
 pub enum EnvValue {
     Text(String),
+    /// From a file of variables: it may well be a password.
+    Hidden(Hidden),
     Secret(SecretName),
     /// The URL under which this service reaches another (declared in `calls`).
     UrlOf(ServiceName),
+}
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl serde::Serialize for Hidden {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str("…")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -129,6 +157,8 @@ pub struct Subscription {
     pub backoff: Backoff,
     /// Then the event goes to the dead letters, with the reason.
     pub attempts_max: u32,
+    /// Then the oldest dead letters are removed.
+    pub dead_letters_max: u32,
 }
 
 impl Subscription {
@@ -139,6 +169,7 @@ impl Subscription {
             concurrency: 8,
             backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
             attempts_max: 20,
+            dead_letters_max: 10_000,
         }
     }
 }
@@ -155,10 +186,30 @@ pub struct External {
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct EventContract {
-    /// Absolute path of a JSON Schema for `data`.
-    pub schema: Option<PathBuf>,
+    pub schema: Option<EventSchema>,
     pub retain: Option<Duration>,
     pub description: Option<String>,
+}
+
+/// A JSON Schema for `data`, as its files were when the manifest was read: what is enforced does
+/// not change while somebody edits them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EventSchema {
+    /// Absolute.
+    pub file: PathBuf,
+    /// The directory below which the files it refers to are.
+    #[serde(skip)]
+    pub root: PathBuf,
+    /// The texts of `file` and of all that it refers to, by absolute path.
+    #[serde(skip)]
+    pub documents: BTreeMap<PathBuf, String>,
+}
+
+impl EventSchema {
+    /// As people know the file: from the application's directory on.
+    pub fn name(&self) -> String {
+        self.file.strip_prefix(&self.root).unwrap_or(&self.file).display().to_string()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -15,8 +15,8 @@ mod state;
 mod trace;
 
 pub use app::{
-    App, Database, DatabaseEngine, EnvValue, EventContract, External, Job, Overlap, Protocol,
-    SecretRule, Service, Subscription,
+    App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
+    Overlap, Protocol, SecretRule, Service, Subscription,
 };
 pub use command::Command;
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};

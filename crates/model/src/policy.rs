@@ -114,6 +114,11 @@ pub struct EdgePolicy {
     pub inflight_max: Option<u32>,
 }
 
+impl EdgePolicy {
+    /// Of a call over HTTP for which the manifest says nothing.
+    pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+}
+
 impl Default for EdgePolicy {
     fn default() -> Self {
         Self { timeout: None, retry: Retry { attempts: 2 }, inflight_max: None }

@@ -1,5 +1,6 @@
 //! The API of a service over real sockets, with a real gateway and broker behind it.
 
+mod bulk;
 mod events;
 mod invoke;
 mod server;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use archipel_api::{Api, AppCaller, ServiceApi};
 use archipel_broker::{Broker, Config, OutboxSpec, SubscriptionSpec, TopicSpec, Topology};
 use archipel_gateway::{Endpoint, Gateway, Table, Upstream};
-use archipel_model::{EdgePolicy, InstanceId, ServiceName, Subscription, TopicName};
+use archipel_model::{EdgePolicy, EventSchema, InstanceId, ServiceName, Subscription, TopicName};
 use archipel_rt::CancellationToken;
 use archipel_storage::memory::{MemoryKv, MemoryLogs};
 use bytes::Bytes;
@@ -200,7 +201,7 @@ impl World {
 
 fn topology() -> Topology {
     let retain = Duration::from_secs(86_400);
-    let spec = TopicSpec { retain, publisher: Some(service("orders")) };
+    let spec = TopicSpec { retain, publisher: Some(service("orders")), schema: None };
     let outbox = OutboxSpec {
         path: "/_archipel/outbox".to_owned(),
         publishes: [topic("order.placed")].into(),
@@ -214,6 +215,16 @@ fn topology() -> Topology {
         }],
         outboxes: BTreeMap::from([(service("orders"), outbox)]),
     }
+}
+
+/// A schema for `data` of `order.placed`, in force from here on.
+pub(crate) async fn with_schema(world: &World, json: &str) {
+    let mut topology = topology();
+    let file = PathBuf::from("/app/contracts/placed.json");
+    let documents = BTreeMap::from([(file.clone(), json.to_owned())]);
+    let schema = EventSchema { file, root: PathBuf::from("/app"), documents };
+    topology.topics.get_mut("order.placed").expect("it is there").schema = Some(schema);
+    world.broker.apply(topology).await.expect("applies");
 }
 
 /// What a client was told.

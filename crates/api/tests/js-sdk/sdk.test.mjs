@@ -103,6 +103,17 @@ test("metadata overrides attributes", async () => {
   assert.ok(event.expiration);
 });
 
+test("many are published at once", async () => {
+  const failed = await client.pubsub.publishBulk("pubsub", "order.placed", [
+    { order_id: "ord_5" },
+    { entryID: "own", event: "hello", contentType: "text/plain" },
+  ]);
+  assert.deepEqual(failed, { failedMessages: [] });
+  await arrived(6);
+  const data = events.slice(4).map(({ event }) => event.data);
+  assert.deepEqual(new Set(data.map(String)), new Set(["[object Object]", "hello"]));
+});
+
 test("an undeclared topic is refused with the line to add", async () => {
   const result = await client.pubsub.publish("pubsub", "order.shipped", {});
   assert.match(String(result.error), /publishes = \[\\*"order\.shipped\\*"\]/);

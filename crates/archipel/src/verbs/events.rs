@@ -128,7 +128,11 @@ fn show_topics(topics: &Topics) {
                 subscriber.oldest_age_ms.map(age).unwrap_or_default().into(),
                 subscriber.inflight.to_string().into(),
                 subscriber.parked.to_string().into(),
-                subscriber.dead.to_string().into(),
+                match subscriber.dead_dropped {
+                    0 => subscriber.dead.to_string(),
+                    gone => format!("{} (+{gone} removed)", subscriber.dead),
+                }
+                .into(),
             ]);
             table.row(row);
         }

@@ -200,7 +200,9 @@ impl Fixture {
 
     pub(crate) fn topic(mut self, name: &str) -> Self {
         let retain = Duration::from_secs(7 * 86_400);
-        self.topology.topics.insert(topic(name), TopicSpec { retain, publisher: None });
+        self.topology
+            .topics
+            .insert(topic(name), TopicSpec { retain, publisher: None, schema: None });
         self
     }
 

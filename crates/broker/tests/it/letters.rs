@@ -158,3 +158,47 @@ async fn a_dead_letter_is_not_lost_when_the_disk_fails() {
     letters(&broker, 5).await;
     assert_eq!(fixture.apps.ids("cart").len(), 5, "none was delivered twice for it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_refuses_everything_does_not_fill_the_disk() {
+    let fixture = Fixture::new()
+        .topic("order.placed")
+        .subscribe("cart", "order.placed", |how| how.dead_letters_max = 20)
+        .subscribe("other", "order.placed", |how| how.dead_letters_max = 100);
+    fixture.apps.on("cart", |_| status(422));
+    fixture.apps.on("other", |_| status(422));
+    let broker = fixture.start().await;
+    for i in 1..=50 {
+        publish(&broker, "order.placed", &format!("evt_{i}"), "").await;
+    }
+    until(async || {
+        let view = &broker.topics()[0].subscribers;
+        let (cart, other) = (&view[0], &view[1]);
+        let settled = cart.dead + cart.dead_dropped == 50 && other.dead == 50;
+        if settled && cart.dead <= 20 { Ok(()) } else { Err(format!("{view:?}")) }
+    })
+    .await;
+    let of_cart = DeadFilter { subscriber: Some(service("cart")), ..DeadFilter::default() };
+    let kept = broker.dead_letters(&of_cart).await.expect("lists");
+    let view = broker.topics().remove(0).subscribers.remove(0);
+    assert_eq!(kept.len() as u64, view.dead);
+    assert!((18..=20).contains(&kept.len()), "{}", kept.len());
+    let seq = |letter: &DeadLetter| letter.seq.expect("it was in the topic");
+    assert_eq!(kept.iter().map(seq).max(), Some(50), "the youngest are kept");
+    assert!(kept.iter().map(seq).min() > Some(20), "the oldest are gone");
+    for letter in &kept {
+        broker.dead_letter(letter.id).await.expect("each still has its event");
+    }
+    assert_eq!(broker.shutdown(Duration::from_secs(5)).await, 0);
+
+    // A limit that was lowered is kept, too.
+    let mut lower = fixture;
+    lower.topology.subscriptions[0].how.dead_letters_max = 5;
+    let broker = lower.start().await;
+    until(async || {
+        let left = broker.dead_letters(&of_cart).await.expect("lists");
+        if left.len() <= 5 { Ok(()) } else { Err(format!("{}", left.len())) }
+    })
+    .await;
+    assert_eq!(broker.topics()[0].subscribers[1].dead, 50, "nobody else lost one");
+}

@@ -1,6 +1,7 @@
 //! Topics: subscriptions and contracts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use archipel_model::{EventContract, Subscription, TopicName, TopicPattern};
 
@@ -16,6 +17,8 @@ const EVENTS_PATH: &str = "/_archipel/events";
 pub(crate) struct ContractDraft {
     pub(crate) topic: TopicName,
     pub(crate) at: Span,
+    pub(crate) schema: Option<Sited<PathBuf>>,
+    /// Without its schema until that was read: see `schemas`.
     pub(crate) contract: EventContract,
 }
 
@@ -30,14 +33,16 @@ impl Reader<'_> {
             let topic = topic.value;
             let node = &entry.node;
             let schema = text(node, "schema", Format::NonEmpty);
+            let schema = schema.map(|path| {
+                let what = format!("`schema` of event `{topic}`");
+                Sited { value: self.path_beside_file(&path, Want::File, what), span: path.span }
+            });
             let contract = EventContract {
-                schema: schema.map(|path| {
-                    self.path_beside_file(&path, Want::File, format!("`schema` of event `{topic}`"))
-                }),
+                schema: None,
                 retain: self.period(node, "retain"),
                 description: text(node, "description", Format::Any).map(|t| t.value.to_owned()),
             };
-            contracts.push(ContractDraft { topic, at: entry.key, contract });
+            contracts.push(ContractDraft { topic, at: entry.key, schema, contract });
         }
         contracts
     }
@@ -104,6 +109,9 @@ impl Reader<'_> {
         }
         if let Some(attempts) = count(node, "max_attempts") {
             subscription.attempts_max = attempts;
+        }
+        if let Some(letters) = count(node, "max_dead_letters") {
+            subscription.dead_letters_max = letters;
         }
         subscription
     }

@@ -38,6 +38,8 @@ pub(crate) struct ServiceDraft {
     pub(crate) publishes: Vec<Sited<TopicName>>,
     pub(crate) subscribes: Vec<Sited<TopicPattern>>,
     pub(crate) env: EnvDraft,
+    /// Not read yet: see `env_files`.
+    pub(crate) env_file: Option<Sited<PathBuf>>,
 }
 
 /// What the environment refers to; the value is the span of the reference.
@@ -76,6 +78,10 @@ impl Reader<'_> {
             .collect();
         let (subscribes, pattern_sites) = self.subscribes(node);
         let database = node.get("database").and_then(|db| self.database(&name, db, &mut env));
+        let env_file = text(node, "env_file", Format::NonEmpty).map(|file| {
+            let what = format!("`env_file` of service `{name}`");
+            Sited { value: self.path_in(&path, &file, Want::File, what), span: file.span }
+        });
         let no_command = || Command { argv: Vec::new(), shell: false };
         let service = Service {
             build: self.command(node, "build", Use::Step),
@@ -117,6 +123,7 @@ impl Reader<'_> {
             publishes,
             subscribes: pattern_sites,
             env,
+            env_file,
             service,
         }
     }

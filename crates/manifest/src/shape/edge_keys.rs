@@ -48,7 +48,7 @@ pub(crate) static RESILIENCY: Keys = Keys {
         key(
             "timeout",
             DURATION,
-            "Until the head of the response arrives; bodies may stream longer. Default: none.",
+            "Until the head of the response arrives; bodies may stream longer. Default 60s; with gRPC none.",
         ),
         key(
             "retry",
@@ -97,6 +97,11 @@ static SUBSCRIPTION: Keys = Keys {
             "Shortest and longest pause before an event is delivered again. Default 500ms..60s.",
         ),
         key("max_attempts", COUNT, "Then the event goes to the dead letters. Default 20."),
+        key(
+            "max_dead_letters",
+            COUNT,
+            "Dead letters that are kept; beyond, the oldest go. Default 10000; and never over 256 MiB.",
+        ),
         key("dead_letter", Shape::Bool, "Keep events that could not be delivered.")
             .later_unless(Inert::Bool(true), "events that could not be delivered are always kept"),
         key("rpc", TEXT, "gRPC method that takes the event.").later("events are posted to `path`"),

@@ -113,7 +113,7 @@ pub(crate) static SERVICE: Keys = Keys {
         key("pids", COUNT, "Processes an instance may have.").later("processes are not counted"),
         key("files", COUNT, "Files an instance may open (RLIMIT_NOFILE).").later("the limit of the system applies"),
         key("env", ENV, "Environment variables: a text, a number, a boolean, { secret = \"name\" } or { from = \"services.name.url\" }."),
-        key("env_file", TEXT, "File of NAME=value lines, relative to `path`.").later("the file is not read"),
+        key("env_file", TEXT, "File of NAME=value lines, relative to `path`. `env` counts more. Its values are never shown."),
         key("health", HEALTH, "A path such as \"/healthz\" for startup and readiness, or a table. Default: the port accepts connections."),
         key("api", TEXT, "OpenAPI, AsyncAPI or .proto file, relative to `path`."),
         key("protocol", Shape::Choice(&PROTOCOLS), "What the service speaks on its port. grpc is HTTP/2 without TLS. Default http."),

@@ -184,3 +184,48 @@ fn a_thousand_services_load_quickly() {
     assert_eq!(loaded.app.services.len(), 1_000);
     assert!(took.as_secs() < 20, "{took:?}");
 }
+
+#[test]
+fn a_file_of_variables_is_read_and_its_values_are_hidden() {
+    let text = format!(
+        "{HEAD}[services.a]\nrun = \"./a\"\nenv_file = \".env\"\nenv = {{ LEVEL = \"info\" }}\n"
+    );
+    let tree = Tree::new([
+        ("archipel.toml", text.as_str()),
+        (".env", "# local\nPASSWORD='s3cret'\nLEVEL=debug\n"),
+    ]);
+    let app = tree.load().unwrap().app;
+    let env = &app.services["a"].env;
+    let archipel_model::EnvValue::Hidden(password) = &env["PASSWORD"] else { panic!("{env:?}") };
+    assert_eq!(password.reveal(), "s3cret");
+    assert_eq!(env["LEVEL"], archipel_model::EnvValue::Text("info".to_owned()), "counts more");
+    let shown = format!("{app:?}{}", serde_json::to_string(&app).unwrap());
+    assert!(!shown.contains("s3cret"));
+}
+
+#[test]
+fn a_bad_file_of_variables_is_told_by_file_and_line_without_the_line() {
+    let text = format!("{HEAD}[services.a]\nrun = \"./a\"\nenv_file = \".env\"\n");
+    let check = |file: &str, code: &str, says: &str| {
+        let tree = Tree::new([("archipel.toml", text.as_str()), (".env", file)]);
+        let found = problems(tree.load());
+        assert_eq!(places(&found), [format!("{code} 6:12")], "{found:#?}");
+        let told = format!("{found:?}");
+        assert!(told.contains(says) && !told.contains("s3cret"), "{told}");
+    };
+    check("A=1\nPASSWORD = s3cret\n", "ARC0608", "`.env`, line 2");
+    check("PORT=80\n", "ARC0605", "`PORT`");
+    let tree = Tree::new([("archipel.toml", text.as_str())]);
+    assert_eq!(places(&problems(tree.load())), ["ARC0701 6:12"]);
+}
+
+#[test]
+fn the_store_has_a_usable_schema_for_every_topic() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../store/archipel.toml");
+    let app = load(&path, &Options::default()).unwrap().app;
+    let topics = app.services.values().flat_map(|service| &service.publishes);
+    let without: Vec<_> = topics
+        .filter(|topic| app.events.get(*topic).is_none_or(|event| event.schema.is_none()))
+        .collect();
+    assert!(!app.events.is_empty() && without.is_empty(), "{without:?}");
+}

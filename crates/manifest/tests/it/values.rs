@@ -103,6 +103,18 @@ fn calls_inherit_the_policy_of_their_service_and_of_all() {
 }
 
 #[test]
+fn a_call_of_which_nothing_is_said_does_not_wait_for_ever() {
+    let text = format!(
+        "{HEAD}[services.a]\nrun = \"./a\"\n[services.a.calls]\nb = {{}}\nc = {{}}\nd = {{}}\n\
+         [services.b]\nrun = \"./b\"\n[services.c]\nrun = \"./c\"\nprotocol = \"grpc\"\n\
+         [externals.d]\nurl = \"http://127.0.0.1:9\"\n"
+    );
+    let app = parse(&text).unwrap().app;
+    let timeout = |to: &str| app.services["a"].calls[to].timeout.map(|limit| limit.as_secs());
+    assert_eq!((timeout("b"), timeout("c"), timeout("d")), (Some(60), None, Some(60)));
+}
+
+#[test]
 fn events_have_paths_and_limits() {
     let app = parse(&format!(
         "{HEAD}[services.a]\nrun = \"./a\"\npublishes = [\"x.y\"]\noutbox = true\n\
