@@ -13,15 +13,16 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask <verb>
 
-  test     everything that CI runs, in its order
-  check    formatting, lints, tidy: seconds after the first time
-  unit     tests of the crates
-  store    tests of the store's services, each in its own language
-  e2e      the real binary running the store, with a real browser
-  tidy     the rules that no linter knows
-  setup    install what the tests need from this system's packages (Debian, as root)
-  audit    check the invariants of the running store   [-- options of store-audit]
-  bench    run a scenario of bench/                    <scenario>
+  test       everything that CI runs, in its order
+  check      formatting, lints, tidy: seconds after the first time
+  unit       tests of the crates
+  store      tests of the store's services, each in its own language
+  e2e        the real binary running the store, with a real browser
+  cgroup-v2  the supervisor on control groups of version 2, in a virtual machine (minutes)
+  tidy       the rules that no linter knows
+  setup      install what the tests need from this system's packages (Debian, as root)
+  audit      check the invariants of the running store   [-- options of store-audit]
+  bench      run a scenario of bench/                    <scenario>
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +46,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "unit" => stage("unit", suites::unit),
         "store" => stage("store", suites::store),
         "e2e" => stage("e2e", suites::e2e),
+        "cgroup-v2" => stage("cgroup-v2", suites::cgroup_v2),
         "tidy" => stage("tidy", tidy::all),
         "setup" => stage("setup", setup::all),
         "audit" => suites::audit(rest),

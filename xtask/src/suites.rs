@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::run::{run, run_in};
+use crate::run::{root, run, run_in, run_with};
 use crate::tidy;
 
 pub(crate) fn check() -> Result<()> {
@@ -68,6 +68,18 @@ pub(crate) fn e2e() -> Result<()> {
         "crates/storage/tests/with-postgres.sh",
         &["cargo", "test", "--locked", "--package", "archipel-e2e", "--", "--test-threads", "2"],
     )
+}
+
+/// The supervisor's tests and the real binary in a virtual machine that has control groups of
+/// version 2 alone; this machine may have others, or lend none.
+pub(crate) fn cgroup_v2() -> Result<()> {
+    run("cargo", &["build", "--locked", "--package", "archipel"])?;
+    let test = ["test", "--locked", "--package", "archipel-supervisor"];
+    run("cargo", &[&test[..], &["--no-run"]].concat())?; // also the examples, which it needs
+    let script = root().join("crates/supervisor/tests/cgroup-v2/run.sh");
+    let Some(script) = script.to_str() else { bail!("{} is no text", script.display()) };
+    let runner = [("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", script)];
+    run_with(".", "cargo", &[&test[..], &["--test", "it"]].concat(), &runner)
 }
 
 pub(crate) fn audit(rest: &[String]) -> Result<()> {

@@ -4,6 +4,8 @@
 //! below it. So there are two places for ours: below our own group, after moving ourselves (and
 //! only if we are alone in it) into a leaf beside the instances; or beside our own group, where
 //! the parent already hands control down, which is how a user's systemd lays out its terminals.
+//! The machine's own root group alone is free of that rule, and ours lie directly below it when
+//! everything runs in it, as without systemd.
 
 use std::fs;
 use std::io;
@@ -114,7 +116,8 @@ fn v2(mount: &Path, own: &Path, name: &str) -> Result<(PathBuf, Memory), String>
     while let Some(parent) = dir.filter(|dir| dir.starts_with(mount)) {
         let base = parent.join(name);
         if make_dir(&base).is_ok() {
-            if writable(&base.join("cgroup.procs")) && writable(&parent.join("cgroup.procs")) {
+            let ours = writable(&base.join("cgroup.procs"));
+            if ours && writable(&parent.join("cgroup.procs")) && can_hold_processes(&base) {
                 return Ok((base, Err(why)));
             }
             let _ = fs::remove_dir(&base);
@@ -133,7 +136,9 @@ fn below_own(own: &Path, name: &str) -> Result<PathBuf, String> {
         return Err(format!("{} belongs to another user", own.display()));
     }
     let base = own.join(name);
-    if !has(own, "cgroup.subtree_control", "memory") {
+    if is_machine_root(own) {
+        hand_down(own).map_err(|error| format!("cannot hand memory control down: {error}"))?;
+    } else if !has(own, "cgroup.subtree_control", "memory") {
         let me = std::process::id().to_string();
         let procs = fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
         if procs.lines().any(|pid| pid != me) {
@@ -150,6 +155,17 @@ fn below_own(own: &Path, name: &str) -> Result<PathBuf, String> {
         }
     }
     ready(&base)
+}
+
+/// Unlike any other group, also than what a container takes for its root, it has no type.
+fn is_machine_root(dir: &Path) -> bool {
+    !dir.join("cgroup.type").exists()
+}
+
+/// Below a group that has processes and hands down `pids` or `cpu` no process can be put: the
+/// kernel makes groups there (`domain invalid`), but refuses every member.
+fn can_hold_processes(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("cgroup.type")).is_ok_and(|kind| kind.trim() == "domain")
 }
 
 fn beside_own(parent: &Path, name: &str) -> Result<PathBuf, String> {

@@ -23,6 +23,9 @@ impl Tree {
         fs::write(dir.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
         fs::write(dir.join("cgroup.subtree_control"), handed_down).unwrap();
         fs::write(dir.join("cgroup.procs"), procs).unwrap();
+        if !path.is_empty() {
+            fs::write(dir.join("cgroup.type"), "domain\n").unwrap();
+        }
         dir
     }
 
@@ -54,6 +57,31 @@ fn alone_in_a_delegated_group_it_moves_aside() {
     assert_eq!(read(&own.join("supervisor/cgroup.procs")), "0");
     assert!(read(&own.join("cgroup.subtree_control")).contains("+pids"));
     assert!(read(&own.join("archipel-x/cgroup.subtree_control")).contains("+pids"));
+}
+
+#[test]
+fn among_others_in_the_root_of_the_machine_it_stays_there() {
+    let tree = Tree::new();
+    let root = tree.group("", "1\n2\n3\n", "");
+    tree.made("archipel-x");
+    let found = tree.detect("/");
+    assert_eq!(found.tier(), MemoryTier::V2, "{}", found.why);
+    assert_eq!(found.v2, Some(root.join("archipel-x")));
+    assert!(read(&root.join("cgroup.subtree_control")).contains("+pids"));
+}
+
+#[test]
+fn a_group_that_takes_no_process_is_not_used() {
+    let tree = Tree::new();
+    // Above it nothing is ours: no control files.
+    fs::write(tree.0.path().join("cgroup.controllers"), "cpu memory").unwrap();
+    let own = tree.group("container", "1\n2\n3\n", "pids");
+    tree.made("container/archipel-x");
+    fs::write(own.join("archipel-x/cgroup.type"), "domain invalid\n").unwrap();
+    let found = tree.detect("/container");
+    assert_eq!(found.tier(), MemoryTier::Poll);
+    assert!(!found.tracks(), "{found:?}");
+    assert!(found.why.contains("holds other processes too"), "{}", found.why);
 }
 
 #[test]
