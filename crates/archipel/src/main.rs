@@ -1,11 +1,13 @@
 //! `archipel`: one binary, one manifest, an application of services.
 
+#[macro_use]
+mod show;
+
 mod cli;
 mod client;
 mod exit;
 mod find;
 mod serve;
-mod show;
 mod verbs;
 
 use std::process::ExitCode;
