@@ -21,7 +21,15 @@ pub(crate) fn unit() -> Result<()> {
     run(
         "crates/storage/tests/with-postgres.sh",
         &["cargo", "test", "--locked", "--workspace", "--exclude", "archipel-e2e"],
-    )
+    )?;
+    js_sdk()
+}
+
+/// The official JavaScript SDK against our API; here, where node is part of what is needed, it
+/// may not skip itself.
+fn js_sdk() -> Result<()> {
+    let required = [("ARCHIPEL_REQUIRE_JS_SDK", "1")];
+    run_with(".", "crates/api/tests/js-sdk/run.sh", &[], &required)
 }
 
 /// Each service in the ordinary way of its language.

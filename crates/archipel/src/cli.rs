@@ -10,7 +10,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "archipel",
     version,
-    propagate_version = true,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 ok, 1 unexpected, 2 usage, 3 manifest invalid, 4 nothing running, 5 build failed,\n7 wait timed out, 8 locked by another, 125-127 could not run, 128+n ended by a signal."
 )]
@@ -22,6 +21,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub(crate) struct Global {
     /// Look for the manifest here instead of the current directory
     #[arg(short = 'C', long = "dir", global = true, value_name = "DIR")]
@@ -30,10 +30,22 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "dir")]
     pub(crate) file: Option<PathBuf>,
     /// Keep state here instead of .archipel beside the manifest
-    #[arg(long, global = true, value_name = "DIR", env = "ARCHIPEL_STATE_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ARCHIPEL_STATE_DIR",
+        hide_env_values = true
+    )]
     pub(crate) state_dir: Option<PathBuf>,
     /// Apply this overlay of the manifest
-    #[arg(long, global = true, value_name = "NAME", env = "ARCHIPEL_PROFILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "ARCHIPEL_PROFILE",
+        hide_env_values = true
+    )]
     pub(crate) profile: Option<String>,
     /// Print data as JSON with a versioned shape
     #[arg(long, global = true)]
@@ -82,7 +94,10 @@ pub(crate) enum Verb {
     /// Print the JSON Schema of the manifest, for editors
     Schema(Schema),
     /// Print the completion script of a shell
-    Completion { shell: clap_complete::Shell },
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
     /// Write a manifest for what is in this directory, or a small example
     Init(Init),
     /// Tell where the dashboard is, and open it
@@ -101,7 +116,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// With --detach: give up waiting after this long (the services go on)
-    #[arg(long, default_value = "10m", value_parser = duration)]
+    #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
     /// With --detach: do not wait until everything is ready
     #[arg(long)]
@@ -122,7 +137,7 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 pub(crate) struct Down {
     /// Give up waiting after this long
-    #[arg(long, default_value = "2m", value_parser = duration)]
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 }
 
@@ -180,6 +195,7 @@ pub(crate) enum Level {
 
 #[derive(Debug, Args)]
 pub(crate) struct Describe {
+    /// The name of a service
     pub(crate) service: String,
 }
 
@@ -192,12 +208,13 @@ pub(crate) struct Names {
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Give up waiting after this long
-    #[arg(long, default_value = "2m", value_parser = duration)]
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Exec {
+    /// Whose environment and directory
     pub(crate) service: String,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -209,7 +226,7 @@ pub(crate) struct Wait {
     /// All services unless named
     pub(crate) services: Vec<String>,
     /// Give up after this long; exit code 7
-    #[arg(long, default_value = "2m", value_parser = duration)]
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 }
 
@@ -225,9 +242,10 @@ pub(crate) enum EventsVerb {
     List,
     /// Events of a topic as they come, after the last few
     Tail {
+        /// As `events list` names it
         topic: String,
         /// How many of the past
-        #[arg(short = 'n', long, default_value_t = 10)]
+        #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 10)]
         tail: u64,
         /// Stop after the past
         #[arg(long)]
@@ -238,7 +256,7 @@ pub(crate) enum EventsVerb {
         /// Only of this topic
         topic: Option<String>,
         /// Only of this subscriber
-        #[arg(long)]
+        #[arg(long, value_name = "SERVICE")]
         subscriber: Option<String>,
     },
     /// Deliver dead letters again (ids from `events dead`), or a topic from a position
@@ -251,7 +269,8 @@ pub(crate) enum EventsVerb {
         /// Deliver this topic again to one subscriber
         #[arg(long, requires = "subscriber", conflicts_with_all = ["ids", "all"])]
         topic: Option<String>,
-        #[arg(long)]
+        /// The service that gets them
+        #[arg(long, value_name = "SERVICE")]
         subscriber: Option<String>,
         /// From this position
         #[arg(long, value_name = "SEQ", conflicts_with = "since")]
@@ -262,11 +281,13 @@ pub(crate) enum EventsVerb {
     },
     /// Drop dead letters for good
     Discard {
+        /// From `events dead`
         #[arg(required = true)]
         ids: Vec<String>,
     },
     /// Publish one event as JSON from the command line
     Publish {
+        /// As `events list` names it
         topic: String,
         /// The event's data; `-` reads standard input
         data: String,
@@ -283,9 +304,10 @@ pub(crate) struct Db {
 pub(crate) enum DbVerb {
     /// An SQL shell on the database of a service
     Shell {
+        /// Whose database
         service: String,
         /// Run these statements and end
-        #[arg(short, long)]
+        #[arg(short, long, value_name = "SQL")]
         command: Option<String>,
     },
     /// Which service has which database
@@ -303,7 +325,10 @@ pub(crate) enum JobVerb {
     /// Jobs with their schedule, last and next run
     List,
     /// Run a job now; ends with its exit code
-    Run { job: String },
+    Run {
+        /// As `job list` names it
+        job: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -317,9 +342,15 @@ pub(crate) enum SecretVerb {
     /// Names, and where each value comes from; never the values
     List,
     /// Store a value, read from standard input
-    Set { name: String },
+    Set {
+        /// As the manifest declares it
+        name: String,
+    },
     /// Forget a value
-    Rm { name: String },
+    Rm {
+        /// As the manifest declares it
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -41,27 +41,6 @@ impl Failure {
     }
 }
 
-/// `println!` panics when its reader has gone (`archipel ps | head`) or the disk is full; a person
-/// gets the end that other programs have. Not for verbs that serve: nothing printed is worth
-/// their end.
-pub(crate) fn when_nobody_takes_the_output() {
-    /// 128 and SIGPIPE.
-    const READER_GONE: i32 = 141;
-    let otherwise = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
-        match said.strip_prefix("failed printing to stdout: ") {
-            Some(why) if why.contains("Broken pipe") => std::process::exit(READER_GONE),
-            Some(why) => {
-                use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "error: could not write the output: {why}");
-                std::process::exit(i32::from(UNEXPECTED));
-            }
-            None => otherwise(panic),
-        }
-    }));
-}
-
 /// The error and its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -82,7 +82,7 @@ pub(crate) fn show_problems(problems: &[Problem], global: &Global) {
         return;
     }
     if global.json {
-        println!("{}", archipel_manifest::to_json(problems));
+        outln!("{:#}", archipel_manifest::to_json(problems));
     } else {
         let terminal = std::io::stderr().is_terminal();
         let width = crate::show::terminal_width();

@@ -1,11 +1,13 @@
 //! `archipel`: one binary, one manifest, an application of services.
 
+#[macro_use]
+mod show;
+
 mod cli;
 mod client;
 mod exit;
 mod find;
 mod serve;
-mod show;
 mod verbs;
 
 use std::process::ExitCode;
@@ -24,9 +26,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let no_color = cli.global.no_color;
-    if !matches!(cli.verb, Verb::Up(_) | Verb::Serve(_)) {
-        exit::when_nobody_takes_the_output();
-    }
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

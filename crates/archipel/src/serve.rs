@@ -1,6 +1,7 @@
 //! Assembles all parts, keeps them while the application runs, and takes them apart in stages.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,6 +199,7 @@ async fn serve(
     let mut snapshots = parts.control.watch();
     let mut statuses = parts.console.watch();
     let mut signals = Signals::new(options.live.is_some())?;
+    let mut resized = signal(SignalKind::window_change())?;
     let mut plan: Option<Arc<Plan>> = None;
     let leave = loop {
         tokio::select! {
@@ -219,6 +221,7 @@ async fn serve(
             },
             Ok(()) = snapshots.changed() => tell_api(&parts.api, &mut snapshots, &mut plan).await,
             Ok(()) = statuses.changed() => show(options.live.as_mut(), &mut statuses),
+            _ = resized.recv() => if let Some(live) = &mut options.live { live.resized() },
         }
     };
     stop(parts, options.live, signals, leave).await
@@ -290,9 +293,9 @@ async fn stop(
     leave: bool,
 ) -> Result<u8, Failure> {
     if let Some(live) = &mut live {
-        live.say(match leave {
+        live.stopping(match leave {
             true => "leaving; the services go on",
-            false => "stopping; again to kill at once",
+            false => "stopping; Ctrl-C again kills at once",
         });
     }
     let mut statuses = parts.console.watch();
@@ -314,15 +317,49 @@ async fn stop(
     };
     if killed {
         tracing::warn!("asked twice: killing what is left");
-        parts.supervisor.shutdown(Shutdown::Kill).await;
+        if let Some(live) = &mut live {
+            live.say("killing what is left; Ctrl-C again leaves at once");
+        }
     }
-    parts.loops.shutdown(Duration::from_secs(2)).await;
-    parts.logs.flush().await;
-    parts.storage.shutdown(Duration::from_secs(5)).await;
-    parts.doors.shutdown(Duration::from_secs(1)).await;
-    Logs::close(&*parts.stores.logs).await;
-    Kv::close(&*parts.stores.kv).await;
-    Ok(if killed { 130 } else { 0 })
+    let rest = async {
+        if killed {
+            parts.supervisor.shutdown(Shutdown::Kill).await;
+        }
+        parts.loops.shutdown(Duration::from_secs(2)).await;
+        parts.logs.flush().await;
+        parts.storage.shutdown(Duration::from_secs(5)).await;
+        parts.doors.shutdown(Duration::from_secs(1)).await;
+        Logs::close(&*parts.stores.logs).await;
+        Kv::close(&*parts.stores.kv).await;
+    };
+    tokio::pin!(rest);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut rest => break,
+            Asked::Stop = signals.next() => leave_at_once(),
+            Ok(()) = statuses.changed() => show(live.as_mut(), &mut statuses),
+        }
+    }
+    if let Some(live) = &mut live {
+        live.finish(match (leave, killed) {
+            (true, _) => "left; `archipel up` takes the services over again",
+            (_, true) => "killed",
+            (_, false) => "stopped",
+        });
+    }
+    Ok(if killed { INTERRUPTED } else { 0 })
+}
+
+/// As a shell reports an end by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Nothing is waited for any more: what was acknowledged is on disk already, and a process that
+/// is left is found by the next `up` or `down`.
+fn leave_at_once() -> ! {
+    tracing::warn!("asked once more: leaving at once");
+    let _ = writeln!(std::io::stderr(), "left at once; `archipel down` stops what may be left");
+    std::process::exit(INTERRUPTED.into())
 }
 
 enum Asked {

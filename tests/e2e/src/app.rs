@@ -105,17 +105,6 @@ impl App {
         }
     }
 
-    /// Runs `archipel args…` with its standard output going to `out`.
-    pub fn run_into(&self, out: impl Into<Stdio>, args: &[&str]) -> Outcome {
-        let child = self.command(args).stdout(out).stderr(Stdio::piped()).spawn();
-        let output = child.and_then(Child::wait_with_output).expect("the binary has been built");
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            out: String::new(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
     /// Starts `archipel args…` and leaves it running.
     pub fn spawn(&self, args: &[&str]) -> Result<Child> {
         let log = fs::File::create(self.dir.path().join("spawned.log"))?;

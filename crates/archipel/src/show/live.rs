@@ -1,7 +1,7 @@
 //! What `up` shows while it works: on a terminal a block that changes in place, elsewhere a
 //! plain line for each change. All of it goes to standard error: it is progress, not data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -9,17 +9,28 @@ use archipel_console::view::{Service, Status};
 use archipel_model::{InstanceState, show_duration};
 use archipel_rt::clock::{self, Instant};
 
-use super::ps;
+use super::block::{Block, size};
 use super::style::Style;
+use super::{count, ps};
 
 pub(crate) struct Live {
     style: Style,
     in_place: bool,
+    /// Ctrl-C is for Archipel itself, not only for this view of it.
+    in_front: bool,
     started: Instant,
-    /// Lines of the block that stands on the screen.
-    drawn: usize,
+    block: Block,
+    /// What the block shows.
+    latest: Option<Status>,
     seen: BTreeMap<String, Seen>,
+    /// Services whose failure has been told with their last lines, until they are ready: one that
+    /// crashes in a loop must not push everything else off the screen.
+    reported: BTreeSet<String>,
+    /// Problems of Archipel itself that have been told.
+    told: BTreeSet<String>,
+    generation: u64,
     announced: bool,
+    stopping: bool,
 }
 
 /// What has been said about a service.
@@ -31,22 +42,31 @@ struct Seen {
 }
 
 impl Live {
-    pub(crate) fn new(no_color: bool) -> Self {
+    pub(crate) fn new(no_color: bool, in_front: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Self {
             style: Style::stderr(no_color),
             in_place: std::io::stderr().is_terminal() && !dumb,
+            in_front,
             started: clock::now(),
-            drawn: 0,
+            block: Block::new(),
+            latest: None,
             seen: BTreeMap::new(),
+            reported: BTreeSet::new(),
+            told: BTreeSet::new(),
+            generation: 0,
             announced: false,
+            stopping: false,
         }
     }
 
     /// Shows what changed since the last call.
     pub(crate) fn update(&mut self, status: &Status) {
         let mut out = String::new();
-        self.erase(&mut out);
+        if std::mem::replace(&mut self.generation, status.generation) != status.generation {
+            self.reported.clear();
+            self.told.clear();
+        }
         for service in &status.services {
             let seen =
                 Seen { state: service.state, ready: service.ready, reason: service.reason.clone() };
@@ -54,32 +74,72 @@ impl Live {
             if before.as_ref() == Some(&seen) {
                 continue;
             }
-            let bad = matches!(service.state, InstanceState::Failed | InstanceState::BackingOff)
-                && before.is_none_or(|before| before.state != service.state);
-            if bad {
-                self.report(&mut out, service);
-            } else if !self.in_place {
+            let new = before.is_none_or(|before| before.state != service.state);
+            match service.state {
+                InstanceState::Ready => _ = self.reported.remove(&service.name),
+                InstanceState::Failed | InstanceState::BackingOff
+                    if new && self.reported.insert(service.name.clone()) =>
+                {
+                    self.report(&mut out, service);
+                    continue;
+                }
+                _ => {}
+            }
+            if !self.in_place || (new && service.state == InstanceState::Failed) {
                 self.line(&mut out, service);
             }
         }
-        if !self.announced && all_well(status) {
+        for problem in problems(status) {
+            if self.told.insert(problem.clone()) {
+                let line =
+                    format!("{} {}\n", self.style.dim(&self.elapsed()), self.style.red(problem));
+                out.push_str(&line);
+            }
+        }
+        if !self.announced && !self.stopping && all_well(status) {
             self.announced = true;
             self.announce(&mut out, status);
         }
-        if self.in_place {
-            self.draw(&mut out, status);
-        }
-        let mut stderr = std::io::stderr().lock();
-        let _ = stderr.write_all(out.as_bytes()).and_then(|()| stderr.flush());
+        self.latest = self.in_place.then(|| status.clone());
+        self.write(&out);
+    }
+
+    /// Draws the block again: the terminal has another size.
+    pub(crate) fn resized(&mut self) {
+        self.write("");
     }
 
     /// A sentence of our own, above the block.
     pub(crate) fn say(&mut self, text: &str) {
-        let mut out = String::new();
-        self.erase(&mut out);
-        out.push_str(text);
-        out.push('\n');
-        let _ = std::io::stderr().write_all(out.as_bytes());
+        self.write(&format!("{} {text}\n", self.style.dim(&self.elapsed())));
+    }
+
+    /// From now on services are expected to end.
+    pub(crate) fn stopping(&mut self, text: &str) {
+        self.stopping = true;
+        self.say(text);
+    }
+
+    /// The last sentence: a block about services that have ended says nothing any more.
+    pub(crate) fn finish(&mut self, text: &str) {
+        self.say(text);
+        if self.latest.take().is_some() {
+            let _ = self.block.replace(&mut std::io::stderr().lock(), "", Vec::new(), "");
+        }
+    }
+
+    fn write(&mut self, above: &str) {
+        let mut stderr = std::io::stderr().lock();
+        // Nobody may be there to read it; the services are what matters.
+        let _ = match &self.latest {
+            Some(status) => {
+                let (width, height) = size(&stderr);
+                let lines = ps::brief(status, self.style, width, height);
+                let footer = if self.stopping { String::new() } else { self.footer(status) };
+                self.block.replace(&mut stderr, above, lines, &footer)
+            }
+            None => stderr.write_all(above.as_bytes()),
+        };
     }
 
     fn elapsed(&self) -> String {
@@ -126,83 +186,45 @@ impl Live {
 
     fn announce(&self, out: &mut String, status: &Status) {
         out.push_str(&format!(
-            "{} {} is ready, {} services",
+            "{} {} is ready, {}",
             self.style.dim(&self.elapsed()),
             self.style.bold(&status.app),
-            status.services.iter().filter(|service| service.desired > 0).count()
+            count(status.services.iter().filter(|service| service.desired > 0).count(), "service")
         ));
-        if let Some(gateway) = &status.gateway {
-            match &gateway.error {
-                None => out.push_str(&format!("  {}", self.style.bold(&gateway.url))),
-                Some(error) => out.push_str(&format!("\n{}", self.style.red(error))),
+        // On a terminal the addresses stand below the block.
+        if !self.in_place {
+            if let Some(gateway) = status.gateway.as_ref().filter(|gateway| gateway.error.is_none())
+            {
+                out.push_str(&format!("  {}", gateway.url));
+            }
+            if let Some(dashboard) = &status.dashboard {
+                out.push_str(&format!("  dashboard {dashboard}"));
             }
         }
-        if let Some(dashboard) = &status.dashboard {
-            out.push_str(&self.style.dim(&format!("  dashboard {dashboard}")));
-        }
         out.push('\n');
-        for problem in &status.problems {
-            out.push_str(&self.style.red(problem));
-            out.push('\n');
-        }
     }
 
-    fn draw(&mut self, out: &mut String, status: &Status) {
-        let (width, height) = terminal_size();
-        let mut lines = ps::services(status, self.style);
-        // A block higher than the screen could not be erased again.
-        let room = height.saturating_sub(2).max(1);
-        if lines.len() > room {
-            lines.truncate(room - 1);
-            lines.push(self.style.dim("… more: archipel ps"));
+    /// Where to look, and how to end.
+    fn footer(&self, status: &Status) -> String {
+        let mut parts = Vec::new();
+        if let Some(gateway) = status.gateway.as_ref().filter(|gateway| gateway.error.is_none()) {
+            parts.push(self.style.bold(&gateway.url));
         }
-        self.drawn = lines.len();
-        for line in lines {
-            out.push_str(&clip(&line, width));
-            out.push('\n');
+        if let Some(dashboard) = &status.dashboard {
+            parts.push(format!("{} {dashboard}", self.style.dim("dashboard")));
         }
+        if self.in_front {
+            parts.push(self.style.dim("Ctrl-C stops"));
+        }
+        parts.join("  ")
     }
+}
 
-    fn erase(&mut self, out: &mut String) {
-        if self.drawn > 0 {
-            out.push_str(&format!("\x1b[{}A\x1b[J", self.drawn));
-            self.drawn = 0;
-        }
-    }
+fn problems(status: &Status) -> impl Iterator<Item = &String> {
+    let gateway = status.gateway.iter().filter_map(|gateway| gateway.error.as_ref());
+    status.problems.iter().chain(gateway)
 }
 
 pub(crate) fn all_well(status: &Status) -> bool {
     status.services.iter().all(|service| service.settled)
-}
-
-fn terminal_size() -> (usize, usize) {
-    match rustix::termios::tcgetwinsize(std::io::stderr()) {
-        Ok(size) if size.ws_col > 0 => (size.ws_col.into(), size.ws_row.into()),
-        _ => (100, 40),
-    }
-}
-
-/// Cuts a line to the terminal's width, not counting colour sequences.
-fn clip(line: &str, width: usize) -> String {
-    let mut out = String::with_capacity(line.len());
-    let mut used = 0;
-    let mut escape = false;
-    for c in line.chars() {
-        if c == '\x1b' {
-            escape = true;
-        }
-        if escape {
-            out.push(c);
-            escape = c != 'm';
-            continue;
-        }
-        if used + 1 >= width {
-            out.push('…');
-            out.push_str("\x1b[0m");
-            return out;
-        }
-        used += 1;
-        out.push(c);
-    }
-    out
 }

@@ -1,10 +1,19 @@
 //! How things look in a terminal: calm, aligned, the same words everywhere.
 
+#[macro_use]
+pub(crate) mod out;
+
+pub(crate) mod block;
 pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod ps;
 pub(crate) mod style;
 pub(crate) mod table;
+
+/// `1 service`, `2 services`.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
 
 /// Columns of the terminal, where there is one.
 pub(crate) fn terminal_width() -> Option<usize> {

@@ -24,6 +24,38 @@ pub(crate) fn services(status: &Status, style: Style) -> Vec<String> {
     table.lines()
 }
 
+/// What matters while it starts: state and reason, in a terminal of this size.
+pub(crate) fn brief(status: &Status, style: Style, width: usize, height: usize) -> Vec<String> {
+    let narrow = width < 72;
+    let header: &[_] = match narrow {
+        true => &["SERVICE", "STATE", "READY", "NOTE"],
+        false => &["SERVICE", "STATE", "READY", "MEMORY", "NOTE"],
+    };
+    let mut services: Vec<&Service> = status.services.iter().collect();
+    if services.len() + 4 > height {
+        // Not all can be seen: then rather those that are not well.
+        services.sort_by_key(|service| service.settled);
+    }
+    let mut table = Table::new(header);
+    for service in services {
+        let mut row: Vec<Cell> = vec![
+            service.name.as_str().into(),
+            Cell::painted(service.state.as_str(), |text| style.state(service.state, text)),
+            format!("{}/{}", service.ready, service.desired).into(),
+        ];
+        if !narrow {
+            row.push(memory(service.memory_bytes).into());
+        }
+        row.push(match (service.state, service.restarts) {
+            (InstanceState::Ready, 1) => "restarted once".into(),
+            (InstanceState::Ready, times @ 2..) => format!("restarted {times} times").into(),
+            _ => note(service).into(),
+        });
+        table.row(row);
+    }
+    table.lines()
+}
+
 pub(crate) fn instances(status: &Status, style: Style) -> Vec<String> {
     let mut table = Table::new(&[
         "INSTANCE",

@@ -64,7 +64,7 @@ impl Table {
 
     pub(crate) fn print(&self) {
         for line in self.lines() {
-            println!("{line}");
+            outln!("{line}");
         }
     }
 }

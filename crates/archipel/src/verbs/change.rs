@@ -4,7 +4,7 @@ use archipel_console::view::{Accepted, Status};
 use archipel_model::InstanceState;
 use serde_json::json;
 
-use super::{connect, print_json};
+use super::{Versioned, connect, print_json};
 use crate::cli::{Global, Names};
 use crate::exit::{self, Failure};
 
@@ -24,7 +24,7 @@ pub(crate) async fn run(global: &Global, what: &str, names: &Names) -> Result<u8
         }
     }
     if global.json {
-        print_json(&accepted)?;
+        print_json(&Versioned::new("archipel.accepted/1", &accepted))?;
     }
     Ok(0)
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(global: &Global, dashboard: &Dashboard) -> Result<u8, Fa
     if global.json {
         print_json(&address)?;
     } else {
-        println!("{url}");
+        outln!("{url}");
     }
     if !dashboard.no_open && !global.json && std::env::var_os("DISPLAY").is_some() {
         let mut open = Command::new("xdg-open");

@@ -24,10 +24,10 @@ fn show(about: &Description, style: Style) {
     let service = &about.service;
     let line = |name: &str, value: &str| {
         if !value.is_empty() {
-            println!("{} {value}", style.dim(&format!("{name:<12}")));
+            outln!("{} {value}", style.dim(&format!("{name:<12}")));
         }
     };
-    println!(
+    outln!(
         "{} {} {}/{}",
         style.bold(&service.name),
         style.state(service.state, service.state.as_str()),
@@ -54,18 +54,18 @@ fn show(about: &Description, style: Style) {
         "memory",
         &format!("{} of {limit} ({})", Bytes(service.memory_bytes), service.memory_tier),
     );
-    println!("{}", style.bold("urls"));
+    outln!("{}", style.bold("urls"));
     for url in &about.urls {
-        println!("  {:<20} {}", url.name, url.url);
+        outln!("  {:<20} {}", url.name, url.url);
     }
-    println!("{}", style.bold("instances"));
+    outln!("{}", style.bold("instances"));
     let now = archipel_rt::clock::wall_ms();
     for instance in &service.instances {
         let pid = instance.pid.map(|pid| format!(" pid {pid}")).unwrap_or_default();
         let port = instance.port.map(|port| format!(" port {port}")).unwrap_or_default();
         let since = instance.started_at_ms.map(|at| format!(" up {}", age(now.saturating_sub(at))));
         let adopted = if instance.adopted { " adopted" } else { "" };
-        println!(
+        outln!(
             "  {} {}{pid}{port}{}{adopted}",
             instance.id,
             style.state(instance.state, instance.state.as_str()),
@@ -75,18 +75,18 @@ fn show(about: &Description, style: Style) {
             [("last exit", &instance.last_exit), ("last probe", &instance.last_probe)]
         {
             if let Some(value) = value {
-                println!("    {} {value}", style.dim(name));
+                outln!("    {} {value}", style.dim(name));
             }
         }
     }
-    println!("{}", style.bold("environment"));
+    outln!("{}", style.bold("environment"));
     for entry in &about.env {
-        println!("  {}={}", entry.name, entry.value);
+        outln!("  {}={}", entry.name, entry.value);
     }
     if !service.last_lines.is_empty() {
-        println!("{}", style.bold("last lines"));
+        outln!("{}", style.bold("last lines"));
         for text in &service.last_lines {
-            println!("  {text}");
+            outln!("  {text}");
         }
     }
 }

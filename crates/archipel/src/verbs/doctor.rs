@@ -38,7 +38,7 @@ pub(crate) async fn run(global: &Global) -> Result<u8, Failure> {
         let style = Style::stdout(global.no_color);
         for finding in &findings {
             let sign = if finding.ok { style.paint("32", "✓") } else { style.red("✗") };
-            println!("{sign} {:<16} {}", finding.what, finding.detail);
+            outln!("{sign} {:<16} {}", finding.what, finding.detail);
         }
     }
     Ok(u8::from(!ok))

@@ -39,11 +39,12 @@ pub(crate) async fn run(global: &Global, down: &Down) -> Result<u8, Failure> {
     });
     let Ok(swept) = swept.await else {
         return Err(Failure::new(exit::TIMED_OUT, "not everything has stopped in time")
-            .help("look with `archipel ps`"));
+            .help("a service may take longer to stop than that: `--timeout 5m` waits longer"));
     };
     let swept = swept?;
     if swept > 0 {
-        eprintln!("stopped {swept} processes that a killed Archipel had left");
+        let processes = if swept == 1 { "process" } else { "processes" };
+        eprintln!("stopped {swept} {processes} that a killed Archipel had left");
     }
     Ok(0)
 }

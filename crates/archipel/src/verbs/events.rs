@@ -3,11 +3,13 @@
 use archipel_console::view::{Accepted, DeadLetters, Event, Topics};
 use serde_json::json;
 
-use super::{Query, connect, instant, print_json};
+use super::{Query, Versioned, connect, instant, print_json};
 use crate::cli::{EventsVerb, Global};
 use crate::client::Client;
 use crate::exit::{self, Failure};
 use crate::show::table::{Table, age};
+
+const EVENT: &str = "archipel.event/1";
 
 pub(crate) async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
@@ -26,7 +28,10 @@ pub(crate) async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure
                 .add("follow", u8::from(!no_follow));
             let each = |event: Event| {
                 if global.json {
-                    println!("{}", serde_json::to_string(&event).unwrap_or_default());
+                    outln!(
+                        "{}",
+                        serde_json::to_string(&Versioned::new(EVENT, &event)).unwrap_or_default()
+                    );
                 } else {
                     show_event(&event);
                 }
@@ -71,9 +76,9 @@ pub(crate) async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure
                 .post(&format!("/v1/events/topics/{topic}"), &json!({ "data": data }))
                 .await?;
             if global.json {
-                print_json(&event)?;
+                print_json(&Versioned::new(EVENT, &event))?;
             } else {
-                println!("{} {}", event.topic, event.seq);
+                outln!("{} {}", event.topic, event.seq);
             }
         }
     }
@@ -88,10 +93,10 @@ async fn changed(
 ) -> Result<(), Failure> {
     let accepted: Accepted = client.post(path, body).await?;
     if global.json {
-        return print_json(&accepted);
+        return print_json(&Versioned::new("archipel.accepted/1", &accepted));
     }
     for target in &accepted.targets {
-        println!("{target}");
+        outln!("{target}");
     }
     Ok(())
 }
@@ -141,7 +146,7 @@ fn show_topics(topics: &Topics) {
     for outbox in &topics.outboxes {
         if let Some(problem) = &outbox.problem {
             let (service, path) = (&outbox.service, &outbox.path);
-            println!("the outbox of {service} ({path}) cannot be pulled: {problem}");
+            outln!("the outbox of {service} ({path}) cannot be pulled: {problem}");
         }
     }
 }
@@ -149,7 +154,7 @@ fn show_topics(topics: &Topics) {
 fn show_event(event: &Event) {
     let text = |name: &str| event.event.get(name).and_then(|v| v.as_str()).unwrap_or_default();
     let data = event.event.get("data").map(ToString::to_string).unwrap_or_default();
-    println!("{:>8} {} {} {} {data}", event.seq, text("time"), text("source"), text("subject"));
+    outln!("{:>8} {} {} {} {data}", event.seq, text("time"), text("source"), text("subject"));
 }
 
 fn show_dead(dead: &DeadLetters) {

@@ -3,7 +3,7 @@
 use archipel_console::view::{JobRun, Jobs};
 use serde_json::json;
 
-use super::{connect, print_json};
+use super::{Versioned, connect, print_json};
 use crate::cli::{Global, JobVerb};
 use crate::exit::Failure;
 use crate::show::table::{Table, age};
@@ -23,7 +23,7 @@ pub(crate) async fn run(global: &Global, verb: &JobVerb) -> Result<u8, Failure> 
         JobVerb::Run { job } => {
             let run: JobRun = client.post(&format!("/v1/jobs/{job}/run"), &json!({})).await?;
             if global.json {
-                print_json(&run)?;
+                print_json(&Versioned::new("archipel.job-run/1", &run))?;
             } else {
                 eprintln!("{job}: {} in {}", run.outcome, age(run.took_ms));
             }

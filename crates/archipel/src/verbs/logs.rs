@@ -4,7 +4,7 @@ use std::io::Write;
 
 use archipel_console::view::LogLine;
 
-use super::{Query, connect, instant};
+use super::{Query, Versioned, connect, instant};
 use crate::cli::{Global, Level, Logs};
 use crate::exit::Failure;
 use crate::show::{log, style::Style};
@@ -30,7 +30,7 @@ pub(crate) async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
     let mut failed = None;
     let each = |line: LogLine| {
         let text = if global.json {
-            serde_json::to_string(&line).unwrap_or_default()
+            serde_json::to_string(&Versioned::new("archipel.log-line/1", &line)).unwrap_or_default()
         } else {
             width = width.max(line.instance.chars().count());
             log::line(&line, width, logs.timestamps, style)

@@ -6,6 +6,7 @@ use super::print_json;
 use crate::cli::{Global, Init, Schema};
 use crate::exit::{self, Failure};
 use crate::find::{Place, show_problems};
+use crate::show::count;
 use crate::show::style::Style;
 use crate::show::table::Table;
 
@@ -29,15 +30,15 @@ pub(crate) fn validate(global: &Global) -> Result<u8, Failure> {
     }
     show_problems(&loaded.warnings, global);
     let app = &loaded.app;
-    println!(
-        "{} is valid: {} services, {} topics, {} routes{}",
+    outln!(
+        "{} is valid: {}, {}, {}{}",
         place.manifest.display(),
-        app.services.len(),
-        app.services.values().map(|service| service.publishes.len()).sum::<usize>(),
-        app.gateway.as_ref().map_or(0, |gateway| gateway.routes.len()),
+        count(app.services.len(), "service"),
+        count(app.services.values().map(|service| service.publishes.len()).sum(), "topic"),
+        count(app.gateway.as_ref().map_or(0, |gateway| gateway.routes.len()), "route"),
         match loaded.warnings.len() {
             0 => String::new(),
-            n => format!(", {n} warnings"),
+            n => format!(", {}", count(n, "warning")),
         }
     );
     Ok(0)
@@ -68,7 +69,7 @@ pub(crate) fn explain(global: &Global, code: Option<&str>) -> Result<u8, Failure
     if global.json {
         print_json(&json!({ "schema": "archipel.explain/1", "code": code, "page": page }))?;
     } else {
-        print!("{page}");
+        crate::show::out::text(format_args!("{page}"));
     }
     Ok(0)
 }
@@ -87,7 +88,7 @@ pub(crate) fn schema(global: &Global, schema: &Schema) -> Result<u8, Failure> {
     let path = place.state.root().join("schema.json");
     std::fs::write(&path, serde_json::to_string_pretty(&document)? + "\n")?;
     eprintln!("wrote {}; the first line of the manifest may now be:", path.display());
-    println!("#:schema ./.archipel/schema.json");
+    outln!("#:schema ./.archipel/schema.json");
     Ok(0)
 }
 
@@ -121,16 +122,16 @@ pub(crate) fn init(global: &Global, init: &Init) -> Result<u8, Failure> {
     let style = Style::stdout(global.no_color);
     for file in &scaffold.files {
         // The plan shows text; what is there already stays as it is.
-        println!("{} {}", if init.dry_run { "would write" } else { "wrote" }, file.path.display());
+        outln!("{} {}", if init.dry_run { "would write" } else { "wrote" }, file.path.display());
         if init.dry_run {
-            println!("{}", style.dim(&file.text));
+            outln!("{}", style.dim(&file.text));
         }
     }
     for note in &scaffold.notes {
-        println!("{}", style.dim(note));
+        outln!("{}", style.dim(note));
     }
     if !init.dry_run {
-        println!("start it: archipel up");
+        outln!("start it: archipel up");
     }
     Ok(0)
 }

@@ -36,14 +36,28 @@ pub(crate) async fn connect(global: &Global) -> Result<(Place, Client), Failure>
 
 /// Prints a value as the `--json` of a verb: one object, pretty, on standard output.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    outln!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// A document of the admin API that does not name its own shape, named.
+#[derive(serde::Serialize)]
+pub(crate) struct Versioned<'a, T> {
+    pub(crate) schema: &'static str,
+    #[serde(flatten)]
+    pub(crate) document: &'a T,
+}
+
+impl<'a, T: serde::Serialize> Versioned<'a, T> {
+    pub(crate) fn new(schema: &'static str, document: &'a T) -> Self {
+        Self { schema, document }
+    }
 }
 
 pub(crate) fn completion(shell: clap_complete::Shell) -> Result<u8, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "archipel", &mut script);
-    print!("{}", String::from_utf8_lossy(&script));
+    crate::show::out::bytes(&script);
     Ok(0)
 }
 

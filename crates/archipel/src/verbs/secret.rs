@@ -63,7 +63,10 @@ fn declared(app: &archipel_model::App, name: &str) -> Result<SecretName, Failure
     let known = SecretName::new(name).ok().filter(|name| app.secrets.contains_key(name));
     known.ok_or_else(|| {
         let names: Vec<&str> = app.secrets.keys().map(SecretName::as_str).collect();
-        Failure::new(exit::USAGE, format!("the manifest has no secret `{name}`"))
-            .help(format!("it has: {}", names.join(", ")))
+        let failure = Failure::new(exit::USAGE, format!("the manifest has no secret `{name}`"));
+        match names.as_slice() {
+            [] => failure.help("declare it first, in the table [secrets]"),
+            names => failure.help(format!("it has: {}", names.join(", "))),
+        }
     })
 }

@@ -48,7 +48,7 @@ fn prompt(asking: bool, pending: &str) {
 
 fn show(answer: &Answer) {
     match answer {
-        Answer::Changed(rows) => println!("{rows} rows changed"),
+        Answer::Changed(rows) => outln!("{rows} rows changed"),
         Answer::Rows { columns, rows } => {
             let width = |i: usize| {
                 let cells = rows.iter().filter_map(|row| row.get(i));
@@ -62,7 +62,7 @@ fn show(answer: &Answer) {
                     .zip(&widths)
                     .map(|(cell, width)| format!("{cell:<width$}"))
                     .collect();
-                println!("{}", cells.join("  ").trim_end());
+                outln!("{}", cells.join("  ").trim_end());
             }
         }
     }

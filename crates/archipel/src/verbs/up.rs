@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, up: &Up) -> Result<u8, Failure> {
     let options = Options {
         only: up.only.clone(),
         dashboard_port: up.dashboard_port,
-        live: Some(Live::new(global.no_color)),
+        live: Some(Live::new(global.no_color, true)),
     };
     serve::run(global, &place, loaded.app, options)
 }
@@ -118,7 +118,7 @@ fn ended_early(place: &Place, start: u64, status: std::process::ExitStatus) -> F
 
 /// Shows progress until everything is ready, or something needs a person.
 async fn follow(global: &Global, up: &Up, client: &Client, generation: u64) -> Result<u8, Failure> {
-    let mut live = Live::new(global.no_color);
+    let mut live = Live::new(global.no_color, false);
     let mut last = None;
     let show = |status: Status| {
         if status.generation < generation {

@@ -57,20 +57,3 @@ fn verbs_without_anything_running_end_with_4() {
         assert!(outcome.err.contains("archipel up"), "{}", outcome.err);
     }
 }
-
-#[test]
-fn output_that_nobody_takes_is_no_panic() {
-    let app = crate::fixture::small();
-    for args in [&["schema"] as &[_], &["completion", "bash"], &["explain", "ARC0104"]] {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        drop(reader);
-        let outcome = app.run_into(writer, args);
-        assert_eq!((outcome.code, outcome.err.as_str()), (141, ""), "{args:?} | head");
-
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
-        let outcome = app.run_into(full, args);
-        assert_eq!(outcome.code, 1, "{outcome:?}");
-        let expected = "error: could not write the output: No space left on device";
-        assert!(outcome.err.starts_with(expected), "{outcome:?}");
-    }
-}
