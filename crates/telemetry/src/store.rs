@@ -142,11 +142,9 @@ impl LogStore {
         let bytes = line.text.len();
         if !self.backlog.add(&line.instance, bytes) {
             self.backlog.drop_line(&line.instance);
-        } else if let Err(command) = self.commands.try_send(Command::Line(line)) {
-            if let Command::Line(line) = command {
-                self.backlog.remove(&line.instance, bytes);
-                self.backlog.drop_line(&line.instance);
-            }
+        } else if let Err(Command::Line(line)) = self.commands.try_send(Command::Line(line)) {
+            self.backlog.remove(&line.instance, bytes);
+            self.backlog.drop_line(&line.instance);
         }
     }
 

@@ -176,17 +176,17 @@ async fn going_down_ends_everything_from_the_top() {
 /// Whether ever fewer than `least` of these instances were fit to serve, until all have a
 /// process other than before.
 async fn served_all_the_while(world: &World, ids: &[&str], least: usize) {
-    let before: Vec<_> = ids.iter().map(|id| world.status(id).unwrap().run).collect();
+    let before: Vec<_> = ids.iter().map(|id| world.status(id).expect("it is there").run).collect();
     let mut watch = world.supervisor.watch();
     let all = async {
         loop {
-            let now: Vec<_> = ids.iter().map(|id| world.status(id).unwrap()).collect();
+            let now: Vec<_> = ids.iter().map(|id| world.status(id).expect("it is there")).collect();
             let ready = now.iter().filter(|s| s.state == InstanceState::Ready).count();
             assert!(ready >= least, "{now:#?}");
             if ready == ids.len() && now.iter().zip(&before).all(|(s, run)| s.run != *run) {
                 return;
             }
-            watch.changed().await.unwrap();
+            watch.changed().await.expect("the supervisor runs");
         }
     };
     tokio::time::timeout(LONG, all).await.expect("all are replaced in the end");
