@@ -24,9 +24,10 @@ impl Client {
         Self { socket }
     }
 
-    /// Whether somebody answers there.
+    /// Whether somebody answers there. A connection alone proves nothing: the socket of a process
+    /// that is being killed takes them until its last moment.
     pub(crate) async fn is_running(&self) -> bool {
-        tokio::net::UnixStream::connect(&self.socket).await.is_ok()
+        self.send(Method::GET, "/v1/dashboard", Bytes::new()).await.is_ok()
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
