@@ -16,6 +16,7 @@ usage: cargo xtask <verb>
   test     everything that CI runs, in its order
   check    formatting, lints, tidy: seconds after the first time
   unit     tests of the crates
+  ui       types and tests of the web console
   store    tests of the store's services, each in its own language
   e2e      the real binary running the store, with a real browser
   tidy     the rules that no linter knows
@@ -43,6 +44,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "test" | "ci" => all(),
         "check" => stage("check", suites::check),
         "unit" => stage("unit", suites::unit),
+        "ui" => stage("ui", suites::ui),
         "store" => stage("store", suites::store),
         "e2e" => stage("e2e", suites::e2e),
         "tidy" => stage("tidy", tidy::all),
@@ -57,6 +59,7 @@ fn all() -> Result<()> {
     let started = clock();
     stage("setup", setup::all)?;
     stage("check", suites::check)?;
+    stage("ui", suites::ui)?;
     stage("unit", suites::unit)?;
     stage("store", suites::store)?;
     stage("e2e", suites::e2e)?;
