@@ -27,7 +27,6 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let ui = here.join("../../ui");
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=PATH");
     for input in INPUTS {
         println!("cargo::rerun-if-changed={}", ui.join(input).display());
     }
@@ -37,6 +36,8 @@ fn main() {
         Ok(files) => format!("pub(crate) const MISSING: Option<&str> = None;\n{files}"),
         Err(why) => {
             println!("cargo::warning=the web console is left out: {why}");
+            // Only now: with npm found, a shell with another PATH need not build again.
+            println!("cargo::rerun-if-env-changed=PATH");
             format!("pub(crate) const MISSING: Option<&str> = Some({why:?});\n{}", list(""))
         }
     };

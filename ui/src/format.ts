@@ -100,3 +100,14 @@ export function plain(text: string): string {
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }
+
+/** The fields of a structured line in one row, without what stands beside it anyway. */
+export function fieldsInline(fields: Record<string, unknown> | undefined): string {
+  if (!fields) return "";
+  const skipped = new Set(["time", "timestamp", "ts", "level", "msg", "message", "service", "pid", "hostname", "target"]);
+  return Object.entries(fields)
+    .filter(([name, value]) => !skipped.has(name) && value !== null && value !== "")
+    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .join(" ")
+    .slice(0, 400);
+}

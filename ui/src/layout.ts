@@ -39,7 +39,7 @@ export function layers(ids: string[], edges: Edge[]): Layout {
     const [first, last] = [layer.get(line.from)!, layer.get(line.to)!];
     let from = line.from;
     const via: string[] = [];
-    for (let l = first + 1; l < last; l++) {
+    for (let l = first + 1; l < last && last - first <= CROSSED_MAX; l++) {
       const id = `\u0000${edgeId(line)}\u0000${l}`;
       rows[l]!.push(id);
       via.push(id);
@@ -59,6 +59,9 @@ export function layers(ids: string[], edges: Edge[]): Layout {
     bends: new Map([...passing].map(([key, via]) => [key, via.map((id) => placed.get(id)!)])),
   };
 }
+
+/** A line over more layers than this runs straight: its places would outnumber the nodes. */
+const CROSSED_MAX = 12;
 
 /** The edges without those that close a circle. */
 function acyclic(ids: string[], edges: Edge[]): Edge[] {

@@ -132,7 +132,7 @@ test("rates are added up per edge; Archipel's own calls are not traffic", () => 
 
 test("histories of different lengths are added at the newest end", () => {
   const [a, b] = [series({ history: [[1, 0, 1], [2, 0, 9]] }), series({ route: "/b", history: [[10, 1, 3]] })];
-  assert.deepEqual(sum(whole(traffic([a, b])).values()).history, [[1, 0, 1], [12, 1, 9]]);
+  assert.deepEqual(sum([...whole(traffic([a, b])).values()]).history, [[1, 0, 1], [12, 1, 9]]);
 });
 
 test("what needs a person comes before what may pass, and nothing is said of what is well", () => {

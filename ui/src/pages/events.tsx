@@ -61,7 +61,7 @@ function TopicRows({ topic }: { topic: Topic }) {
         {topic.name}
       </A>
       <p class="why">
-        {topic.publisher ? `from ${topic.publisher}` : "nobody publishes it"} · {short(topic.events)} · {bytes(topic.bytes)}
+        {topic.publisher ? `from ${topic.publisher}` : "nobody publishes it"} · {plural(topic.events, "event")} · {bytes(topic.bytes)}
       </p>
     </th>
   );
@@ -78,18 +78,18 @@ function TopicRows({ topic }: { topic: Topic }) {
       {topic.subscribers.map((s, i) => (
         <tr key={s.service}>
           {i === 0 && head}
-          <SubscriberCells topic={topic.name} s={s} />
+          <SubscriberCells topic={topic.name} s={s} grouped />
         </tr>
       ))}
     </tbody>
   );
 }
 
-function SubscriberCells({ topic, s }: { topic: string; s: Subscriber }) {
+function SubscriberCells({ topic, s, grouped = false }: { topic: string; s: Subscriber; grouped?: boolean }) {
   const late = (s.oldest_age_ms ?? 0) > 30_000;
   return (
     <>
-      <td>
+      <td class={grouped ? "inner" : ""}>
         <ServiceLink name={s.service} />
       </td>
       <td>

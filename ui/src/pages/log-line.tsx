@@ -1,5 +1,5 @@
 import type { LogLine } from "../api.ts";
-import { plain } from "../format.ts";
+import { fieldsInline, plain } from "../format.ts";
 import { Time } from "../parts.tsx";
 
 /** One of eight quiet colours, always the same for a name. */
@@ -15,7 +15,10 @@ export function LogText({ line, withService = true }: { line: LogLine; withServi
       <Time at={line.at_ms} />
       {withService && <span class={`who ${hueOf(line.service)}`}>{line.instance}</span>}
       <span class="level">{line.level ?? (line.stream === "stderr" ? "err" : line.stream === "event" ? "event" : "")}</span>
-      <span class="what">{plain(line.message)}</span>
+      <span class="what">
+        {plain(line.message)}
+        {line.fields && <span class="fields"> {plain(fieldsInline(line.fields))}</span>}
+      </span>
     </span>
   );
 }

@@ -17,7 +17,7 @@ interface Node {
   kind: "gateway" | "service" | "external" | "topic";
 }
 
-const WIDTH = 168;
+const WIDTH = 172;
 const HEIGHT = 50;
 const TOPIC = "topic:";
 
@@ -73,7 +73,7 @@ export function Map_() {
   if (!all || !plan.value) return null;
   const { nodes, lines, places, bends } = plan.value;
   const tb = upright.value;
-  const [stepMain, stepCross] = tb ? [HEIGHT + 54, WIDTH + 18] : [WIDTH + 96, HEIGHT + 22];
+  const [stepMain, stepCross] = tb ? [HEIGHT + 54, WIDTH + 18] : [WIDTH + 72, HEIGHT + 22];
   const every = [...places, ...[...bends.values()].flat()];
   const cross = every.map((p) => p.at * stepCross);
   const main = places.map((p) => p.layer * stepMain);
@@ -106,7 +106,7 @@ export function Map_() {
           Services find each other by declared edges; each becomes a line here, with its live rate, failures and times.
         </Empty>
       ) : (
-        <div class="map-area">
+        <div class={`map-area ${chosen || edge ? "with-side" : ""}`}>
           <Canvas width={width} height={height}>
             {lines.map((l) => {
               const [a, b] = [at.get(l.from), at.get(l.to)];
@@ -169,6 +169,13 @@ function Canvas({ width, height, children }: { width: number; height: number; ch
           {children}
         </svg>
       </div>
+      <ul class="legend">
+        <li><span class="swatch busy" /> traffic in the last ten seconds</li>
+        <li><span class="swatch failing" /> more than 1% of it fails</li>
+        <li><span class="swatch" /> declared, quiet</li>
+        <li><span class="swatch event" /> events</li>
+        <li class="dim">Choose a service or a line for more.</li>
+      </ul>
       <div class="zoom" role="group" aria-label="zoom">
         <button type="button" onClick={() => zoom(1.25)} aria-label="closer">+</button>
         <button type="button" onClick={() => zoom(0.8)} aria-label="farther">−</button>
@@ -244,10 +251,11 @@ function NodeBox({ node, x, y, chosen, hit, faded }: { node: Node; x: number; y:
           ? "gateway"
           : (service?.state ?? "");
   const tone = service ? toneOf(service.state) : "";
-  const label = node.label.length > 19 ? `${node.label.slice(0, 18)}…` : node.label;
+  const label = node.label.length > 18 ? `${node.label.slice(0, 17)}…` : node.label;
   return (
     <A href={withQuery({ node: chosen ? null : node.id, edge: null })} aria-label={`${node.label}, ${service?.state ?? node.kind}`} aria-current={chosen ? "true" : undefined}>
       <g class={`node ${node.kind} ${tone} ${chosen ? "chosen" : ""} ${hit ? "hit" : ""} ${faded ? "faded" : ""}`} transform={`translate(${x} ${y})`}>
+        <title>{node.label}</title>
         <rect width={WIDTH} height={HEIGHT} rx={node.kind === "topic" ? HEIGHT / 2 : 9} />
         {service && (
           <g transform="translate(12 11) scale(.8)">
@@ -296,19 +304,7 @@ function Side({ nodes, hit, all }: { nodes: ReadonlyMap<string, Node>; hit: Set<
       </aside>
     );
   }
-  if (!node) {
-    return (
-      <aside class="side hint">
-        <p>Choose a service to see who would notice if it stopped, or a line to see what passes over it.</p>
-        <ul class="legend">
-          <li><span class="swatch busy" /> traffic in the last ten seconds</li>
-          <li><span class="swatch failing" /> more than 1% of it fails</li>
-          <li><span class="swatch" /> declared, quiet</li>
-          <li><span class="swatch event" /> events</li>
-        </ul>
-      </aside>
-    );
-  }
+  if (!node) return null;
   const service = services.value.get(node.id);
   const topic = all.topics.find((t) => TOPIC + t.name === node.id);
   const external = all.externals.find((e) => e.name === node.id);

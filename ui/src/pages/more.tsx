@@ -195,9 +195,9 @@ export function Settings() {
         </Panel>
         <Panel title="From a terminal">
           <p class="note">All of this is the same API that the command line uses.</p>
-          <p><Code text="archipel ps --follow" /></p>
-          <p><Code text="archipel logs --follow" /></p>
-          <p><Code text="archipel events list" /></p>
+          <p class="note"><Code text="archipel ps --follow" /></p>
+          <p class="note"><Code text="archipel logs --follow" /></p>
+          <p class="note"><Code text="archipel events list" /></p>
           <p class="note">There is a <a href="/plain">plain page</a> for browsers without scripts.</p>
         </Panel>
       </div>

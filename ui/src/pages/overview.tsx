@@ -41,7 +41,7 @@ export function Overview() {
         </>
       }
     >
-      <div class="strip" role="list" aria-label="services">
+      <div class={`strip ${all.services.length > 120 ? "many" : ""}`} role="list" aria-label="services">
         {all.services.map((s) => (
           <A role="listitem" key={s.name} href={`/services/${s.name}`} class="pip" title={`${s.name}: ${s.state}`} aria-label={`${s.name}: ${s.state}`}>
             <Glyph state={s.state} />
@@ -63,6 +63,7 @@ export function Overview() {
         <Figure label="Memory" value={bytes(memory)} note={plural(all.services.reduce((n, s) => n + s.instances.length, 0), "instance")} />
       </dl>
       <div class="columns">
+        <div class="stack">
         <Panel title="Needs attention" aside={found.length > 0 ? plural(found.length, "thing") : undefined} class="wide">
           {found.length === 0 ? (
             <div class="calm">
@@ -86,6 +87,10 @@ export function Overview() {
             </ul>
           )}
         </Panel>
+      <Panel title="Warnings and errors lately" aside={<A href="/logs?level=warn">Logs</A>}>
+        <Lately />
+      </Panel>
+        </div>
         <Panel title="Traffic" aside={<A href="/map">Map</A>} class="wide">
           {busy.length === 0 ? (
             <Empty
@@ -134,9 +139,6 @@ export function Overview() {
           )}
         </Panel>
       </div>
-      <Panel title="Warnings and errors lately" aside={<A href="/logs?level=warn">Logs</A>}>
-        <Lately />
-      </Panel>
     </Page>
   );
 }

@@ -1,7 +1,7 @@
 import type { Description, LogLine, Service as ServiceView } from "../api.ts";
 import { get, lines } from "../api.ts";
 import { useAsked } from "../asked.ts";
-import { ago, bytes, count, ms, plural, rate, short } from "../format.ts";
+import { ago, bytes, count, ms, plural, rate, short, span } from "../format.ts";
 import { reaching } from "../layout.ts";
 import { Code, Empty, Errors, Failed, Figure, Meter, Operations, Page, Panel, Red, ServiceLink, Spark, State, Sure } from "../parts.tsx";
 import { LogText } from "./log-line.tsx";
@@ -57,7 +57,7 @@ export function Service({ name }: { name: string }) {
         <Figure label="Answered within" value={ms(sum.p95_ms)} note={`half within ${ms(sum.p50_ms)}, 99% ${ms(sum.p99_ms)}`} />
         <Figure label="In flight" value={count(sum.inflight)} note={plural(service.ready, "ready instance")} />
         <Figure label="Memory" value={bytes(service.memory_bytes)} note={limit ? `of ${bytes(limit)}, limited by ${tier(service.memory_tier)}` : "no limit declared"} />
-        <Figure label="Restarts" value={count(service.restarts)} note={service.build ? `build ${service.build.state}` : "nothing to build"} />
+        <Figure label="Restarts" value={count(service.restarts)} note={built(service)} />
       </dl>
       {sum.requests > 0 && (
         <div class="plots">
@@ -85,6 +85,12 @@ export function Service({ name }: { name: string }) {
       {about && <Config about={about} />}
     </Page>
   );
+}
+
+function built({ build }: ServiceView): string {
+  if (!build) return "nothing to build";
+  if (build.state === "cached") return "build was up to date";
+  return build.state === "built" && build.took_ms !== null ? `built in ${span(build.took_ms)}` : `build: ${build.state}`;
 }
 
 const tier = (word: string) =>
