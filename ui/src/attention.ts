@@ -15,6 +15,8 @@ export interface Concern {
 
 /** Older than this, an event that is not delivered is late. */
 const LATE_MS = 30_000;
+/** So many restarts, and not ready, is no accident. */
+const OFTEN = 3;
 /** A share of failures, and a rate below which one failure is no share. */
 const FAILING = 0.02;
 
@@ -35,6 +37,11 @@ export function concerns(
       add("bad", `${s.name} is ${words(s.state)}`, s.reason ?? "It will not get well by waiting.", href, s.last_lines.slice(-4));
     } else if (["failed", "backing-off", "degraded"].includes(s.state)) {
       add("warn", `${s.name} is ${words(s.state)}`, s.reason ?? "", href, s.last_lines.slice(-4));
+    }
+    const unlucky = s.instances.find((i) => i.last_exit !== null && i.state !== "ready");
+    if (!s.needs_a_person && s.restarts >= OFTEN && unlucky && ["pending", "starting"].includes(s.state)) {
+      // Between two failures it looks as if it were just starting.
+      add("bad", `${s.name} keeps ending`, `started again ${plural(s.restarts, "time")}, last ${unlucky.last_exit}`, href, s.last_lines.slice(-4));
     }
     // What has a limit of its own per instance is near it as a whole when each is.
     const limit = (s.memory_limit ?? 0) * Math.max(s.instances.length, 1);

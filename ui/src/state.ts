@@ -24,8 +24,16 @@ export const services = computed(
 );
 
 setInterval(() => {
-  if (!document.hidden) now.value = Date.now();
+  if (document.hidden) return;
+  now.value = Date.now();
+  // The stream speaks every two seconds. One that is silent may be dead without having ended.
+  if (source && link.peek() === "open" && Date.now() - heard.peek() > SILENT_MS) {
+    close();
+    void lost();
+  }
 }, 1000);
+
+const SILENT_MS = 10_000;
 
 let source: EventSource | null = null;
 let again: ReturnType<typeof setTimeout> | undefined;
@@ -43,6 +51,7 @@ function open(): void {
     });
   source.onopen = () => {
     wait = 500;
+    heard.value = Date.now();
     link.value = "open";
     // What was missed meanwhile.
     get<Traffic>("/traffic").then((all) => {

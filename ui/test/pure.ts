@@ -165,6 +165,15 @@ test("what needs a person comes before what may pass, and nothing is said of wha
   assert.equal(found[2]?.href, "/events/dead?topic=t.a&subscriber=mail");
 });
 
+test("what ends again and again needs attention also while it starts once more", () => {
+  const starting = instance({ state: "starting", last_exit: "exit 1 after 1s" });
+  const loop = service({ state: "starting", settled: false, restarts: 7, instances: [starting] });
+  const found = concerns(status(loop), null, totals(new Map()));
+  assert.deepEqual(found.map((c) => [c.weight, c.title]), [["bad", "web keeps ending"]]);
+  const first = service({ state: "starting", settled: false, restarts: 0, instances: [instance({ state: "starting" })] });
+  assert.deepEqual(concerns(status(first), null, totals(new Map())), []);
+});
+
 test("a restart is done when a new process is ready, not while the old one still is", () => {
   const operation = begin("restart", service(), 0);
   const after = (...instances: Instance[]) => progress(operation, service({ instances }));

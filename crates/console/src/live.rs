@@ -119,3 +119,43 @@ fn patch(from: &Status, to: &Status) -> Option<StatusPatch> {
         services,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(states: &[(&str, &str)]) -> Status {
+        let services: Vec<_> = states
+            .iter()
+            .map(|(name, state)| {
+                serde_json::json!({
+                    "name": name, "state": state, "desired": 1, "ready": 1, "settled": true,
+                    "needs_a_person": false, "reason": null, "last_lines": [], "build": null,
+                    "database": null, "restarts": 0, "memory_bytes": 0, "memory_limit": null,
+                    "memory_tier": "none", "instances": [],
+                })
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "schema": Status::SCHEMA, "app": "a", "version": "1", "profile": null, "manifest": "",
+            "pid": 1, "started_at_ms": 0, "generation": 1, "gateway": null, "dashboard": null,
+            "problems": [], "services": services,
+        }))
+        .expect("a status")
+    }
+
+    #[test]
+    fn only_what_changed_is_sent_again() {
+        let before = status(&[("cart", "ready"), ("web", "ready")]);
+        assert_eq!(patch(&before, &before), None);
+        let after = status(&[("cart", "ready"), ("web", "failed")]);
+        let names = |patch: StatusPatch| {
+            patch.services.into_iter().map(|service| service.name).collect::<Vec<_>>()
+        };
+        assert_eq!(patch(&before, &after).map(names), Some(vec!["web".to_owned()]));
+        let reloaded = Status { generation: 2, ..before.clone() };
+        assert_eq!(patch(&before, &reloaded).map(names), Some(vec![]));
+        assert!(same_services(&before, &after));
+        assert!(!same_services(&before, &status(&[("cart", "ready")])));
+    }
+}

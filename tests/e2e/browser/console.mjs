@@ -2,10 +2,12 @@
 // width of a phone; a restart, a stop and a start; a dead letter that is replayed; live lines.
 // Ends with one line of JSON. Any complaint of a page, and any request elsewhere, is a failure.
 
+import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { open } from "./person.mjs";
 
-const [door, shop, shots, secret] = process.argv.slice(2);
+const [door, shop, shots, secret, upAgain] = process.argv.slice(2);
+const up = JSON.parse(upAgain);
 const base = new URL(door).origin;
 mkdirSync(shots, { recursive: true });
 
@@ -125,9 +127,29 @@ async function act(page) {
   return before;
 }
 
+/** Archipel dies: the page says so and keeps what it shows; it lives again, and so does the page. */
+async function reconnect({ page, problems }) {
+  await page.goto(`${base}/services`);
+  await visible(page, "lonely");
+  check(problems.length === 0, problems.join("\n"));
+  const { pid } = await page.evaluate(async () => (await fetch("/api/v1/status")).json());
+  process.kill(pid, "SIGKILL");
+  await visible(page, "No answer from Archipel");
+  await page.locator("main tbody", { hasText: "lonely" }).waitFor();
+  const [program, ...args] = up;
+  spawnSync(program, args);
+  await page.getByText("No answer from Archipel").waitFor({ state: "detached" });
+  await page.goto(`${base}/settings`);
+  const about = page.locator("main .facts dd", { hasText: "process" });
+  check(!(await about.innerText()).includes(`process ${pid}`), "the page still shows the process that died");
+  // The browser's own words about what was cut off.
+  problems.splice(0, problems.length, ...problems.filter((p) => !p.includes("net::ERR_")));
+}
+
 const desk = await person({ colorScheme: "light", viewport: { width: 1440, height: 900 } });
 await lookAround(desk.page, "desk-light");
 const pidBefore = await act(desk.page);
+await reconnect(desk);
 const phone = await person({ colorScheme: "dark", viewport: { width: 390, height: 844 } });
 await lookAround(phone.page, "phone-dark");
 

@@ -379,14 +379,14 @@ export function DeadLetters() {
               </tbody>
             </table>
           </div>
-          {open && <Letter id={open} />}
+          {open && <Letter id={open} replay={() => void act("replay", [open])} />}
         </div>
       )}
     </Page>
   );
 }
 
-function Letter({ id }: { id: string }) {
+function Letter({ id, replay }: { id: string; replay: () => void }) {
   const { state } = useAsked<DeadLetterWhole>((signal) => get(`/events/dead/${encodeURIComponent(id)}`, {}, signal), id);
   const letter = state.value.data;
   return (
@@ -399,6 +399,13 @@ function Letter({ id }: { id: string }) {
         <>
           <h2>{letter.event_type ?? letter.topic}</h2>
           <p class="why">{letter.reason}</p>
+          {letter.state === "dead" && (
+            <p class="links">
+              <button type="button" class="primary" onClick={replay}>
+                Replay this event
+              </button>
+            </p>
+          )}
           <dl class="facts">
             <dt>First try</dt>
             <dd>

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use archipel_e2e::{Answer, App, get, request};
+use archipel_e2e::{Answer, App, binary, get, request};
 use archipel_testkit::eventually_blocking;
 use serde_json::json;
 
@@ -64,9 +64,24 @@ fn door(app: &App) -> (String, String, String) {
 #[test]
 fn a_person_sees_every_page_restarts_a_service_and_replays_a_dead_letter() {
     let (app, key) = harbour_with_a_past();
-    let (_, _, url) = door(&app);
+    let (base, _, url) = door(&app);
     let shots = browser::root().join("target/screenshots/console");
-    let seen = browser::run("console.mjs", &[&url, &app.url(""), &shots.to_string_lossy(), &key]);
+    let port = base.rsplit(':').next().expect("a port");
+    let up = json!([
+        binary(),
+        "-C",
+        app.root(),
+        "--state-dir",
+        app.state(),
+        "up",
+        "--detach",
+        "--dashboard-port",
+        port,
+        "--timeout",
+        "20s",
+    ]);
+    let (shots, up) = (shots.to_string_lossy(), up.to_string());
+    let seen = browser::run("console.mjs", &[&url, &app.url(""), &shots, &key, &up]);
     assert_eq!(seen["pages"], 14, "{seen}");
     let lonely = app.wait_for("lonely", |s| s["state"] == "ready");
     assert_ne!(lonely["instances"][0]["pid"].as_i64(), seen["pid_before"].as_i64());
