@@ -74,6 +74,9 @@ export function Palette() {
   const pasted: Entry[] = /^[0-9a-f-]{16,}$/i.test(words.trim())
     ? [{ group: "Logs", label: `logs that name ${words.trim()}`, act: () => go(`/logs?range=all&live=0&q=${words.trim()}`) }]
     : [];
+  if (/^[0-9a-f]{32}$/i.test(words.trim())) {
+    pasted.unshift({ group: "Logs", label: `lines of trace ${words.trim()}`, act: () => go(`/logs?range=all&live=0&trace=${words.trim()}`) });
+  }
   const found = [...pasted, ...best(entries(), words, (e) => `${e.label} ${e.group}`, 12)];
   if (words.trim() !== "" && pasted.length === 0) {
     found.push({ group: "Logs", label: `search logs for «${words.trim()}»`, act: () => go(`/logs?q=${encodeURIComponent(words.trim())}`) });

@@ -30,6 +30,7 @@ interface Filter extends Record<string, string | number | string[] | undefined> 
   service: string[];
   level?: string;
   search?: string;
+  trace?: string;
   since_ms?: number;
   until_ms?: number;
 }
@@ -37,7 +38,8 @@ interface Filter extends Record<string, string | number | string[] | undefined> 
 /** What the address asks for; `at` wins over a range, because it means «around this moment». */
 function filterOf(words: URLSearchParams): { filter: Filter; live: boolean; at: number | null } {
   const filter: Filter = { service: words.getAll("service") };
-  const [level, search] = [words.get("level"), words.get("q")];
+  const [level, search, trace] = [words.get("level"), words.get("q"), words.get("trace")];
+  if (trace) filter.trace = trace;
   if (level) filter.level = level;
   if (search) filter.search = search;
   const at = Number(words.get("at")) || null;
@@ -160,6 +162,11 @@ export function Logs() {
                 {label}
               </A>
             ))}
+            {words.get("trace") && (
+              <A class="chip" href={withQuery({ trace: null })} aria-current="true">
+                one trace ✕
+              </A>
+            )}
             {(words.get("from") || at) && (
               <A class="chip" href={withQuery({ from: null, to: null, at: null })} aria-current="true">
                 chosen span ✕
@@ -181,7 +188,8 @@ export function Logs() {
                       onChange={() => go(withQuery({ service: picked.includes(name) ? picked.filter((p) => p !== name) : [...picked, name], at: null }), true)}
                     />
                     <span class={`who ${hueOf(name)}`}>{name}</span>
-                    <span class="num dim">{short(all?.services[name] ?? 0)}</span>
+                    {/* What is filtered out is not counted; a zero would be a lie. */}
+                    {(picked.length === 0 || picked.includes(name)) && <span class="num dim">{short(all?.services[name] ?? 0)}</span>}
                   </label>
                 </li>
               ))}
@@ -316,14 +324,22 @@ function Detail({ line, close }: { line: Line; close: () => void }) {
           {Object.entries(line.fields).map(([name, value]) => (
             <>
               <dt>{name}</dt>
-              <dd class="mono break">{typeof value === "string" ? value : JSON.stringify(value)}</dd>
+              <dd class="mono break">
+                {typeof value === "string" && value.length >= 8 ? (
+                  <A href={`/logs?range=all&live=0&q=${encodeURIComponent(value)}`} title="every line that names it">
+                    {value}
+                  </A>
+                ) : (
+                  JSON.stringify(value)
+                )}
+              </dd>
             </>
           ))}
         </dl>
       )}
       {line.trace_id && (
         <p>
-          <span class="dim">trace</span> <A class="mono" href={`/logs?range=all&live=0&q=${line.trace_id}`}>{line.trace_id}</A>
+          <span class="dim">trace</span> <A class="mono" href={`/logs?range=all&live=0&trace=${line.trace_id}`}>{line.trace_id}</A>
         </p>
       )}
       <p class="links">

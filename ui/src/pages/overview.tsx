@@ -64,32 +64,32 @@ export function Overview() {
       </dl>
       <div class="columns">
         <div class="stack">
-        <Panel title="Needs attention" aside={found.length > 0 ? plural(found.length, "thing") : undefined} class="wide">
-          {found.length === 0 ? (
-            <div class="calm">
-              <Glyph state="ready" />
-              <p>Nothing. No service fails, no event is late, no letter is dead.</p>
-            </div>
-          ) : (
-            <ul class="concerns">
-              {found.map((c) => (
-                <li key={c.title + c.detail} class={c.weight}>
-                  <A href={c.href}>
-                    <Glyph state={c.weight === "bad" ? "failed" : "degraded"} />
-                    <span>
-                      <strong>{c.title}</strong>
-                      <span>{c.detail}</span>
-                      {c.lines && <code>{c.lines.join("\n")}</code>}
-                    </span>
-                  </A>
-                </li>
-              ))}
-            </ul>
-          )}
-        </Panel>
-      <Panel title="Warnings and errors lately" aside={<A href="/logs?level=warn">Logs</A>}>
-        <Lately />
-      </Panel>
+          <Panel title="Needs attention" aside={found.length > 0 ? plural(found.length, "thing") : undefined} class="wide">
+            {found.length === 0 ? (
+              <div class="calm">
+                <Glyph state="ready" />
+                <p>Nothing. No service fails, no event is late, no letter is dead.</p>
+              </div>
+            ) : (
+              <ul class="concerns">
+                {found.map((c) => (
+                  <li key={c.title + c.detail} class={c.weight}>
+                    <A href={c.href}>
+                      <Glyph state={c.weight === "bad" ? "failed" : "degraded"} />
+                      <span>
+                        <strong>{c.title}</strong>
+                        <span>{c.detail}</span>
+                        {c.lines && <code>{c.lines.join("\n")}</code>}
+                      </span>
+                    </A>
+                  </li>
+                ))}
+              </ul>
+            )}
+          </Panel>
+          <Panel title="Warnings and errors lately" aside={<A href="/logs?level=warn">Logs</A>}>
+            <Lately />
+          </Panel>
         </div>
         <Panel title="Traffic" aside={<A href="/map">Map</A>} class="wide">
           {busy.length === 0 ? (
