@@ -16,6 +16,7 @@ usage: cargo xtask <verb>
   test       everything that CI runs, in its order
   check      formatting, lints, tidy: seconds after the first time
   unit       tests of the crates
+  ui         types and tests of the web console
   store      tests of the store's services, each in its own language
   e2e        the real binary running the store, with a real browser
   cgroup-v2  the supervisor on control groups of version 2, in a virtual machine (minutes)
@@ -44,6 +45,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "test" | "ci" => all(),
         "check" => stage("check", suites::check),
         "unit" => stage("unit", suites::unit),
+        "ui" => stage("ui", suites::ui),
         "store" => stage("store", suites::store),
         "e2e" => stage("e2e", suites::e2e),
         "cgroup-v2" => stage("cgroup-v2", suites::cgroup_v2),
@@ -59,6 +61,7 @@ fn all() -> Result<()> {
     let started = clock();
     stage("setup", setup::all)?;
     stage("check", suites::check)?;
+    stage("ui", suites::ui)?;
     stage("unit", suites::unit)?;
     stage("store", suites::store)?;
     stage("e2e", suites::e2e)?;

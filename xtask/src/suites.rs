@@ -32,6 +32,13 @@ fn js_sdk() -> Result<()> {
     run_with(".", "crates/api/tests/js-sdk/run.sh", &[], &required)
 }
 
+/// The web console: its types, and its logic without a browser. `e2e` walks through its pages.
+pub(crate) fn ui() -> Result<()> {
+    run_in("ui", "npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"])?;
+    run_in("ui", "npm", &["run", "check"])?;
+    run_in("ui", "npm", &["test"])
+}
+
 /// Each service in the ordinary way of its language.
 pub(crate) fn store() -> Result<()> {
     run_in("store", "cargo", &["test", "--locked", "--workspace"])?;

@@ -9,7 +9,7 @@ use crate::run::{output, root};
 
 /// The rows of `ARCHITECTURE.md`: a crate uses only rows below its own.
 const ROWS: &[(u8, &[&str])] = &[
-    (0, &["model", "rt", "schema"]),
+    (0, &["model", "rt", "schema", "ui"]),
     (1, &["manifest", "storage"]),
     (2, &["supervisor", "gateway", "broker", "telemetry", "testkit"]),
     (3, &["control"]),

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use archipel_broker::{
-    BrokerError, DeadError, DeadFilter, DeadId, DeadState, Envelope, PublishRequest, ReplayFrom,
+    BrokerError, DeadError, DeadFilter, DeadId, DeadLetter, DeadState, Envelope, PublishRequest,
+    ReplayFrom, SubscriberState,
 };
 use archipel_control::Operation;
 use archipel_model::{InstanceId, ServiceName, TopicName};
 use archipel_storage::Seq;
 use archipel_telemetry::{Filter, Level, LogRecord};
+use futures_util::future;
 use futures_util::stream::{self, StreamExt};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -18,10 +20,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::answer::{self, Answer, bad, control_problem, problem};
-use crate::live::statuses;
+use crate::answer::{self, Answer, Form, bad, control_problem, problem};
+use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
-use crate::{present, view};
+use crate::{log_summary, present, topology, view};
 
 /// Bodies are commands of a few lines, or one event.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -30,21 +32,30 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let query = Query::parse(request.uri().query().unwrap_or_default());
+    let form = Form::wanted(request.headers());
     let body = match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return bad(format!("the request could not be read: {error}")),
     };
     let words: Vec<&str> = path.split('/').skip(1).collect();
     let done = match (&method, words.as_slice()) {
-        (&Method::GET, ["v1", "status"]) => status(shared, &query),
+        (&Method::GET, ["v1", "status"]) => status(shared, &query, form),
+        (&Method::GET, ["v1", "live"]) => Ok(answer::messages(live::live(shared))),
+        (&Method::GET, ["v1", "graph"]) => graph(shared),
+        (&Method::GET, ["v1", "traffic"]) => Ok(answer::json(&shared.traffic.whole())),
+        (&Method::GET, ["v1", "databases"]) => databases(shared).await,
         (&Method::GET, ["v1", "dashboard"]) => Ok(dashboard(shared)),
         (&Method::GET, ["v1", "services", name]) => describe(shared, name).await,
         (&Method::GET, ["v1", "services", name, "env"]) => environment(shared, name).await,
-        (&Method::GET, ["v1", "logs"]) => logs(shared, &query).await,
+        (&Method::GET, ["v1", "logs"]) => logs(shared, &query, form).await,
+        (&Method::GET, ["v1", "logs", "summary"]) => log_summary(shared, &query).await,
         (&Method::GET, ["v1", "jobs"]) => jobs(shared).await,
-        (&Method::GET, ["v1", "events", "topics"]) => Ok(answer::json(&topics(shared).await)),
-        (&Method::GET, ["v1", "events", "topics", topic]) => events(shared, topic, &query).await,
+        (&Method::GET, ["v1", "events", "topics"]) => Ok(answer::json(&topics(shared))),
+        (&Method::GET, ["v1", "events", "topics", topic]) => {
+            events(shared, topic, &query, form).await
+        }
         (&Method::GET, ["v1", "events", "dead"]) => dead(shared, &query).await,
+        (&Method::GET, ["v1", "events", "dead", id]) => dead_letter(shared, id).await,
         (&Method::POST, ["v1", "restart"]) => operate(shared, Operation::Restart, &body).await,
         (&Method::POST, ["v1", "stop"]) => operate(shared, Operation::Stop, &body).await,
         (&Method::POST, ["v1", "start"]) => operate(shared, Operation::Start, &body).await,
@@ -61,9 +72,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
 
 type Done = Result<Answer, Answer>;
 
-fn status(shared: &Shared, query: &Query) -> Done {
+fn status(shared: &Shared, query: &Query, form: Form) -> Done {
     if query.flag("follow") {
-        return Ok(answer::lines(statuses(shared.status.clone())));
+        return Ok(answer::lines(statuses(shared.status.clone()), form));
     }
     let latest = shared.status.borrow().clone();
     latest.map(|status| answer::json(&*status)).ok_or_else(starting)
@@ -89,6 +100,17 @@ async fn describe(shared: &Shared, name: &str) -> Done {
     let Parts { about, gateway, .. } = &shared.parts;
     let found = present::description(&snapshot, &name, &environment.own, about, gateway);
     found.map(|about| answer::json(&about)).ok_or_else(starting)
+}
+
+fn graph(shared: &Shared) -> Done {
+    let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
+    Ok(answer::json(&topology::graph(&snapshot, &shared.parts.broker.topics())))
+}
+
+async fn databases(shared: &Shared) -> Done {
+    let control = &shared.parts.control;
+    let snapshot = control.watch().borrow().clone().ok_or_else(starting)?;
+    Ok(answer::json(&topology::databases(control, &snapshot).await))
 }
 
 async fn environment(shared: &Shared, name: &str) -> Done {
@@ -160,22 +182,32 @@ async fn shutdown(shared: &Shared, body: &[u8]) -> Done {
     Ok(accepted(Vec::new()))
 }
 
-async fn logs(shared: &Shared, query: &Query) -> Done {
+async fn logs(shared: &Shared, query: &Query, form: Form) -> Done {
     let filter = log_filter(shared, query)?;
     let tail = query.number("tail")?.unwrap_or(200);
     let tail = usize::try_from(tail).unwrap_or(usize::MAX).min(100_000);
-    let unreadable = |error: std::io::Error| {
-        let text = format!("the logs could not be read: {error}");
-        problem(StatusCode::INTERNAL_SERVER_ERROR, text, Some(1))
-    };
     let logs = &shared.parts.logs;
     if query.flag("follow") {
-        let records = logs.follow(filter, tail).await.map_err(unreadable)?;
-        return Ok(answer::lines(records.map(|record| log_line(&record))));
+        let records = logs.follow(filter, tail).await.map_err(|error| unreadable(&error))?;
+        return Ok(answer::lines(records.map(|record| log_line(&record)), form));
     }
-    let records = logs.last(&filter, tail).await.map_err(unreadable)?;
+    let records = logs.last(&filter, tail).await.map_err(|error| unreadable(&error))?;
     let lines: Vec<view::LogLine> = records.iter().map(log_line).collect();
-    Ok(answer::lines(stream::iter(lines)))
+    Ok(answer::lines(stream::iter(lines), form))
+}
+
+fn unreadable(error: &std::io::Error) -> Answer {
+    let text = format!("the logs could not be read: {error}");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, text, Some(1))
+}
+
+async fn log_summary(shared: &Shared, query: &Query) -> Done {
+    let filter = log_filter(shared, query)?;
+    let buckets = usize::try_from(query.number("buckets")?.unwrap_or(60)).unwrap_or(usize::MAX);
+    let until_ms = filter.until_ms.unwrap_or_else(archipel_rt::clock::wall_ms);
+    let records = shared.parts.logs.last(&filter, log_summary::COUNTED_MAX).await;
+    let records = records.map_err(|error| unreadable(&error))?;
+    Ok(answer::json(&log_summary::summary(&records, filter.since_ms, until_ms, buckets)))
 }
 
 fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
@@ -250,25 +282,26 @@ fn job_run(outcome: &archipel_control::JobOutcome) -> view::JobRun {
     }
 }
 
-pub(crate) async fn topics(shared: &Shared) -> view::Topics {
+pub(crate) fn topics(shared: &Shared) -> view::Topics {
     let topics = shared.parts.broker.topics().into_iter().map(|topic| view::Topic {
         name: topic.name.to_string(),
         publisher: topic.publisher.as_ref().map(ToString::to_string),
         events: topic.count,
         bytes: topic.bytes,
+        first: topic.first.0,
+        next: topic.next.0,
+        retain_ms: topic.retain_ms,
         subscribers: topic.subscribers.iter().map(subscriber).collect(),
     });
     let outboxes = shared.parts.broker.outboxes().into_iter().map(|outbox| view::Outbox {
         service: outbox.service.to_string(),
         path: outbox.path,
         cursor: outbox.cursor,
+        pulled: outbox.pulled,
         problem: outbox.problem,
     });
-    view::Topics {
-        schema: view::Topics::SCHEMA.to_owned(),
-        topics: topics.collect(),
-        outboxes: outboxes.collect(),
-    }
+    let schema = view::Topics::SCHEMA.to_owned();
+    view::Topics { schema, topics: topics.collect(), outboxes: outboxes.collect() }
 }
 
 fn subscriber(of: &archipel_broker::SubscriberView) -> view::Subscriber {
@@ -281,21 +314,43 @@ fn subscriber(of: &archipel_broker::SubscriberView) -> view::Subscriber {
         parked: count(of.parked_keys),
         dead: of.dead,
         dead_dropped: of.dead_dropped,
+        state: word_of(of.state),
+        path: of.path.clone(),
+        waiting: count(of.waiting),
+        delivered: of.delivered,
+        failed_attempts: of.failed_attempts,
+        expired: of.expired,
+        lost: of.lost,
     }
 }
 
-/// The last events of a topic, and with `follow` every new one.
-async fn events(shared: &Shared, topic: &str, query: &Query) -> Done {
+fn word_of(state: SubscriberState) -> String {
+    match state {
+        SubscriberState::Flowing => "flowing",
+        SubscriberState::Idle => "idle",
+        SubscriberState::Absent => "absent",
+        SubscriberState::Waiting => "waiting",
+        SubscriberState::Full => "full",
+        SubscriberState::StorageFailed => "storage-failed",
+    }
+    .to_owned()
+}
+
+/// The last events of a topic, or those from a number on, and with `follow` every new one.
+async fn events(shared: &Shared, topic: &str, query: &Query, form: Form) -> Done {
     let topic = topic_named(topic)?;
     let broker = &shared.parts.broker;
     let view = broker.topics().into_iter().find(|view| view.name == topic);
     let Some(view) = view else { return Err(broker_problem(&BrokerError::UnknownTopic(topic))) };
     let tail = query.number("tail")?.unwrap_or(10);
-    let from = Seq(view.next.0.saturating_sub(tail).max(view.first.0));
+    let from = query.number("from")?;
+    let start = from.unwrap_or(view.next.0.saturating_sub(tail)).max(view.first.0);
+    let end = from.map_or(view.next.0, |_| start.saturating_add(tail).min(view.next.0));
+    let from = Seq(start);
     let follow = query.flag("follow");
     let tail = broker.tail(&topic, Some(from)).map_err(|error| broker_problem(&error))?;
     // Without `follow`, up to where the topic ended when it was asked.
-    let until = if follow { u64::MAX } else { view.next.0 };
+    let until = if follow { u64::MAX } else { end };
     let state = (tail, until, from.0);
     let events = stream::unfold(state, |(mut tail, until, next)| async move {
         if next >= until {
@@ -306,13 +361,16 @@ async fn events(shared: &Shared, topic: &str, query: &Query) -> Done {
         Some((events, (tail, until, next)))
     });
     let name = topic.to_string();
-    let events = events.flat_map(stream::iter).map(move |stored| view::Event {
+    let events = events.flat_map(stream::iter);
+    // A read gives whole batches: it may hold more than was asked for.
+    let events = events.filter(move |stored| future::ready(stored.seq.0 < until));
+    let events = events.map(move |stored| view::Event {
         topic: name.clone(),
         seq: stored.seq.0,
         at_ms: stored.at_ms,
         event: serde_json::from_slice(&stored.bytes).unwrap_or(Value::Null),
     });
-    Ok(answer::lines(events.boxed()))
+    Ok(answer::lines(events.boxed(), form))
 }
 
 fn topic_named(text: &str) -> Result<TopicName, Answer> {
@@ -340,7 +398,13 @@ async fn dead(shared: &Shared, query: &Query) -> Done {
     };
     let letters = shared.parts.broker.dead_letters(&filter).await;
     let letters = letters.map_err(|error| broker_problem(&error.into()))?;
-    let dead = letters.into_iter().map(|letter| view::DeadLetter {
+    let dead = letters.into_iter().map(shown);
+    let schema = view::DeadLetters::SCHEMA.to_owned();
+    Ok(answer::json(&view::DeadLetters { schema, dead: dead.collect() }))
+}
+
+fn shown(letter: DeadLetter) -> view::DeadLetter {
+    view::DeadLetter {
         id: letter.id.to_string(),
         topic: letter.topic,
         subscriber: letter.subscriber.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -355,9 +419,16 @@ async fn dead(shared: &Shared, query: &Query) -> Done {
         event_id: letter.event_id,
         event_type: letter.event_type,
         event_source: letter.event_source,
-    });
-    let schema = view::DeadLetters::SCHEMA.to_owned();
-    Ok(answer::json(&view::DeadLetters { schema, dead: dead.collect() }))
+    }
+}
+
+async fn dead_letter(shared: &Shared, id: &str) -> Done {
+    let id: DeadId = id.parse().map_err(|error: DeadError| bad(error.to_string()))?;
+    let found = shared.parts.broker.dead_letter(id).await;
+    let (letter, event) = found.map_err(|error| broker_problem(&error.into()))?;
+    let event = serde_json::from_slice(&event)
+        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&event).into_owned()));
+    Ok(answer::json(&view::DeadLetterWhole { letter: shown(letter), event }))
 }
 
 #[derive(Deserialize)]

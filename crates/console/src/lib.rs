@@ -1,15 +1,22 @@
 //! For people: the admin API that the command line and the dashboard use.
 //!
-//! The API is HTTP and JSON over a Unix socket that only this user can open. The dashboard is a
-//! second door to the reading half of it, on a loopback port, opened by a key in its first
-//! address and guarded against pages of other origins.
+//! The API is HTTP and JSON over a Unix socket that only this user can open. Browsers have a
+//! second door, on a loopback port, opened by a key in its first address and guarded against
+//! pages of other origins: it serves the web console (`ui/`) and, below `/api`, what a page may
+//! ask and do. Secret values do not pass it.
 
 mod admin;
 mod answer;
-mod dashboard;
+mod browser;
+mod guard;
 mod live;
+mod log_summary;
+mod plain;
 mod present;
 mod server;
+mod topology;
+mod traffic;
+mod veil;
 pub mod view;
 
 pub use present::About;

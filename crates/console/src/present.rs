@@ -5,7 +5,7 @@ use archipel_gateway::Gateway;
 use archipel_model::{Check, EnvValue, Probe, Service, ServiceName, show_duration};
 use archipel_supervisor::InstanceStatus;
 
-use crate::view;
+use crate::{topology, view};
 
 /// Facts about this process that stand in every status.
 #[derive(Debug, Clone)]
@@ -121,15 +121,7 @@ fn build(service: &Service, preparation: &Preparation) -> Option<view::Build> {
 }
 
 fn database(service: &Service) -> Option<String> {
-    use archipel_model::DatabaseEngine::{External, Postgres, Sqlite};
-    service.database.as_ref().map(|database| {
-        let engine = match database.engine {
-            Sqlite => "sqlite",
-            Postgres => "postgres",
-            External => "external",
-        };
-        engine.to_owned()
-    })
+    service.database.as_ref().map(|database| topology::engine(database.engine).to_owned())
 }
 
 /// All about one service. `env` is its whole own environment; what is secret in it is masked

@@ -11,16 +11,16 @@ use archipel_control::{Control, Secret};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
 use archipel_telemetry::LogStore;
-use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use crate::answer::{Answer, problem};
+use crate::traffic::Traffic;
+use crate::veil::Veils;
 use crate::view::Status;
-use crate::{About, admin, dashboard, present};
+use crate::{About, admin, browser, present};
 
 /// What the console shows and changes.
 pub struct Parts {
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) status: watch::Receiver<Option<Arc<Status>>>,
     pub(crate) dashboard: Result<DashboardDoor, String>,
+    pub(crate) traffic: Traffic,
+    pub(crate) veils: Veils,
     pub(crate) stop: CancellationToken,
 }
 
@@ -103,8 +105,16 @@ impl Console {
             .map_err(|source| ConsoleError::Socket { path: socket.clone(), source })?;
         let (dashboard, browser) = open_dashboard(dashboard_port, dashboard_key).await;
         let (publish, status) = watch::channel(None);
-        let shared =
-            Arc::new(Shared { parts, status: status.clone(), dashboard, stop: tasks.stop_token() });
+        let (traffic, sampling) = Traffic::new(parts.gateway.clone(), tasks.stop_token());
+        tasks.spawn("console.traffic", sampling);
+        let shared = Arc::new(Shared {
+            parts,
+            status: status.clone(),
+            dashboard,
+            traffic,
+            veils: Veils::default(),
+            stop: tasks.stop_token(),
+        });
         tasks.spawn("console.status", follow(shared.clone(), publish));
         tasks.spawn("console.socket", serve_socket(shared.clone(), listener, tasks.clone()));
         if let Some(browser) = browser {
@@ -234,7 +244,7 @@ async fn serve_browser(shared: Arc<Shared>, listener: TcpListener, tasks: Tasks)
             let stop = shared.stop.clone();
             let service = service_fn(move |request: http::Request<Incoming>| {
                 let shared = shared.clone();
-                async move { Ok::<_, Infallible>(page(&shared, &request).await) }
+                async move { Ok::<_, Infallible>(browser::answer(&shared, request).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -261,28 +271,5 @@ async fn finish(
         ended = connection => if let Err(error) = ended {
             tracing::debug!(%error, "a client of the console went away");
         }
-    }
-}
-
-async fn page(shared: &Shared, request: &http::Request<Incoming>) -> Answer {
-    let Ok(door) = &shared.dashboard else {
-        return problem(StatusCode::NOT_FOUND, "no dashboard".to_owned(), None);
-    };
-    let headers: &HeaderMap = request.headers();
-    let query = request.uri().query().unwrap_or_default();
-    if let Some(refusal) = dashboard::refuse(headers, query, door.key.reveal(), door.port) {
-        return refusal;
-    }
-    match (request.method(), request.uri().path()) {
-        (&http::Method::GET, "/") => {
-            let status = shared.status.borrow().clone();
-            let topics = admin::topics(shared).await;
-            match status {
-                Some(status) => dashboard::page(&status, &topics),
-                None => problem(StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned(), None),
-            }
-        }
-        (&http::Method::GET, "/style.css") => dashboard::style(),
-        _ => problem(StatusCode::NOT_FOUND, "there is no such page".to_owned(), None),
     }
 }

@@ -1,6 +1,8 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
@@ -138,7 +140,7 @@ pub struct Environment {
     /// `archipel.env/1`
     pub schema: String,
     pub cwd: String,
-    pub env: std::collections::BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
 }
 
 impl Environment {
@@ -180,6 +182,13 @@ pub struct Topic {
     pub publisher: Option<String>,
     pub events: u64,
     pub bytes: u64,
+    /// The number of the first event that is still there, and of the one that comes next.
+    #[serde(default)]
+    pub first: u64,
+    #[serde(default)]
+    pub next: u64,
+    #[serde(default)]
+    pub retain_ms: u64,
     pub subscribers: Vec<Subscriber>,
 }
 
@@ -196,6 +205,25 @@ pub struct Subscriber {
     /// Removed because there were too many, since Archipel started.
     #[serde(default)]
     pub dead_dropped: u64,
+    /// `flowing`, `idle`, `absent`, `waiting`, `full` or `storage-failed`.
+    #[serde(default)]
+    pub state: String,
+    /// Where events are posted.
+    #[serde(default)]
+    pub path: String,
+    /// Events that wait for another try.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Since Archipel started.
+    #[serde(default)]
+    pub delivered: u64,
+    #[serde(default)]
+    pub failed_attempts: u64,
+    #[serde(default)]
+    pub expired: u64,
+    /// Removed by retention before they were delivered.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 /// A service whose own table of events is pulled.
@@ -205,6 +233,8 @@ pub struct Outbox {
     pub path: String,
     /// Pulled as far as this `seq` of its table.
     pub cursor: u64,
+    /// Events taken since Archipel started.
+    pub pulled: u64,
     /// Why the last pull failed.
     pub problem: Option<String>,
 }
@@ -300,4 +330,180 @@ pub struct Accepted {
     /// Of the manifest that was applied: [`Status::generation`] of this or more shows the result.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub generation: Option<u64>,
+}
+
+/// `GET /v1/events/dead/{id}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetterWhole {
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    /// The CloudEvent, or the text that was none.
+    pub event: serde_json::Value,
+}
+
+/// What is declared: `GET /v1/graph`. Changes only with [`Status::generation`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    /// `archipel.graph/1`
+    pub schema: String,
+    pub generation: u64,
+    pub listen: Option<String>,
+    /// Empty: every host.
+    pub hosts: Vec<String>,
+    pub routes: Vec<Route>,
+    pub services: Vec<GraphService>,
+    pub externals: Vec<GraphExternal>,
+    pub topics: Vec<GraphTopic>,
+}
+
+impl Graph {
+    pub const SCHEMA: &str = "archipel.graph/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GraphService {
+    pub name: String,
+    pub protocol: String,
+    /// Services and externals.
+    pub calls: Vec<String>,
+    pub database: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GraphExternal {
+    pub name: String,
+    pub url: String,
+    pub owner: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GraphTopic {
+    pub name: String,
+    pub publisher: Option<String>,
+    pub subscribers: Vec<String>,
+    pub description: Option<String>,
+}
+
+/// A public route, as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    pub host: Option<String>,
+    pub method: Option<String>,
+    pub path: String,
+    pub to: String,
+    pub strip: Option<String>,
+    pub timeout_ms: Option<u64>,
+    pub body_bytes_max: Option<u64>,
+}
+
+/// What passes through the data plane: `GET /v1/traffic`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// `archipel.traffic/1`
+    pub schema: String,
+    pub at_ms: u64,
+    /// Between two points of a history.
+    pub step_ms: u64,
+    /// Open connections of clients.
+    pub connections: u64,
+    pub series: Vec<TrafficSeries>,
+}
+
+impl Traffic {
+    pub const SCHEMA: &str = "archipel.traffic/1";
+}
+
+/// One edge, or one public route. Counters only grow; rates are of the last ten seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrafficSeries {
+    /// `outside`, `service`, or `archipel` itself: deliveries and outbox pulls.
+    pub kind: String,
+    pub caller: Option<String>,
+    /// `None`: no route was found.
+    pub callee: Option<String>,
+    pub route: Option<String>,
+    pub requests: u64,
+    /// Answers by the first digit of their status; the first entry got none.
+    pub by_class: [u64; 6],
+    /// Answers that the data plane made itself.
+    pub refused: u64,
+    pub retries: u64,
+    pub broken: u64,
+    pub bytes: u64,
+    pub inflight: u64,
+    /// Requests a second.
+    pub rate: f64,
+    /// Failed ones of these: 5xx, and answers that broke off.
+    pub failing: f64,
+    pub p50_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    /// The newest of the history.
+    pub point: TrafficPoint,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub history: Vec<TrafficPoint>,
+}
+
+/// Requests, failed ones, and the 95th percentile in microseconds, within one step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrafficPoint(pub u64, pub u64, pub u64);
+
+/// `GET /v1/databases`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Databases {
+    /// `archipel.databases/1`
+    pub schema: String,
+    pub databases: Vec<Database>,
+}
+
+impl Databases {
+    pub const SCHEMA: &str = "archipel.databases/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    pub service: String,
+    pub engine: String,
+    pub name: String,
+    pub file: Option<String>,
+    /// On disk, where that is known.
+    pub bytes: Option<u64>,
+    pub migrate: Option<String>,
+}
+
+/// `GET /v1/logs/summary`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// `archipel.log-summary/1`
+    pub schema: String,
+    pub from_ms: u64,
+    pub bucket_ms: u64,
+    pub total: u64,
+    /// There are more lines than were counted; the newest were.
+    pub truncated: bool,
+    pub buckets: Vec<LogBucket>,
+    pub services: BTreeMap<String, u64>,
+    /// By level; `none` for lines without one.
+    pub levels: BTreeMap<String, u64>,
+}
+
+impl LogSummary {
+    pub const SCHEMA: &str = "archipel.log-summary/1";
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogBucket {
+    pub error: u64,
+    pub warn: u64,
+    pub other: u64,
+}
+
+/// What changed of a [`Status`] since the last one: `event: patch` of `GET /v1/live`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusPatch {
+    pub generation: u64,
+    pub gateway: Option<GatewayStatus>,
+    pub problems: Vec<String>,
+    pub services: Vec<Service>,
 }

@@ -200,7 +200,7 @@ pub fn free_port() -> Result<u16> {
 }
 
 /// The binary under test: `ARCHIPEL_BIN`, or the one that this build made.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ARCHIPEL_BIN") {
         return path.into();
     }

@@ -6,5 +6,5 @@
 mod app;
 mod http;
 
-pub use app::{App, Outcome, free_port};
+pub use app::{App, Outcome, binary, free_port};
 pub use http::{Answer, get, request};

@@ -233,8 +233,10 @@ fn the_dashboard_opens_with_its_key_only() {
     assert_eq!(get(base).expect("answer").status, 401);
     let answer = get(&url).expect("answer");
     assert_eq!(answer.status, 303);
-    let cookie = format!("archipel={key}");
-    let page = request("GET", base, &[("cookie", &cookie)], "").expect("answer");
+    let port = base.trim_end_matches('/').rsplit(':').next().expect("a port");
+    let cookie = format!("archipel-{port}={key}");
+    let page = request("GET", &format!("{base}plain"), &[("cookie", &cookie)], "");
+    let page = page.expect("answer");
     assert_eq!(page.status, 200);
     assert!(page.body.contains("lonely"));
     let evil = request("GET", base, &[("cookie", &cookie), ("origin", "http://evil.example")], "");

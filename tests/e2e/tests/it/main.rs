@@ -1,7 +1,9 @@
 //! The real binary, as a user would use it.
 
+mod browser;
 mod calls;
 mod cli;
+mod console;
 mod crash;
 mod databases;
 mod events;

@@ -1,6 +1,5 @@
 //! The online store: a person buys something, everything is killed in turn, and the books agree.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,11 +8,8 @@ use std::time::{Duration, Instant};
 use archipel_e2e::{App, get};
 use archipel_testkit::{Rng, eventually_blocking};
 
+use crate::browser::{self, root};
 use crate::lifecycle::kill;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/e2e").to_owned()
-}
 
 /// The store on a port and in a state directory of its own.
 fn store() -> App {
@@ -24,31 +20,6 @@ fn store() -> App {
     let url = app.status()["gateway"]["url"].as_str().expect("a gateway").to_owned();
     app.gateway_port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     app
-}
-
-/// Runs a program of the browser directory; its last line of output.
-fn browser(script: &str, app: &App, shots: &Path) -> serde_json::Value {
-    let dir = root().join("tests/e2e/browser");
-    if !dir.join("node_modules").is_dir() {
-        let install = Command::new("npm")
-            .args(["ci", "--no-audit", "--no-fund"])
-            .current_dir(&dir)
-            .status()
-            .expect("npm is there");
-        assert!(install.success());
-    }
-    let base = app.url("");
-    let output = Command::new("node")
-        .arg(script)
-        .arg(base)
-        .arg(shots)
-        .current_dir(&dir)
-        .output()
-        .expect("node is there");
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{err}");
-    serde_json::from_str(out.lines().last().unwrap_or_default()).expect("one JSON line")
 }
 
 /// The invariants over all databases, at rest.
@@ -149,7 +120,7 @@ fn stopwatch() -> Instant {
 fn a_person_buys_something_while_everything_is_killed_in_turn() {
     let app = store();
     let shots = root().join("target/screenshots");
-    let bought = browser("shop.mjs", &app, &shots);
+    let bought = browser::run("shop.mjs", &[&app.url(""), &shots.to_string_lossy()]);
     eprintln!("delivered after {} s: {}", bought["seconds"], bought["order"]);
 
     // Every service once, under light load; the pages of the others go on.
@@ -177,7 +148,7 @@ fn a_person_buys_something_while_everything_is_killed_in_turn() {
     let pids: Vec<i32> = SERVICES.iter().map(|name| app.pid(name).expect("a process")).collect();
     let buyer = {
         let (url, shots) = (app.url(""), shots.join("while-archipel-dies"));
-        let dir = root().join("tests/e2e/browser");
+        let dir = browser::dir();
         Command::new("node").arg("order.mjs").arg(url).arg(shots).current_dir(dir).spawn()
     };
     let mut buyer = buyer.expect("node is there");

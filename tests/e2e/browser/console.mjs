@@ -1,0 +1,163 @@
+// Walks through the web console as a person would: every page, in both appearances and at the
+// width of a phone; a restart, a stop and a start; a dead letter that is replayed; live lines.
+// Ends with one line of JSON. Any complaint of a page, and any request elsewhere, is a failure.
+
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { open } from "./person.mjs";
+
+const [door, shop, shots, secret, upAgain] = process.argv.slice(2);
+const up = JSON.parse(upAgain);
+const base = new URL(door).origin;
+mkdirSync(shots, { recursive: true });
+
+const PAGES = [
+  ["/", "Needs attention"],
+  ["/services", "lonely"],
+  ["/services/front", "Environment"],
+  ["/services/broken", "Why"],
+  ["/map", "outside"],
+  ["/map?node=lonely", "If it stops"],
+  ["/logs", "cannot reach the lighthouse"],
+  ["/events", "thing.done"],
+  ["/events/thing.done?event=1", "Event 1"],
+  ["/events/dead", "refused for good"],
+  ["/gateway", "/back/**"],
+  ["/databases", "archipel db shell front"],
+  ["/jobs", "sweep"],
+  ["/settings", "Appearance"],
+];
+
+function check(condition, what) {
+  if (!condition) throw new Error(what);
+}
+
+const browser = await open();
+
+async function person(options) {
+  const { page, problems } = await browser.person(options);
+  page.on("request", (request) => {
+    if (!request.url().startsWith(base) && !request.url().startsWith("data:")) problems.push(`asked elsewhere: ${request.url()}`);
+  });
+  await page.goto(door);
+  await page.waitForURL(`${base}/`);
+  return { page, problems };
+}
+
+const visible = (page, text) => page.getByText(text, { exact: false }).first().waitFor({ timeout: 15_000 });
+
+async function lookAround(page, label) {
+  for (const [path, text] of PAGES) {
+    await page.goto(base + path);
+    // In the content: on a phone the bar of pages may hold it out of sight.
+    await page.locator("main", { hasText: text }).waitFor({ timeout: 15_000 });
+    const found = await page.evaluate(() => ({
+      over: document.documentElement.scrollWidth - innerWidth,
+      headings: document.querySelectorAll("h1").length,
+      nameless: [...document.querySelectorAll("button, a, input")].filter(
+        (e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length),
+      ).length,
+      text: document.body.innerText,
+      title: document.title,
+    }));
+    check(found.over <= 0, `${label} ${path} is ${found.over} pixels too wide`);
+    check(found.headings === 1, `${label} ${path} has ${found.headings} first headings`);
+    check(found.nameless === 0, `${label} ${path} has ${found.nameless} controls without a name`);
+    check(!found.text.includes(secret), `${label} ${path} shows the secret`);
+    check(found.title.endsWith("small"), `${path} is called «${found.title}»`);
+    await page.screenshot({ path: `${shots}/${label}${path.replace(/[^a-z.]+/g, "-")}.png` });
+  }
+}
+
+async function act(page) {
+  // A restart, with its progress and its end.
+  const pid = async () => Number(await page.locator("main table tbody tr td.num").first().innerText());
+  await page.goto(`${base}/services/lonely`);
+  await page.getByRole("button", { name: "Restart" }).click();
+  await page.getByRole("group", { name: "Restart lonely?" }).waitFor();
+  const before = await pid();
+  await page.getByRole("button", { name: "Restart", exact: true }).click();
+  await visible(page, "lonely restarted in");
+  check((await pid()) !== before, "the restart left the same process");
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await visible(page, "lonely stopped in");
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await visible(page, "lonely started in");
+
+  // The dead letter: its reason, its content, another delivery.
+  await page.goto(`${base}/`);
+  await page.getByRole("link", { name: "1 dead letter" }).click();
+  await page.getByRole("link", { name: "refused for good" }).click();
+  await page.locator(".side pre", { hasText: '"poison": true' }).waitFor();
+  await page.getByRole("button", { name: "Replay", exact: true }).click();
+  await visible(page, "1 event on the way again");
+
+  // Lines as they are written, and the search for one.
+  await page.goto(`${base}/logs?service=front`);
+  await visible(page, "listening");
+  await fetch(`${shop}/say?text=the+tide+is+turning`);
+  await visible(page, "the tide is turning");
+  await page.keyboard.press("/");
+  await page.keyboard.type("tide");
+  await page.waitForURL("**q=tide**");
+  await page.locator(".log-row", { hasText: "tide" }).click();
+  await page.getByRole("link", { name: "Lines around it" }).click();
+  await page.locator(".log-row.chosen", { hasText: "tide" }).waitFor();
+
+  // By keys alone.
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("back");
+  await page.getByRole("option", { name: "Service back" }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`${base}/services/back`);
+  await page.keyboard.press("g");
+  await page.keyboard.press("j");
+  await page.waitForURL(`${base}/jobs`);
+  await page.getByRole("button", { name: "Run now" }).click();
+  await visible(page, "sweep: exit 0");
+
+  // What passes is seen on the line it passes over.
+  await page.goto(`${base}/map`);
+  for (let i = 0; i < 20; i++) await fetch(`${shop}/call/back/x`);
+  await page.locator(".edge.busy").first().waitFor();
+  await page.getByRole("link", { name: /^front to back/ }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".side", { hasText: "since start" }).waitFor();
+  return before;
+}
+
+/** Archipel dies: the page says so and keeps what it shows; it lives again, and so does the page. */
+async function reconnect({ page, problems }) {
+  await page.goto(`${base}/services`);
+  await visible(page, "lonely");
+  check(problems.length === 0, problems.join("\n"));
+  const { pid } = await page.evaluate(async () => (await fetch("/api/v1/status")).json());
+  process.kill(pid, "SIGKILL");
+  await visible(page, "No answer from Archipel");
+  await page.locator("main tbody", { hasText: "lonely" }).waitFor();
+  const [program, ...args] = up;
+  spawnSync(program, args);
+  await page.getByText("No answer from Archipel").waitFor({ state: "detached" });
+  await page.goto(`${base}/settings`);
+  const about = page.locator("main .facts dd", { hasText: "process" });
+  check(!(await about.innerText()).includes(`process ${pid}`), "the page still shows the process that died");
+  // The browser's own words about what was cut off.
+  problems.splice(0, problems.length, ...problems.filter((p) => !p.includes("net::ERR_")));
+}
+
+const desk = await person({ colorScheme: "light", viewport: { width: 1440, height: 900 } });
+await lookAround(desk.page, "desk-light");
+const pidBefore = await act(desk.page);
+await reconnect(desk);
+const phone = await person({ colorScheme: "dark", viewport: { width: 390, height: 844 } });
+await lookAround(phone.page, "phone-dark");
+
+const stranger = await browser.person();
+await stranger.page.goto(base);
+check((await stranger.page.innerText("body")).includes("archipel dashboard"), "a stranger came in");
+
+await browser.close();
+const problems = [...desk.problems, ...phone.problems];
+check(problems.length === 0, problems.join("\n"));
+console.log(JSON.stringify({ pages: PAGES.length, pid_before: pidBefore }));

@@ -1,0 +1,302 @@
+// The admin API as a browser sees it; the shapes stand in crates/console/src/view.rs.
+
+export interface Status {
+  app: string;
+  version: string;
+  profile: string | null;
+  manifest: string;
+  pid: number;
+  started_at_ms: number;
+  generation: number;
+  gateway: { url: string; error: string | null } | null;
+  problems: string[];
+  services: Service[];
+}
+
+export type StatusPatch = Pick<Status, "generation" | "gateway" | "problems" | "services">;
+
+export interface Service {
+  name: string;
+  state: string;
+  desired: number;
+  ready: number;
+  settled: boolean;
+  needs_a_person: boolean;
+  reason: string | null;
+  last_lines: string[];
+  build: { state: string; took_ms: number | null } | null;
+  database: string | null;
+  restarts: number;
+  memory_bytes: number;
+  memory_limit: number | null;
+  memory_tier: string;
+  instances: Instance[];
+}
+
+export interface Instance {
+  id: string;
+  state: string;
+  pid: number | null;
+  port: number | null;
+  started_at_ms: number | null;
+  ready_since_ms: number | null;
+  restarts: number;
+  next_start_at_ms: number | null;
+  last_exit: string | null;
+  last_probe: string | null;
+  memory_bytes: number;
+  adopted: boolean;
+  inflight: number;
+}
+
+export interface Description {
+  service: Service;
+  path: string;
+  build_command: string | null;
+  run_command: string;
+  urls: { name: string; url: string }[];
+  routes: string[];
+  calls: string[];
+  called_by: string[];
+  publishes: string[];
+  subscribes: string[];
+  database: string | null;
+  env: { name: string; value: string; masked: boolean }[];
+  health: string[];
+  stop: string;
+  restart: string;
+  isolation: string;
+}
+
+export interface LogLine {
+  at_ms: number;
+  service: string;
+  instance: string;
+  stream: string;
+  level: string | null;
+  message: string;
+  trace_id?: string;
+  fields?: Record<string, unknown>;
+}
+
+export interface LogSummary {
+  from_ms: number;
+  bucket_ms: number;
+  total: number;
+  truncated: boolean;
+  buckets: { error: number; warn: number; other: number }[];
+  services: Record<string, number>;
+  levels: Record<string, number>;
+}
+
+export interface Topics {
+  topics: Topic[];
+  outboxes: { service: string; pulled: number; problem: string | null }[];
+}
+
+export interface Topic {
+  name: string;
+  publisher: string | null;
+  events: number;
+  bytes: number;
+  first: number;
+  next: number;
+  retain_ms: number;
+  subscribers: Subscriber[];
+}
+
+export interface Subscriber {
+  service: string;
+  lag: number;
+  oldest_age_ms: number | null;
+  inflight: number;
+  parked: number;
+  dead: number;
+  state: string;
+  path: string;
+  waiting: number;
+  delivered: number;
+  failed_attempts: number;
+  expired: number;
+  lost: number;
+}
+
+export interface StoredEvent {
+  topic: string;
+  seq: number;
+  at_ms: number;
+  event: Record<string, unknown> | null;
+}
+
+export interface DeadLetter {
+  id: string;
+  topic: string;
+  subscriber: string;
+  reason: string;
+  attempts: number;
+  first_at_ms: number;
+  last_at_ms: number;
+  state: string;
+  event_id: string | null;
+  event_type: string | null;
+  event_source: string | null;
+}
+
+export type DeadLetterWhole = DeadLetter & { event: unknown };
+
+export interface Graph {
+  generation: number;
+  listen: string | null;
+  hosts: string[];
+  routes: Route[];
+  services: {
+    name: string;
+    protocol: string;
+    calls: string[];
+    database: string | null;
+    labels: Record<string, string>;
+  }[];
+  externals: { name: string; url: string; owner: string | null }[];
+  topics: {
+    name: string;
+    publisher: string | null;
+    subscribers: string[];
+    description: string | null;
+  }[];
+}
+
+export interface Route {
+  host: string | null;
+  method: string | null;
+  path: string;
+  to: string;
+  strip: string | null;
+  timeout_ms: number | null;
+  body_bytes_max: number | null;
+}
+
+/** Requests, failed ones, 95th percentile in microseconds, within one step. */
+export type Point = [number, number, number];
+
+export interface Series {
+  kind: "outside" | "service" | "archipel";
+  caller: string | null;
+  callee: string | null;
+  route: string | null;
+  requests: number;
+  by_class: number[];
+  refused: number;
+  retries: number;
+  broken: number;
+  bytes: number;
+  inflight: number;
+  rate: number;
+  failing: number;
+  p50_ms: number | null;
+  p95_ms: number | null;
+  p99_ms: number | null;
+  point: Point;
+  history?: Point[];
+}
+
+export interface Traffic {
+  at_ms: number;
+  step_ms: number;
+  connections: number;
+  series: Series[];
+}
+
+export interface Databases {
+  databases: {
+    service: string;
+    engine: string;
+    name: string;
+    file: string | null;
+    bytes: number | null;
+    migrate: string | null;
+  }[];
+}
+
+export interface Jobs {
+  jobs: Job[];
+}
+
+export interface Job {
+  name: string;
+  service: string | null;
+  schedule: string | null;
+  timezone: string;
+  next_at_ms: number | null;
+  running: number;
+  last: JobRun | null;
+}
+
+export interface JobRun {
+  started_at_ms: number;
+  took_ms: number;
+  exit_code: number;
+  outcome: string;
+}
+
+/** What the API said when it refused, or why it could not be asked. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+const BASE = "/api/v1";
+
+export const address = (path: string, query: Query = {}): string => {
+  const words = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined && one !== "") words.append(key, String(one));
+    }
+  }
+  const text = words.toString();
+  return `${BASE}${path}${text ? `?${text}` : ""}`;
+};
+
+export type Query = Record<string, string | number | undefined | string[]>;
+
+async function ask(path: string, init: RequestInit): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(0, "Archipel does not answer. Is it running?");
+  }
+  if (answer.ok) return answer;
+  const problem = (await answer.json().catch(() => null)) as { detail?: string } | null;
+  throw new ApiError(answer.status, problem?.detail ?? `the answer was ${answer.status}`);
+}
+
+export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  const answer = await ask(address(path, query), signal ? { signal } : {});
+  return (await answer.json()) as T;
+}
+
+/** A document a line. */
+export async function lines<T>(path: string, query: Query, signal?: AbortSignal): Promise<T[]> {
+  const answer = await ask(address(path, query), signal ? { signal } : {});
+  const text = await answer.text();
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as T);
+}
+
+export async function post<T>(path: string, body: unknown): Promise<T> {
+  const headers = { "content-type": "application/json" };
+  const answer = await ask(`${BASE}${path}`, {
+    method: "POST",
+    headers,
+    body: JSON.stringify(body),
+  });
+  return (await answer.json()) as T;
+}

@@ -1,0 +1,192 @@
+import type { Route } from "../api.ts";
+import { bytes, count, ms, percent, plural, rate, short, span } from "../format.ts";
+import { Empty, Failed, Figure, Page, Panel, ServiceLink, Spark } from "../parts.tsx";
+import { connections, graph, status, total, traffic } from "../state.ts";
+import { sum, type Sum, type Tracked } from "../traffic.ts";
+
+const CLASSES = ["no answer", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+function Classes({ of }: { of: Sum }) {
+  const all = of.by_class.reduce((a, b) => a + b, 0);
+  if (all === 0) return <span class="dim">–</span>;
+  let x = 0;
+  const text = of.by_class.map((n, i) => (n > 0 ? `${CLASSES[i]}: ${count(n)}` : "")).filter(Boolean).join(", ");
+  return (
+    <svg class="classes" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label={text}>
+      <title>{text}</title>
+      {of.by_class.map((n, i) => {
+        const width = (n / all) * 100;
+        const at = x;
+        x += width;
+        return n > 0 ? <rect key={i} class={`class-${i}`} x={at} width={Math.max(width, 1.5)} height="8" /> : null;
+      })}
+    </svg>
+  );
+}
+
+export function Gateway() {
+  const all = graph.value;
+  const gateway = status.value?.gateway;
+  if (!all) return null;
+  if (!gateway) {
+    return (
+      <Page title="Gateway">
+        <Empty title="There is no public entrance" code={'[gateway]\nlisten = "127.0.0.1:8080"\n\n[[gateway.routes]]\nmatch = "/**"\nto = "web"'}>
+          With a gateway, requests from outside come in at one address, by declared routes, with retries and counters.
+        </Empty>
+      </Page>
+    );
+  }
+  const outside = [...traffic.value.values()].filter((s) => s.kind === "outside");
+  const of = (route: Route): Tracked[] => outside.filter((s) => s.callee === route.to && fits(s.route, route));
+  const lost = outside.filter((s) => s.callee === null);
+  const whole = total.value.outside;
+  const answered = [...traffic.value.values()].filter((s) => s.kind !== "archipel" && (s.refused > 0 || s.retries > 0 || s.broken > 0));
+  return (
+    <Page
+      title="Gateway"
+      lead={
+        <>
+          <a href={gateway.url} target="_blank" rel="noreferrer">
+            {gateway.url.replace("http://", "")} ↗
+          </a>
+          {" · "}
+          {all.hosts.length > 0 ? all.hosts.join(", ") : "every host"}
+        </>
+      }
+    >
+      {gateway.error && <Failed error={new Error(gateway.error)} />}
+      <dl class="figures">
+        <Figure label="Requests" value={rate(whole.rate)} note={`${short(whole.requests)} since start`} />
+        <Figure label="Failing" value={whole.rate > 0 ? percent(whole.failing, whole.rate) : "–"} note={`${short(whole.by_class[5] ?? 0)} answers of 5xx since start`} tone={whole.failing > 0 ? "bad" : ""} />
+        <Figure label="95% within" value={ms(whole.p95_ms)} note="slowest route, ten seconds" />
+        <Figure label="Connections" value={count(connections.value)} note={plural(whole.inflight, "request in flight", "requests in flight")} />
+        <Figure label="No route" value={short(sum(lost).requests)} note="since start, answered 404" />
+        <Figure label="Sent" value={bytes(whole.bytes)} note="since start" />
+      </dl>
+      <Panel title="Routes" aside="the most specific wins">
+        {all.routes.length === 0 ? (
+          <Empty title="No route" code={'[[gateway.routes]]\nmatch = "/**"\nto = "web"'} />
+        ) : (
+          <div class="scroll">
+            <table class="tight">
+              <thead>
+                <tr>
+                  <th>Route</th>
+                  <th>To</th>
+                  <th>Five minutes</th>
+                  <th class="num">Rate</th>
+                  <th class="num">Failing</th>
+                  <th class="num">p50</th>
+                  <th class="num">p95</th>
+                  <th class="num">Requests</th>
+                  <th>Answers</th>
+                  <th>Limits</th>
+                </tr>
+              </thead>
+              <tbody>
+                {all.routes.map((route) => {
+                  const s = sum(of(route));
+                  return (
+                    <tr key={`${route.method} ${route.host} ${route.path}`}>
+                      <th scope="row" class="mono">
+                        {route.method && <span class="method">{route.method}</span>}
+                        {route.host}
+                        {route.path}
+                        {route.strip && <p class="why">without {route.strip}</p>}
+                      </th>
+                      <td>
+                        <ServiceLink name={route.to} />
+                      </td>
+                      <td>
+                        <Spark points={s.history} />
+                      </td>
+                      <Numbers s={s} />
+                      <td>
+                        <Classes of={s} />
+                      </td>
+                      <td class="dim">
+                        {[route.timeout_ms && `${span(route.timeout_ms)}`, route.body_bytes_max && `body ${bytes(route.body_bytes_max)}`].filter(Boolean).join(", ")}
+                      </td>
+                    </tr>
+                  );
+                })}
+                {sum(lost).requests > 0 && (
+                  <tr>
+                    <th scope="row">no route</th>
+                    <td class="dim">404</td>
+                    <td>
+                      <Spark points={sum(lost).history} />
+                    </td>
+                    <Numbers s={sum(lost)} />
+                    <td>
+                      <Classes of={sum(lost)} />
+                    </td>
+                    <td />
+                  </tr>
+                )}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Panel>
+      <Panel title="Refusals, retries, broken answers" aside="since start">
+        {answered.length === 0 ? (
+          <Empty title="None">
+            When no instance can answer, the gateway does it itself and says why: that is a refusal. Requests that may be repeated are tried again first.
+          </Empty>
+        ) : (
+          <div class="scroll">
+            <table class="tight">
+              <thead>
+                <tr>
+                  <th>From</th>
+                  <th>To</th>
+                  <th>Route</th>
+                  <th class="num">Refused</th>
+                  <th class="num">Tried again</th>
+                  <th class="num">Broken off</th>
+                  <th class="num">Of</th>
+                </tr>
+              </thead>
+              <tbody>
+                {answered
+                  .sort((a, b) => b.refused - a.refused)
+                  .slice(0, 200)
+                  .map((s) => (
+                    <tr key={`${s.kind}${s.caller}${s.callee}${s.route}`}>
+                      <th scope="row">{s.caller ?? "outside"}</th>
+                      <td>{s.callee ? <ServiceLink name={s.callee} /> : <span class="dim">no route</span>}</td>
+                      <td class="mono dim">{s.route ?? ""}</td>
+                      <td class={`num ${s.refused > 0 ? "bad-text" : "dim"}`}>{count(s.refused)}</td>
+                      <td class="num">{count(s.retries)}</td>
+                      <td class="num">{count(s.broken)}</td>
+                      <td class="num">{short(s.requests)}</td>
+                    </tr>
+                  ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Panel>
+    </Page>
+  );
+}
+
+function Numbers({ s }: { s: Sum }) {
+  return (
+    <>
+      <td class="num">{rate(s.rate)}</td>
+      <td class={`num ${s.failing > 0 ? "bad-text" : "dim"}`}>{s.rate > 0 ? percent(s.failing, s.rate) : "–"}</td>
+      <td class="num">{ms(s.p50_ms)}</td>
+      <td class="num">{ms(s.p95_ms)}</td>
+      <td class="num">{short(s.requests)}</td>
+    </>
+  );
+}
+
+/** A counter names its route as the file does: `GET host/path`. */
+function fits(label: string | null, route: Route): boolean {
+  if (!label) return false;
+  return label === [route.method, `${route.host ?? ""}${route.path}`].filter(Boolean).join(" ");
+}

@@ -1,0 +1,240 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Instance, Series, Service, Status, Topics, Traffic } from "../src/api.ts";
+import { concerns } from "../src/attention.ts";
+import { bytes, clock, percent, plain, rate, short, span } from "../src/format.ts";
+import { best, score } from "../src/fuzzy.ts";
+import { edgeId, layers, reaching } from "../src/layout.ts";
+import { begin, progress } from "../src/operation.ts";
+import { edgeKey, GATEWAY, keyOf, POINTS, step, sum, totals, whole } from "../src/traffic.ts";
+import { visible } from "../src/visible.ts";
+
+function series(over: Partial<Series>): Series {
+  return {
+    kind: "outside",
+    caller: null,
+    callee: "web",
+    route: "/**",
+    requests: 10,
+    by_class: [0, 0, 10, 0, 0, 0],
+    refused: 0,
+    retries: 0,
+    broken: 0,
+    bytes: 0,
+    inflight: 0,
+    rate: 5,
+    failing: 0,
+    p50_ms: 1,
+    p95_ms: 2,
+    p99_ms: 3,
+    point: [10, 0, 2000],
+    ...over,
+  };
+}
+
+const traffic = (all: Series[]): Traffic => ({ at_ms: 0, step_ms: 2000, connections: 0, series: all });
+
+function instance(over: Partial<Instance> = {}): Instance {
+  return {
+    id: "web-0",
+    state: "ready",
+    pid: 7,
+    port: 1,
+    started_at_ms: 1,
+    ready_since_ms: 1,
+    restarts: 0,
+    next_start_at_ms: null,
+    last_exit: null,
+    last_probe: null,
+    memory_bytes: 0,
+    adopted: false,
+    inflight: 0,
+    ...over,
+  };
+}
+
+function service(over: Partial<Service> = {}): Service {
+  return {
+    name: "web",
+    state: "ready",
+    desired: 1,
+    ready: 1,
+    settled: true,
+    needs_a_person: false,
+    reason: null,
+    last_lines: [],
+    build: null,
+    database: null,
+    restarts: 0,
+    memory_bytes: 0,
+    memory_limit: null,
+    memory_tier: "none",
+    instances: [instance()],
+    ...over,
+  };
+}
+
+const status = (...services: Service[]): Status => ({
+  app: "a",
+  version: "1",
+  profile: null,
+  manifest: "",
+  pid: 1,
+  started_at_ms: 0,
+  generation: 1,
+  gateway: null,
+  problems: [],
+  services,
+});
+
+test("numbers read as people write them", () => {
+  assert.deepEqual([0, 999, 9999, 12_345, 1_500_000].map(short), ["0", "999", "9,999", "12.3k", "1.5M"]);
+  assert.deepEqual([0, 1023, 1536, 20 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "20 MiB"]);
+  assert.deepEqual([5, 1500, 65_000, 3 * 3_600_000 + 60_000 * 20, 3 * 86_400_000].map(span), ["5 ms", "1.5 s", "1 min", "3 h 20 min", "3 d"]);
+  assert.deepEqual([0, 0.01, 2.25, 4000].map(rate), ["0/s", "<0.1/s", "2.3/s", "4,000/s"]);
+  assert.deepEqual([percent(0, 5), percent(1, 100_000), percent(1, 3), percent(3, 3)], ["0%", "<0.1%", "33%", "100%"]);
+  assert.equal(clock(Date.UTC(2026, 0, 1, 3, 4, 5, 6), true), "03:04:05.006");
+});
+
+test("a line is shown without the colours of terminals", () => {
+  assert.equal(plain("\u001b[1;31merror\u001b[0m: no \u001b[38;5;4mway\u001b[m"), "error: no way");
+});
+
+test("a series that falls silent goes on as silence, and history stays bounded", () => {
+  let known = whole(traffic([series({ history: [[1, 0, 5]] })]));
+  known = step(known, traffic([series({ point: [4, 1, 9] })]));
+  known = step(known, traffic([]));
+  const one = known.get(keyOf(series({})));
+  assert.deepEqual(one?.history, [[1, 0, 5], [4, 1, 9], [0, 0, 0]]);
+  assert.equal(one?.rate, 0);
+  assert.equal(one?.requests, 10, "what was counted stays");
+  for (let i = 0; i < POINTS * 2; i++) known = step(known, traffic([series({})]));
+  assert.equal(known.get(keyOf(series({})))?.history.length, POINTS);
+});
+
+test("rates are added up per edge; Archipel's own calls are not traffic", () => {
+  const known = whole(
+    traffic([
+      series({ rate: 2 }),
+      series({ rate: 3, route: "/a" }),
+      series({ kind: "service", caller: "cart", route: null, rate: 1, failing: 1, p95_ms: 90 }),
+      series({ kind: "archipel", route: null, rate: 100, p95_ms: 5000 }),
+      series({ callee: null, route: null, rate: 7 }),
+    ]),
+  );
+  const all = totals(known);
+  assert.equal(all.into.get("web")?.rate, 6);
+  assert.equal(all.into.get("web")?.p95_ms, 90, "the slowest is told");
+  assert.equal(all.edges.get(edgeKey(GATEWAY, "web"))?.rate, 5);
+  assert.equal(all.edges.get(edgeKey("cart", "web"))?.failing, 1);
+  assert.equal(all.outside.rate, 12, "requests without a route are from outside too");
+});
+
+test("histories of different lengths are added at the newest end", () => {
+  const [a, b] = [series({ history: [[1, 0, 1], [2, 0, 9]] }), series({ route: "/b", history: [[10, 1, 3]] })];
+  assert.deepEqual(sum([...whole(traffic([a, b])).values()]).history, [[1, 0, 1], [12, 1, 9]]);
+});
+
+test("what needs a person comes before what may pass, and nothing is said of what is well", () => {
+  const none = totals(new Map());
+  assert.deepEqual(concerns(status(service()), null, none), []);
+  const failing = totals(whole(traffic([series({ rate: 10, failing: 5 })])));
+  const topics: Topics = {
+    outboxes: [{ service: "web", pulled: 0, problem: "404" }],
+    topics: [
+      {
+        name: "t.a",
+        publisher: "web",
+        events: 1,
+        bytes: 1,
+        first: 1,
+        next: 2,
+        retain_ms: 0,
+        subscribers: [
+          { service: "mail", lag: 3, oldest_age_ms: 60_000, inflight: 0, parked: 1, dead: 2, state: "waiting", path: "/e", waiting: 1, delivered: 0, failed_attempts: 9, expired: 0, lost: 0 },
+        ],
+      },
+    ],
+  };
+  const broken = service({ name: "pay", state: "failed", needs_a_person: true, reason: "exit 1", last_lines: ["a", "b", "c", "d", "e"], instances: [] });
+  const found = concerns(status(service({ state: "degraded" }), broken), topics, failing);
+  assert.deepEqual(found.map((c) => c.weight), ["bad", "bad", "bad", "warn", "warn", "warn"]);
+  assert.equal(found[0]?.title, "pay is failed");
+  assert.deepEqual(found[0]?.lines, ["b", "c", "d", "e"]);
+  assert.match(found[1]?.title ?? "", /web fails 50%/);
+  assert.equal(found[2]?.href, "/events/dead?topic=t.a&subscriber=mail");
+});
+
+test("what ends again and again needs attention also while it starts once more", () => {
+  const starting = instance({ state: "starting", last_exit: "exit 1 after 1s" });
+  const loop = service({ state: "starting", settled: false, restarts: 7, instances: [starting] });
+  const found = concerns(status(loop), null, totals(new Map()));
+  assert.deepEqual(found.map((c) => [c.weight, c.title]), [["bad", "web keeps ending"]]);
+  const first = service({ state: "starting", settled: false, restarts: 0, instances: [instance({ state: "starting" })] });
+  assert.deepEqual(concerns(status(first), null, totals(new Map())), []);
+});
+
+test("a restart is done when a new process is ready, not while the old one still is", () => {
+  const operation = begin("restart", service(), 0);
+  const after = (...instances: Instance[]) => progress(operation, service({ instances }));
+  assert.deepEqual(after(instance()), { done: false, step: "waiting" });
+  assert.deepEqual(after(instance({ state: "draining" })), { done: false, step: "letting requests finish" });
+  assert.deepEqual(after(instance({ state: "starting", pid: 8 })), { done: false, step: "starting" });
+  assert.deepEqual(after(instance({ pid: 8 })), { done: true, ok: true, text: "restarted" });
+  assert.equal(after(instance({ pid: 8, state: "backing-off" })).done, true);
+  const stop = begin("stop", service(), 0);
+  assert.equal(progress(stop, service()).done, false);
+  assert.equal(progress(stop, service({ instances: [] })).done, true);
+  assert.equal(progress(stop, undefined).done, true);
+});
+
+test("lines run one way, circles are cut, and long lines keep clear of what they pass", () => {
+  const edges = [
+    { from: "out", to: "web" },
+    { from: "web", to: "cart" },
+    { from: "cart", to: "stock" },
+    { from: "stock", to: "web" },
+    { from: "out", to: "stock" },
+    { from: "web", to: "unknown" },
+  ];
+  const { places, bends } = layers(["out", "web", "cart", "stock", "alone"], edges);
+  const layer = new Map(places.map((p) => [p.id, p.layer]));
+  assert.deepEqual(
+    ["alone", "out", "web", "cart", "stock"].map((id) => layer.get(id)),
+    [0, 0, 1, 2, 3],
+  );
+  const passed = bends.get(edgeId({ from: "out", to: "stock" }));
+  assert.deepEqual(passed?.map((p) => p.layer), [1, 2]);
+  for (const bend of passed ?? []) {
+    assert.ok(!places.some((p) => p.layer === bend.layer && p.at === bend.at), "a place of its own");
+  }
+  assert.deepEqual(layers([], []).places, []);
+});
+
+test("a thousand services are placed at once", () => {
+  const ids = Array.from({ length: 1000 }, (_, i) => `s${i}`);
+  const edges = ids.flatMap((from, i) => [1, 7, 40].map((far) => ({ from, to: ids[(i + far) % 1000]! })));
+  const started = performance.now();
+  assert.equal(layers(ids, edges).places.length, 1000);
+  assert.ok(performance.now() - started < 5000);
+});
+
+test("who notices is found over any number of edges", () => {
+  const edges = [{ from: "a", to: "b" }, { from: "b", to: "c" }, { from: "c", to: "a" }, { from: "x", to: "y" }];
+  assert.deepEqual([...reaching("c", edges)].sort(), ["a", "b"]);
+  assert.deepEqual([...reaching("x", edges)], []);
+});
+
+test("a few letters find a name", () => {
+  const names = ["payments", "psp-sim", "catalog", "carrier-sim", "cart"];
+  assert.equal(best(names, "cart", (n) => n, 3)[0], "cart");
+  assert.equal(best(names, "ps", (n) => n, 3)[0], "psp-sim");
+  assert.equal(score("catalog", "xyz"), 0);
+  assert.equal(best(names, "", (n) => n, 9).length, 5);
+});
+
+test("of a long list only what is in sight is drawn", () => {
+  assert.deepEqual(visible(100_000, 20, 40_000, 600, 5), { first: 1995, last: 2035 });
+  assert.deepEqual(visible(3, 20, 0, 600), { first: 0, last: 3 });
+  assert.deepEqual(visible(10, 20, 9000, 600), { first: 10, last: 10 });
+});
