@@ -23,7 +23,7 @@ const QUEUE_BYTES: usize = 32 << 20;
 const LIVE: usize = 4 << 10;
 
 #[derive(Debug, thiserror::Error)]
-#[error("could not open the logs in {}", path.display())]
+#[error("could not open the telemetry in {}", path.display())]
 pub struct OpenError {
     pub path: PathBuf,
     #[source]
@@ -40,6 +40,7 @@ pub struct LogStore {
 
 pub(crate) enum Command {
     Line(Line),
+    Record(Box<LogRecord>),
     Policies(BTreeMap<ServiceName, LogPolicy>),
     /// Answered when all lines before it are in the files.
     Flush(oneshot::Sender<io::Result<Flushed>>),
@@ -118,6 +119,20 @@ impl LogStore {
             self.backlog.remove(bytes);
             if let Command::Line(line) = command {
                 self.backlog.drop_line(&line.instance);
+            }
+        }
+    }
+
+    /// Takes a record that came in one piece; never waits, like [`Self::take`].
+    pub fn take_record(&self, mut record: LogRecord) {
+        writer::cut(&mut record.message);
+        let bytes = writer::weight(&record);
+        if !self.backlog.add(bytes) {
+            self.backlog.drop_line(&record.instance);
+        } else if let Err(command) = self.commands.try_send(Command::Record(Box::new(record))) {
+            self.backlog.remove(bytes);
+            if let Command::Record(record) = command {
+                self.backlog.drop_line(&record.instance);
             }
         }
     }
