@@ -54,6 +54,20 @@ pub(crate) fn refuse(headers: &HeaderMap, query: &str, key: &str, port: u16) -> 
     })
 }
 
+/// The same for a program: the key as a bearer token, or the cookie of a browser.
+pub(crate) fn refuse_scraper(
+    headers: &HeaderMap,
+    bearer: Option<&str>,
+    key: &str,
+    port: u16,
+) -> Option<Answer> {
+    match bearer {
+        // Without a cookie no page of another origin can make a browser send this.
+        Some(bearer) if same(bearer, key) => None,
+        _ => refuse(headers, "", key, port),
+    }
+}
+
 /// In constant time for equal lengths.
 fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0

@@ -8,8 +8,10 @@ mod admin;
 mod answer;
 mod dashboard;
 mod live;
+mod metrics;
 mod present;
 mod server;
+mod traces;
 pub mod view;
 
 pub use present::About;

@@ -232,8 +232,17 @@ fn masked(service: &Service, key: &str, value: &str) -> view::EnvEntry {
 
 /// Errs on the side of hiding: names that people give to secrets, and URLs with a password.
 fn looks_secret(key: &str, value: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "API_KEY", "_KEY"];
+    const WORDS: [&str; 9] = [
+        "OTLP_HEADERS",
+        "TOKEN",
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "CREDENTIAL",
+        "PRIVATE",
+        "API_KEY",
+        "_KEY",
+    ];
     let key = key.to_ascii_uppercase();
     let named =
         WORDS.iter().any(|word| key.contains(word)) || key == "KEY" || key.ends_with("_DSN");

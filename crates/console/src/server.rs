@@ -10,7 +10,7 @@ use archipel_broker::Broker;
 use archipel_control::{Control, Secret};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
-use archipel_telemetry::LogStore;
+use archipel_telemetry::{LogStore, SpanStore};
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::answer::{Answer, problem};
 use crate::view::Status;
-use crate::{About, admin, dashboard, present};
+use crate::{About, admin, dashboard, metrics, present};
 
 /// What the console shows and changes.
 pub struct Parts {
@@ -28,6 +28,7 @@ pub struct Parts {
     pub gateway: Gateway,
     pub broker: Broker,
     pub logs: LogStore,
+    pub spans: SpanStore,
     pub about: About,
     /// Changes that only the assembly can make.
     pub requests: Sender<Request>,
@@ -269,6 +270,9 @@ async fn page(shared: &Shared, request: &http::Request<Incoming>) -> Answer {
         return problem(StatusCode::NOT_FOUND, "no dashboard".to_owned(), None);
     };
     let headers: &HeaderMap = request.headers();
+    if request.uri().path() == "/metrics" {
+        return metrics::answer(shared, headers, door);
+    }
     let query = request.uri().query().unwrap_or_default();
     if let Some(refusal) = dashboard::refuse(headers, query, door.key.reveal(), door.port) {
         return refusal;

@@ -5,6 +5,7 @@ pub(crate) mod log;
 pub(crate) mod ps;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod trace;
 
 /// Columns of the terminal, where there is one.
 pub(crate) fn terminal_width() -> Option<usize> {
