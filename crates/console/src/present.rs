@@ -264,6 +264,7 @@ mod tests {
             ("DAPR_API_TOKEN", "x"),
             ("JWT_SIGNING_KEY", "x"),
             ("PGPASSWORD", "x"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "dapr-api-token=x"),
             ("ConnectionStrings__db", "postgres://u:p@h/db"),
             ("DATABASE_URL", "postgres://u:p@h:5432/db"),
         ] {

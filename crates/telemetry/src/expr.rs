@@ -85,7 +85,7 @@ impl Operand {
         let prefix = !quoted && text.ends_with('*');
         let text = if prefix { &text[..text.len() - 1] } else { text };
         let number = if quoted { None } else { number(text) };
-        Self { text: text.to_lowercase(), prefix, number }
+        Self { text: lower(text), prefix, number }
     }
 
     /// Whether a whole value is this.
@@ -104,7 +104,7 @@ impl Operand {
 
     /// Whether the words stand in `text`, one after the other.
     pub(crate) fn is_within(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
+        let text = lower(text);
         let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
         let begins = word(self.text.chars().next());
         let ends = word(self.text.chars().next_back()) && !self.prefix;
@@ -118,6 +118,14 @@ impl Operand {
     /// `key:*`: any value.
     pub(crate) fn is_any(&self) -> bool {
         self.prefix && self.text.is_empty()
+    }
+}
+
+/// Letter by letter, so that a part of a text is lowered as the whole is.
+pub(crate) fn lower(text: &str) -> String {
+    match text.is_ascii() {
+        true => text.to_ascii_lowercase(),
+        false => text.chars().flat_map(char::to_lowercase).collect(),
     }
 }
 

@@ -5,10 +5,15 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 
+use crate::expr::lower;
+
 const BITS_PER_WORD: usize = 10;
 const PROBES: u64 = 6;
 /// A group of nothing but random words gets a filter that passes more, not one that grows.
 const BYTES_MAX: usize = 64 << 10;
+
+/// Longer values are found by their words alone.
+pub(crate) const WHOLE_BYTES_MAX: usize = 256;
 
 /// The words of a text: runs of letters, digits and `_`.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -25,14 +30,12 @@ pub(crate) fn json_words(json: &str) -> Cow<'_, str> {
     }
 }
 
-/// Stored in files: must not change with the process. FNV-1a, then mixed.
-pub(crate) fn hash(word: &str) -> u64 {
+/// Stored in files: must not change with the process. FNV-1a, then mixed. Letters beyond ASCII
+/// are in lower case already.
+pub(crate) fn hash(text: &str) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    if word.is_ascii() {
-        word.bytes().for_each(|byte| add(byte.to_ascii_lowercase()));
-    } else {
-        word.to_lowercase().bytes().for_each(add);
+    for byte in text.bytes() {
+        hash = (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3);
     }
     hash ^= hash >> 32;
     hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -43,10 +46,25 @@ pub(crate) fn hash(word: &str) -> u64 {
 pub(crate) struct Words(HashSet<u64, RandomState>);
 
 impl Words {
+    /// Its words, and the whole of it, for questions that know the whole value.
     pub(crate) fn add(&mut self, text: &str) {
-        for word in words(text) {
+        let lowered = if text.is_ascii() { Cow::Borrowed(text) } else { lower(text).into() };
+        for word in words(&lowered) {
             self.0.insert(hash(word));
         }
+        self.add_whole(&lowered);
+    }
+
+    fn add_whole(&mut self, text: &str) {
+        if text.len() <= WHOLE_BYTES_MAX {
+            self.0.insert(hash(text));
+        }
+    }
+
+    /// As it stands, and its words without what escapes would add to them.
+    pub(crate) fn add_json(&mut self, json: &str) {
+        self.add(&json_words(json));
+        self.add_whole(&lower(json));
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {

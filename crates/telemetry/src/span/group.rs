@@ -8,7 +8,7 @@ use archipel_model::{SpanId, TraceId};
 use foldhash::fast::RandomState;
 use serde_json::{Map, Value as Json};
 
-use super::bloom::{Words, json_words};
+use super::bloom::Words;
 use super::codec::{Reader, damaged, put_varint, unzigzag, zigzag};
 use super::column::{Builder, Column, Type, Values};
 use super::index::{ColumnPlace, Fixed, Index, Name, fingerprint};
@@ -162,7 +162,7 @@ fn resources(
 fn add_json(words: &mut Words, value: &Json) {
     match value {
         Json::String(text) => words.add(text),
-        other => words.add(&json_words(&other.to_string())),
+        other => words.add_json(&other.to_string()),
     }
 }
 
@@ -195,7 +195,7 @@ fn attributes(spans: &[Span], columns: &mut Columns, words: &mut Words) -> io::R
             };
             if let Some(new) = built[place].2.push(row, value) {
                 match kind {
-                    Type::Json => words.add(&json_words(new)),
+                    Type::Json => words.add_json(new),
                     _ => words.add(new),
                 }
             }
@@ -206,7 +206,7 @@ fn attributes(spans: &[Span], columns: &mut Columns, words: &mut Words) -> io::R
         if !span.extras.is_empty()
             && let Some(new) = extras.push_plain(row, &serde_json::to_string(&span.extras)?)
         {
-            words.add(&json_words(new));
+            words.add_json(new);
         }
     }
     for (key, kind, builder) in built {

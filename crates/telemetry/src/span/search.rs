@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use archipel_model::TraceId;
 
-use super::bloom::{self, json_words, words};
+use super::bloom::{self, WHOLE_BYTES_MAX, json_words, words};
 use super::column::{Column, Type, Values};
 use super::files::Group;
 use super::group::{Fields, Load};
@@ -81,8 +81,11 @@ impl<'a> Plan<'a> {
                 // Only texts are in the filter, and these may match other types.
                 _ if operand.text.parse::<f64>().is_ok()
                     || matches!(operand.text.as_str(), "true" | "false") => {}
-                _ if operand.number.is_none() => self.note_words(operand),
-                _ => {}
+                _ if operand.number.is_some() => {}
+                _ if !operand.prefix && operand.text.len() <= WHOLE_BYTES_MAX => {
+                    self.words.push(bloom::hash(&operand.text));
+                }
+                _ => self.note_words(operand),
             },
             Expr::Compare { key, op, operand } if matches!(key.as_str(), "duration" | "dur") => {
                 self.durations.extend(operand.number.map(|number| (*op, number)));

@@ -77,6 +77,9 @@ fn span(n: u64) -> Span {
     ];
     if failed {
         attributes.push(("error.type".into(), Value::Text("Card declined by bank".into())));
+        attributes.push(("city".into(), Value::Text("Straße".into())));
+        attributes.push(("place".into(), Value::Text("İzmir ΣΟΦΟΣ".into())));
+        attributes.push(("list".into(), Value::Json("[\"a b\"]".into())));
     }
     let message = serde_json::json!({ "exception.message": "no route\nto host" });
     let event = Extra::Event {
@@ -145,7 +148,14 @@ async fn questions_are_answered_from_sealed_groups_and_from_the_tail() {
         ("duration>98ms", (0..total).filter(|n| n % 100 == 99).count()),
         ("duration>1h", 0),
         ("ord_9000", 1),
-        ("path:/orders/ord_9000", 1),
+        ("path:/Orders/ORD_9000", 1),
+        ("path:ord_9000", 0),
+        ("error.type:\"card declined by BANK\"", errors),
+        ("city:straßE", errors),
+        ("city:\"İzmir ΣΟΦΟΣ\"", 0),
+        ("σοφοσ", errors),
+        ("place:\"İzmir ΣΟΦΟΣ\"", errors),
+        ("list:\"[\\\"a b\\\"]\"", errors),
         ("path:/orders/ord_9*", 1 + 10 + 100 + 192),
         ("server.port:8080", total),
         ("server.port:\"8080\"", total),
