@@ -8,3 +8,4 @@ mod events;
 mod fixture;
 mod lifecycle;
 mod store;
+mod traces;
