@@ -3,7 +3,7 @@
 //! `cargo run -p archipel-api --example serve_api <port of the app>`
 //!
 //! One app, `orders`, plays all parts: it publishes `order.placed`, gets it back at
-//! `/_archipel/events`, and calls itself. Everything is in memory. Prints one line of JSON with
+//! `/_archipel/events`, and calls itself. Everything is in memory, but what it says of itself. Prints one line of JSON with
 //! what an app would find in its environment, and ends when its standard input does.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,10 @@ use archipel_api::{Api, AppCaller, ServiceApi};
 use archipel_broker::{Broker, Config, SubscriptionSpec, TopicSpec, Topology};
 use archipel_gateway::{Endpoint, Gateway, Table, Upstream};
 use archipel_model::{InstanceId, ServiceName, Subscription, TopicName};
-use archipel_rt::CancellationToken;
+use archipel_rt::{CancellationToken, Tasks};
 use archipel_storage::memory::{MemoryKv, MemoryLogs};
+use archipel_telemetry::otlp::Otlp;
+use archipel_telemetry::{LogStore, SpanPolicy, SpanStore};
 
 const TOKEN: &str = "the-token-of-orders";
 
@@ -51,7 +53,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .await?;
 
-    let api = Api::new(gateway.clone(), broker.clone(), &stop);
+    let dir = tempfile::tempdir()?;
+    let tasks = Tasks::new(&stop);
+    let spans = SpanStore::open(dir.path().join("spans"), SpanPolicy::default(), &tasks)?;
+    let otlp = Otlp::new(spans, LogStore::open(dir.path().join("logs"), &tasks)?);
+    let api = Api::new(gateway.clone(), broker.clone(), otlp, &stop);
     let own = ServiceApi {
         service: orders.clone(),
         http_port: 0,

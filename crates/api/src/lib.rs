@@ -3,7 +3,7 @@
 //! Who calls is known from the port, and shown to be so by the token; nothing in a request says
 //! it. What the HTTP front end (`server`, `route`) takes apart, the operations (`publish`,
 //! `invoke`, `metadata`) do; a gRPC front end will stand beside it over the same operations, with
-//! the same table of errors (`error`).
+//! the same table of errors (`error`). OTLP comes to the same ports (`telemetry`).
 
 mod app_caller;
 mod bulk;
@@ -15,6 +15,7 @@ mod metadata;
 mod publish;
 mod route;
 mod server;
+mod telemetry;
 mod trace;
 
 pub use app_caller::AppCaller;

@@ -10,6 +10,7 @@ use archipel_broker::Broker;
 use archipel_gateway::{Body, Gateway};
 use archipel_model::{EdgePolicy, ServiceName, TopicName};
 use archipel_rt::{CancellationToken, Tasks};
+use archipel_telemetry::otlp::{Otlp, Signal};
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -21,7 +22,7 @@ use crate::listener::Door;
 use crate::publish::{Publish, publish};
 use crate::route::{Operation, operation};
 use crate::trace::Trace;
-use crate::{invoke, metadata};
+use crate::{invoke, metadata, telemetry};
 
 /// What Dapr takes unless told otherwise.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -63,6 +64,7 @@ pub struct Api {
 pub(crate) struct Shared {
     gateway: Gateway,
     broker: Broker,
+    otlp: Otlp,
     /// Every name that somebody may call, to tell a forbidden target from an unknown one.
     known: Mutex<Arc<BTreeSet<ServiceName>>>,
     /// Of `PUT /v1.0/metadata/{key}`: kept while we live, as in Dapr.
@@ -70,9 +72,9 @@ pub(crate) struct Shared {
 }
 
 impl Api {
-    pub fn new(gateway: Gateway, broker: Broker, stop: &CancellationToken) -> Self {
+    pub fn new(gateway: Gateway, broker: Broker, otlp: Otlp, stop: &CancellationToken) -> Self {
         let (known, extended) = (Mutex::default(), Mutex::default());
-        let shared = Shared { gateway, broker, known, extended };
+        let shared = Shared { gateway, broker, otlp, known, extended };
         Self { shared: Arc::new(shared), tasks: Tasks::new(stop), doors: Arc::default() }
     }
 
@@ -128,6 +130,11 @@ pub(crate) async fn answer(
     of: &ServiceApi,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    if let Some((signal, grpc)) = Signal::of_path(request.uri().path()) {
+        let token_ok = token_ok(&request, &of.token);
+        let ask = telemetry::Ask { signal, grpc, token_ok };
+        return telemetry::answer(&shared.otlp, of, ask, request).await;
+    }
     let operation = operation(request.method(), request.uri().path());
     let open = matches!(operation, Operation::Healthz | Operation::HealthzOutbound);
     if !open && !token_ok(&request, &of.token) {

@@ -65,6 +65,10 @@ pub(crate) enum Verb {
     Ps(Ps),
     /// Show what services wrote
     Logs(Logs),
+    /// List traces: `archipel traces service:orders 'duration>200ms'`
+    Traces(TracesOf),
+    /// Show one trace as a waterfall, with its logs
+    Trace(TraceOf),
     /// Tell all about one service
     Describe(Describe),
     /// Stop and start services
@@ -176,6 +180,9 @@ pub(crate) struct Logs {
     /// Only lines that contain this
     #[arg(long, value_name = "TEXT")]
     pub(crate) search: Option<String>,
+    /// Only lines that answer this: `level>=warn "card declined"`
+    #[arg(short, long, value_name = "QUERY")]
+    pub(crate) query: Option<String>,
     /// The last lines before following, or of the whole
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 200)]
     pub(crate) tail: usize,
@@ -191,6 +198,29 @@ pub(crate) enum Level {
     Info,
     Warn,
     Error,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TracesOf {
+    /// Which: 'status>=500 duration>200ms route:/orders* -caller:outside "card declined"'
+    ///
+    /// One that begins with `-` stands after `--`.
+    pub(crate) query: Vec<String>,
+    /// From this long ago (`5m`, `2h`) or this instant (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Until this long ago or this instant
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// At most so many, the newest
+    #[arg(short = 'n', long, value_name = "TRACES", default_value_t = 20)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceOf {
+    /// As in the list, in logs and in the `traceparent` of a request
+    pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod exit;
 mod find;
+mod hops;
 mod serve;
 mod verbs;
 
@@ -62,6 +63,8 @@ async fn asked(global: &cli::Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Down(down) => verbs::down::run(global, &down).await,
         Verb::Ps(ps) => verbs::ps::run(global, &ps).await,
         Verb::Logs(logs) => verbs::logs::run(global, &logs).await,
+        Verb::Traces(of) => verbs::traces::list(global, &of).await,
+        Verb::Trace(of) => verbs::traces::one(global, &of).await,
         Verb::Describe(describe) => verbs::describe::run(global, &describe.service).await,
         Verb::Restart(names) => verbs::change::run(global, "restart", &names).await,
         Verb::Stop(names) => verbs::change::run(global, "stop", &names).await,

@@ -16,13 +16,15 @@ use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
 use archipel_storage::{Kv, Logs};
 use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
-use archipel_telemetry::{Line, LogStore};
+use archipel_telemetry::otlp::Otlp;
+use archipel_telemetry::{Line, LogStore, SpanPolicy, SpanStore};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::Global;
 use crate::exit::{self, Failure};
 use crate::find::Place;
+use crate::hops;
 use crate::show::live::Live;
 
 pub(crate) struct Options {
@@ -58,6 +60,7 @@ struct Parts {
     control: Control,
     console: Console,
     logs: LogStore,
+    spans: SpanStore,
     requests: Receiver<ConsoleRequest>,
     /// Stopped in this order, each with its own set of tasks: loops first, doors last.
     loops: Tasks,
@@ -77,12 +80,16 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let (loops, doors, storage) = (Tasks::new(&root), Tasks::new(&root), Tasks::new(&root));
     let state = &place.state;
     let logs = LogStore::open(state.logs(), &storage)?;
+    let spans = SpanStore::open(state.spans(), SpanPolicy::default(), &storage)?;
     let supervisor = supervise(place, app, &logs, &storage).await?;
     let gateway = Gateway::new(&root);
+    let records = gateway.access(hops::QUEUE);
+    loops.spawn("archipel.hops", hops::run(records, spans.clone(), loops.stop_token()));
     let caller = archipel_api::AppCaller::new(gateway.clone());
     let stores = open_stores(place).await?;
     let broker = open_broker(&stores, caller, &root).await?;
-    let api = Api::new(gateway.clone(), broker.clone(), &root);
+    let api =
+        Api::new(gateway.clone(), broker.clone(), Otlp::new(spans.clone(), logs.clone()), &root);
     let control = Control::start(
         archipel_control::Parts {
             state: state.clone(),
@@ -106,6 +113,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             gateway: gateway.clone(),
             broker: broker.clone(),
             logs: logs.clone(),
+            spans: spans.clone(),
             about,
             requests: request,
         },
@@ -123,6 +131,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         control,
         console,
         logs,
+        spans,
         requests,
         loops,
         doors,
@@ -327,6 +336,7 @@ async fn stop(
         }
         parts.loops.shutdown(Duration::from_secs(2)).await;
         parts.logs.flush().await;
+        parts.spans.flush().await;
         parts.storage.shutdown(Duration::from_secs(5)).await;
         parts.doors.shutdown(Duration::from_secs(1)).await;
         Logs::close(&*parts.stores.logs).await;

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
-use crate::{log_summary, present, topology, view};
+use crate::{log_summary, present, topology, traces, view};
 
 /// Bodies are commands of a few lines, or one event.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -49,6 +49,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "services", name, "env"]) => environment(shared, name).await,
         (&Method::GET, ["v1", "logs"]) => logs(shared, &query, form).await,
         (&Method::GET, ["v1", "logs", "summary"]) => log_summary(shared, &query).await,
+        (&Method::GET, ["v1", "traces"]) => traces::list(shared, &query).await,
+        (&Method::GET, ["v1", "traces", "histogram"]) => traces::histogram(shared, &query).await,
+        (&Method::GET, ["v1", "traces", "by"]) => traces::by(shared, &query).await,
+        (&Method::GET, ["v1", "traces", id]) => traces::one(shared, id).await,
+        (&Method::GET, ["v1", "spans"]) => traces::spans(shared, &query).await,
+        (&Method::GET, ["v1", "edges"]) => traces::edges(shared, &query).await,
         (&Method::GET, ["v1", "jobs"]) => jobs(shared).await,
         (&Method::GET, ["v1", "events", "topics"]) => Ok(answer::json(&topics(shared))),
         (&Method::GET, ["v1", "events", "topics", topic]) => {
@@ -70,7 +76,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     done.unwrap_or_else(|refusal| refusal)
 }
 
-type Done = Result<Answer, Answer>;
+pub(crate) type Done = Result<Answer, Answer>;
 
 fn status(shared: &Shared, query: &Query, form: Form) -> Done {
     if query.flag("follow") {
@@ -217,6 +223,7 @@ fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
         trace_id: query.one("trace").map(str::to_ascii_lowercase),
         text: query.one("search").map(str::to_owned),
         level: None,
+        expr: traces::expr(query)?,
         ..Filter::default()
     };
     if let Some(word) = query.one("level") {
@@ -239,7 +246,7 @@ fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
     Ok(filter)
 }
 
-fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
+pub(crate) fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
     let record = record.borrow();
     view::LogLine {
         at_ms: record.at_ms,
@@ -249,6 +256,7 @@ fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::Lo
         level: record.level.map(|level| level.as_str().to_owned()),
         message: record.message.clone(),
         trace_id: record.trace_id.clone(),
+        span_id: record.span_id.clone(),
         fields: (!record.fields.is_empty()).then(|| Value::Object(record.fields.clone())),
     }
 }
@@ -546,7 +554,7 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Answer> {
 }
 
 /// The query of a request, decoded.
-struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     fn parse(text: &str) -> Self {
@@ -558,11 +566,11 @@ impl Query {
         Self(pairs.collect())
     }
 
-    fn one(&self, key: &str) -> Option<&str> {
+    pub(crate) fn one(&self, key: &str) -> Option<&str> {
         self.all(key).next()
     }
 
-    fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
@@ -570,7 +578,7 @@ impl Query {
         self.one(key).is_some_and(|value| matches!(value, "1" | "true" | ""))
     }
 
-    fn number(&self, key: &str) -> Result<Option<u64>, Answer> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<u64>, Answer> {
         let parse = |text: &str| text.parse().map_err(|_| bad(format!("`{key}` is not a number")));
         self.one(key).map(parse).transpose()
     }

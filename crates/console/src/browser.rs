@@ -9,13 +9,16 @@ use hyper::body::Incoming;
 
 use crate::answer::{Answer, problem, with};
 use crate::server::Shared;
-use crate::{admin, guard, plain};
+use crate::{admin, guard, metrics, plain};
 
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let Ok(door) = &shared.dashboard else {
         return problem(StatusCode::NOT_FOUND, "no dashboard".to_owned(), None);
     };
     let (head, body) = request.into_parts();
+    if head.uri.path() == "/metrics" {
+        return metrics::answer(shared, &head, door);
+    }
     if let Some(refusal) = guard::refuse(&head, door.key.reveal(), door.port) {
         return refusal;
     }
@@ -70,9 +73,8 @@ async fn api(shared: &Arc<Shared>, mut request: Request<Incoming>, path: &str) -
 fn is_for_browsers(method: &Method, words: &[&str]) -> bool {
     match (method.as_str(), words) {
         ("GET", ["v1", what, rest @ ..]) => match *what {
-            "status" | "live" | "graph" | "traffic" | "databases" | "logs" | "jobs" | "events" => {
-                true
-            }
+            "status" | "live" | "graph" | "traffic" | "databases" | "logs" | "jobs" | "events"
+            | "traces" | "spans" | "edges" => true,
             "services" => rest.len() == 1,
             _ => false,
         },

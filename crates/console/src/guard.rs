@@ -42,6 +42,16 @@ pub(crate) fn refuse(request: &request::Parts, key: &str, port: u16) -> Option<A
     })
 }
 
+/// The same for a program, which has no cookies and shows the key as a bearer token: no page of
+/// another origin can make a browser send that.
+pub(crate) fn refuse_scraper(request: &request::Parts, key: &str, port: u16) -> Option<Answer> {
+    let shown = text(&request.headers, header::AUTHORIZATION);
+    match shown.and_then(|shown| shown.strip_prefix("Bearer ")) {
+        Some(given) if same(given, key) => None,
+        _ => refuse(request, key, port),
+    }
+}
+
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// To the same page without the key, which is not to stay in the address bar.
@@ -100,6 +110,17 @@ mod tests {
         check("POST", "/api/v1/restart", &[HOST, COOKIE], Some(403));
         check("POST", "/api/v1/restart", &[HOST, COOKIE, ("origin", "null")], Some(403));
         check("POST", "/api/v1/restart", &[HOST, ORIGIN], Some(401));
+    }
+
+    #[test]
+    fn a_scraper_shows_the_key_as_a_bearer_token() {
+        for (shown, expected) in [("Bearer k3y", None), ("Bearer k3z", Some(401)), ("k3y", Some(401))] {
+            let request = http::Request::builder().uri("/metrics").header("host", HOST.1);
+            let request = request.header("authorization", shown);
+            let (request, ()) = request.body(()).expect("a request").into_parts();
+            let answer = refuse_scraper(&request, "k3y", 9999);
+            assert_eq!(answer.map(|answer| answer.status().as_u16()), expected, "{shown}");
+        }
     }
 
     #[test]

@@ -225,8 +225,17 @@ fn masked(service: &Service, key: &str, value: &str) -> view::EnvEntry {
 
 /// Errs on the side of hiding: names that people give to secrets, and URLs with a password.
 fn looks_secret(key: &str, value: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "API_KEY", "_KEY"];
+    const WORDS: [&str; 9] = [
+        "OTLP_HEADERS",
+        "TOKEN",
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "CREDENTIAL",
+        "PRIVATE",
+        "API_KEY",
+        "_KEY",
+    ];
     let key = key.to_ascii_uppercase();
     let named =
         WORDS.iter().any(|word| key.contains(word)) || key == "KEY" || key.ends_with("_DSN");
@@ -248,6 +257,7 @@ mod tests {
             ("DAPR_API_TOKEN", "x"),
             ("JWT_SIGNING_KEY", "x"),
             ("PGPASSWORD", "x"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "dapr-api-token=x"),
             ("ConnectionStrings__db", "postgres://u:p@h/db"),
             ("DATABASE_URL", "postgres://u:p@h:5432/db"),
         ] {

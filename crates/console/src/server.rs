@@ -10,7 +10,7 @@ use archipel_broker::Broker;
 use archipel_control::{Control, Secret};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
-use archipel_telemetry::LogStore;
+use archipel_telemetry::{LogStore, SpanStore};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,6 +28,7 @@ pub struct Parts {
     pub gateway: Gateway,
     pub broker: Broker,
     pub logs: LogStore,
+    pub spans: SpanStore,
     pub about: About,
     /// Changes that only the assembly can make.
     pub requests: Sender<Request>,

@@ -508,6 +508,7 @@ impl Heart {
         let mut own = desired::own_environment(plan, service, database, &self.around);
         if let Some(port) = plan.services[name].ports.first() {
             own.extend(environment::of_instance(service, 0, *port));
+            environment::name_instance(&mut own, service, 0);
         }
         let whole = desired::whole_environment(&own, service, &self.around);
         Ok(Environment { cwd: service.path.clone(), own, whole })

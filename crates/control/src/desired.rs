@@ -77,6 +77,7 @@ pub(crate) fn instance(
     let port = of.ports[id.replica as usize];
     let mut own = own_environment(plan, service, database, around);
     own.extend(environment::of_instance(service, id.replica, port));
+    environment::name_instance(&mut own, service, id.replica);
     let env = whole_environment(&own, service, around);
     let argv = service.run.expand(|name| env.get(name).cloned());
     let isolate = isolation(&around.state, &id.service);

@@ -109,6 +109,23 @@ pub(crate) fn of_instance(service: &Service, replica: u32, port: u16) -> BTreeMa
     texts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// Which copy sends telemetry; whatever else the manifest says of the resource stays.
+pub(crate) fn name_instance(env: &mut BTreeMap<String, String>, service: &Service, replica: u32) {
+    let attributes = env.entry("OTEL_RESOURCE_ATTRIBUTES".to_owned()).or_default();
+    add_instance(attributes, &format!("{}-{replica}", service.name));
+}
+
+fn add_instance(attributes: &mut String, instance: &str) {
+    if attributes.split(',').any(|pair| pair.trim().starts_with("service.instance.id=")) {
+        return;
+    }
+    if !attributes.is_empty() {
+        attributes.push(',');
+    }
+    attributes.push_str("service.instance.id=");
+    attributes.push_str(instance);
+}
+
 /// `PATH` with the places where package managers put a project's own programs in front.
 pub(crate) fn path_for(service_dir: &Path, path: &str) -> String {
     let own = [service_dir.join("node_modules/.bin"), service_dir.join(".venv/bin")];
@@ -196,6 +213,13 @@ fn identity(facts: &Facts<'_>, env: &mut BTreeMap<String, String>) {
         "OTEL_RESOURCE_ATTRIBUTES",
         format!("service.namespace={},deployment.environment.name={profile}", app.name),
     );
+    // SDKs send what they see to the service's own port, which says whose it is.
+    put(env, "OTEL_EXPORTER_OTLP_ENDPOINT", loopback(facts.api_port));
+    put(env, "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    put(env, "OTEL_EXPORTER_OTLP_HEADERS", format!("dapr-api-token={}", tokens.api.reveal()));
+    // Not stored yet; without this every SDK would complain each minute.
+    put(env, "OTEL_METRICS_EXPORTER", "none");
+    put(env, "OTEL_SEMCONV_STABILITY_OPT_IN", "http,database");
 }
 
 /// `postgres://user:password@host:port/database` taken apart for programs that want the parts.
@@ -219,5 +243,22 @@ impl PostgresParts {
         let [user, password, host, port, database] =
             [user, password, host, port, database].map(str::to_owned);
         Some(Self { user, password, host, port, database })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add_instance;
+
+    #[test]
+    fn telemetry_names_its_instance_unless_the_manifest_did() {
+        let added = |text: &str| {
+            let mut attributes = text.to_owned();
+            add_instance(&mut attributes, "orders-1");
+            attributes
+        };
+        assert_eq!(added(""), "service.instance.id=orders-1");
+        assert_eq!(added("a=b"), "a=b,service.instance.id=orders-1");
+        assert_eq!(added("a=b, service.instance.id=mine"), "a=b, service.instance.id=mine");
     }
 }

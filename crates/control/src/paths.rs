@@ -7,6 +7,7 @@
 //! ├── data/<svc>/  the service's own directory: its SQLite file; nobody else's process sees it
 //! ├── events/      topics, cursors, dead letters
 //! ├── logs/<svc>/  what the services wrote
+//! ├── spans/       traces
 //! ├── instances/   identity of each running process, for adoption
 //! └── builds/      what was built from which inputs
 //! ```
@@ -57,7 +58,8 @@ impl StateDir {
                 ),
             });
         }
-        for dir in ["", "run", "secrets", "data", "events", "logs", "instances", "builds"] {
+        for dir in ["", "run", "secrets", "data", "events", "logs", "spans", "instances", "builds"]
+        {
             private_dir(&self.root.join(dir))?;
         }
         let ignore = self.root.join(".gitignore");
@@ -96,6 +98,11 @@ impl StateDir {
 
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// Traces.
+    pub fn spans(&self) -> PathBuf {
+        self.root.join("spans")
     }
 
     pub fn secrets(&self) -> PathBuf {

@@ -37,8 +37,8 @@ impl std::fmt::Display for Caller {
 /// One request, when its last byte has passed or it has failed.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// The start, on the wall clock.
-    pub at_ms: u64,
+    /// The start, on the wall clock, in nanoseconds since 1970.
+    pub at_ns: u64,
     pub trace_id: TraceId,
     pub span_id: SpanId,
     pub parent: Option<SpanId>,

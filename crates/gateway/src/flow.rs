@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use archipel_rt::clock::{self, Instant};
 use bytes::Bytes;
@@ -143,9 +143,10 @@ impl Flight {
 
     fn record(&self, duration: Duration) -> Access {
         let key = self.way.series.key();
-        let took = duration.as_millis() as u64;
+        let at = clock::wall().checked_sub(duration);
+        let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         Access {
-            at_ms: clock::wall_ms().saturating_sub(took),
+            at_ns: since.map_or(0, |since| since.as_nanos() as u64),
             trace_id: self.trace.trace,
             span_id: self.trace.span,
             parent: self.trace.parent,

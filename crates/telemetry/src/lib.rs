@@ -1,19 +1,31 @@
-//! What services and the data plane tell about themselves. For now their logs; traces and
-//! metrics come behind the same shape: ingest → segment → query.
+//! What services and the data plane tell about themselves, logs and spans: ingest → segment →
+//! query.
 //!
 //! [`LogStore`] takes lines as services print them, understands them ([`parse`]), joins the
 //! lines of one stack trace, and appends them to segment files that survive restarts and stay
 //! within a budget. It never makes a service wait: when lines come faster than the disk takes
 //! them, the surplus is dropped and the gap is told where the lines would have stood.
+//!
+//! [`SpanStore`] takes spans and keeps them as columns, so that a question reads only what it is
+//! about. [`Expr`] is the language in which both are asked. [`otlp`] takes what SDKs send.
 
+mod expr;
 mod join;
+mod names;
+pub mod otlp;
 pub mod parse;
 mod query;
 mod record;
 mod segment;
+mod span;
 mod store;
 mod writer;
 
+pub use expr::{Expr, ExprError, Op, Operand};
 pub use query::{Filter, Level};
 pub use record::{Line, LogRecord, Stream};
+pub use span::{
+    Answer, Bucket, Durations, Extra, Kind, Resource, Span, SpanCounts, SpanPolicy, SpanQuery,
+    SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
+};
 pub use store::{LogStore, OpenError};

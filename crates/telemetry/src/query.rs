@@ -8,6 +8,7 @@ use std::path::Path;
 use archipel_model::{InstanceId, ServiceName};
 use serde::{Deserialize, Serialize};
 
+use crate::expr::{Expr, Op, Operand};
 use crate::record::LogRecord;
 use crate::segment::{self, Marks};
 
@@ -70,6 +71,7 @@ pub struct Filter {
     pub level: Option<Level>,
     /// Part of the message, or of a field's text; case does not matter.
     pub text: Option<String>,
+    pub expr: Expr,
 }
 
 impl Filter {
@@ -83,6 +85,7 @@ impl Filter {
             && self.level.is_none_or(|level| record.level.is_some_and(|l| l >= level))
             && self.trace_id.as_ref().is_none_or(|id| record.trace_id.as_ref() == Some(id))
             && self.text.as_ref().is_none_or(|text| contains(record, &text.to_lowercase()))
+            && holds(&self.expr, record)
     }
 
     fn may_take_service(&self, service: &ServiceName) -> bool {
@@ -98,6 +101,51 @@ fn contains(record: &LogRecord, text: &str) -> bool {
             serde_json::Value::String(field) => field.to_lowercase().contains(text),
             other => other.to_string().to_lowercase().contains(text),
         })
+}
+
+fn holds(expr: &Expr, record: &LogRecord) -> bool {
+    match expr {
+        Expr::And(terms) => terms.iter().all(|term| holds(term, record)),
+        Expr::Or(terms) => terms.iter().any(|term| holds(term, record)),
+        Expr::Not(inner) => !holds(inner, record),
+        Expr::Text(operand) => {
+            operand.is_within(&record.message)
+                || operand.is_within(&record.instance.to_string())
+                || record.fields.values().any(|value| match value.as_str() {
+                    Some(text) => operand.is_within(text),
+                    None => operand.is_within(&value.to_string()),
+                })
+        }
+        Expr::Compare { key, op: Op::IsNot, operand } => !compare(key, Op::Is, operand, record),
+        Expr::Compare { key, op, operand } => compare(key, *op, operand, record),
+    }
+}
+
+fn compare(key: &str, op: Op, operand: &Operand, record: &LogRecord) -> bool {
+    let is = |text: &str| op == Op::Is && operand.is(text);
+    match key {
+        "service" => is(record.instance.service.as_str()),
+        "instance" => is(&record.instance.to_string()),
+        "stream" => is(record.stream.as_str()),
+        "message" => is(&record.message),
+        "trace" => record.trace_id.as_deref().is_some_and(is),
+        "span" => record.span_id.as_deref().is_some_and(is),
+        // `level>=warn`; a record without a level has none that could compare.
+        "level" => match (record.level, Level::of_word(&operand.text)) {
+            (Some(level), Some(wanted)) => op.holds(level.cmp(&wanted)),
+            _ => false,
+        },
+        key => record.fields.get(key).is_some_and(|value| match (value, operand.number) {
+            (serde_json::Value::Number(number), Some(_)) => {
+                number.as_f64().is_some_and(|number| operand.is_number(op, number))
+            }
+            (serde_json::Value::String(text), _) if op == Op::Is => operand.is(text),
+            (serde_json::Value::String(text), Some(_)) => {
+                text.parse().is_ok_and(|number| operand.is_number(op, number))
+            }
+            (other, _) => is(&other.to_string()),
+        }),
+    }
 }
 
 /// Records lie in the order in which they were complete, which is nearly that of their times.

@@ -15,6 +15,8 @@ pub enum Stream {
     Build,
     /// Said by Archipel about the instance.
     Event,
+    /// Sent by an SDK.
+    Otlp,
 }
 
 impl Stream {
@@ -24,6 +26,7 @@ impl Stream {
             Self::Stderr => "stderr",
             Self::Build => "build",
             Self::Event => "event",
+            Self::Otlp => "otlp",
         }
     }
 }

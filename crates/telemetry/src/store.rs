@@ -23,7 +23,7 @@ const QUEUE_BYTES: usize = 32 << 20;
 const LIVE: usize = 4 << 10;
 
 #[derive(Debug, thiserror::Error)]
-#[error("could not open the logs in {}", path.display())]
+#[error("could not open the telemetry in {}", path.display())]
 pub struct OpenError {
     pub path: PathBuf,
     #[source]
@@ -40,6 +40,7 @@ pub struct LogStore {
 
 pub(crate) enum Command {
     Line(Line),
+    Record(Box<LogRecord>),
     Policies(BTreeMap<ServiceName, LogPolicy>),
     /// Answered when all lines before it are in the files.
     Flush(oneshot::Sender<io::Result<Flushed>>),
@@ -145,6 +146,20 @@ impl LogStore {
         } else if let Err(Command::Line(line)) = self.commands.try_send(Command::Line(line)) {
             self.backlog.remove(&line.instance, bytes);
             self.backlog.drop_line(&line.instance);
+        }
+    }
+
+    /// Takes a record that came in one piece; never waits, like [`Self::take`].
+    pub fn take_record(&self, mut record: LogRecord) {
+        writer::cut(&mut record.message);
+        let bytes = writer::weight(&record);
+        if !self.backlog.add(&record.instance, bytes) {
+            self.backlog.drop_line(&record.instance);
+        } else if let Err(Command::Record(record)) =
+            self.commands.try_send(Command::Record(Box::new(record)))
+        {
+            self.backlog.remove(&record.instance, bytes);
+            self.backlog.drop_line(&record.instance);
         }
     }
 

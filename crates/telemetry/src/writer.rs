@@ -56,6 +56,14 @@ pub(crate) fn cut(text: &mut String) {
     }
 }
 
+/// What a record that waits is counted as.
+pub(crate) fn weight(record: &LogRecord) -> usize {
+    let of_field = |(key, value): (&String, &serde_json::Value)| {
+        key.len() + value.as_str().map_or(16, str::len)
+    };
+    record.message.len() + record.fields.iter().map(of_field).sum::<usize>()
+}
+
 /// Runs until told to stop, and then until nothing waits any more.
 pub(crate) async fn run(
     mut writer: Writer,
@@ -117,6 +125,10 @@ impl Writer {
                 Command::Line(line) => {
                     self.backlog.remove(&line.instance, line.text.len());
                     self.take(line, &mut finished);
+                }
+                Command::Record(record) => {
+                    self.backlog.remove(&record.instance, weight(&record));
+                    finished.push(*record);
                 }
                 Command::Policies(policies) => {
                     self.policies = policies;

@@ -4,4 +4,5 @@ mod bulk;
 mod events;
 mod invoke;
 mod server;
+mod telemetry;
 mod world;

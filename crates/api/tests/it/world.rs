@@ -11,8 +11,10 @@ use archipel_api::{Api, AppCaller, ServiceApi};
 use archipel_broker::{Broker, Config, OutboxSpec, SubscriptionSpec, TopicSpec, Topology};
 use archipel_gateway::{Endpoint, Gateway, Table, Upstream};
 use archipel_model::{EdgePolicy, EventSchema, InstanceId, ServiceName, Subscription, TopicName};
-use archipel_rt::CancellationToken;
+use archipel_rt::{CancellationToken, Tasks};
 use archipel_storage::memory::{MemoryKv, MemoryLogs};
+use archipel_telemetry::otlp::Otlp;
+use archipel_telemetry::{LogStore, SpanPolicy, SpanStore};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -131,7 +133,9 @@ pub(crate) struct World {
     pub catalog: App,
     pub apis: Vec<ServiceApi>,
     pub table: Table,
+    pub spans: SpanStore,
     _apps: JoinSet<()>,
+    _dir: tempfile::TempDir,
 }
 
 pub(crate) const TOKEN: &str = "orders-token";
@@ -176,7 +180,13 @@ impl World {
         );
         let broker = broker.await.expect("opens");
         broker.apply(topology()).await.expect("applies");
-        let api_of = Api::new(gateway.clone(), broker.clone(), &stop);
+        let dir = tempfile::tempdir().expect("a directory");
+        let tasks = Tasks::new(&stop);
+        let policy = SpanPolicy::default();
+        let spans = SpanStore::open(dir.path().join("spans"), policy, &tasks).expect("opens");
+        let logs = LogStore::open(dir.path().join("logs"), &tasks).expect("opens");
+        let otlp = Otlp::new(spans.clone(), logs);
+        let api_of = Api::new(gateway.clone(), broker.clone(), otlp, &stop);
         let apis = vec![
             api("orders", &["order.placed"], &["catalog"]),
             api("cart", &[], &[]),
@@ -184,7 +194,19 @@ impl World {
         ];
         assert!(api_of.apply(apis.clone()).await.is_empty());
         let api = api_of;
-        Self { api, broker, gateway, orders, cart, catalog, apis, table, _apps: apps }
+        Self {
+            api,
+            broker,
+            gateway,
+            orders,
+            cart,
+            catalog,
+            apis,
+            table,
+            spans,
+            _apps: apps,
+            _dir: dir,
+        }
     }
 
     pub(crate) async fn addr(&self, name: &str) -> SocketAddr {
@@ -233,6 +255,7 @@ pub(crate) struct Told {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
+    pub trailers: Option<HeaderMap>,
 }
 
 impl Told {
@@ -266,6 +289,8 @@ pub(crate) async fn send(addr: SocketAddr, request: Request<Full<Bytes>>, http2:
         sender.send_request(request).await
     };
     let (parts, body) = response.expect("an answer").into_parts();
-    let body = body.collect().await.expect("a whole answer").to_bytes();
-    Told { status: parts.status.as_u16(), headers: parts.headers, body }
+    let body = body.collect().await.expect("a whole answer");
+    let trailers = body.trailers().cloned();
+    let body = body.to_bytes();
+    Told { status: parts.status.as_u16(), headers: parts.headers, body, trailers }
 }

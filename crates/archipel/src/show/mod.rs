@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod ps;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod trace;
 
 /// `1 service`, `2 services`.
 pub(crate) fn count(n: usize, what: &str) -> String {

@@ -19,6 +19,7 @@ pub(crate) async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
         .maybe("trace", logs.trace.as_deref())
         .maybe("level", logs.level.map(level))
         .maybe("search", logs.search.as_deref())
+        .maybe("query", logs.query.as_deref())
         .add("tail", logs.tail)
         .add("follow", u8::from(logs.follow));
     for service in &logs.services {

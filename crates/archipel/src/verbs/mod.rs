@@ -14,6 +14,7 @@ pub(crate) mod manifest;
 pub(crate) mod ps;
 pub(crate) mod secret;
 pub(crate) mod sql_shell;
+pub(crate) mod traces;
 pub(crate) mod up;
 pub(crate) mod wait;
 

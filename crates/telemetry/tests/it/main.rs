@@ -1,5 +1,8 @@
 //! The log store as its users see it: what was printed is found again, within a budget.
 
+mod otlp;
+mod spans;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -292,4 +295,33 @@ async fn the_lines_of_a_stack_trace_are_one_record() {
     let messages = it.messages(&Filter::default(), 10).await;
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(messages[0].ends_with("ValueError: no"));
+}
+
+#[tokio::test]
+async fn logs_are_asked_for_in_the_language_of_traces() {
+    let fixture = Fixture::open();
+    for (instance, text) in [
+        ("orders-0", r#"{"level":"error","msg":"card declined","order":17,"path":"/orders/17"}"#),
+        ("orders-1", r#"{"level":"info","msg":"order accepted","order":18}"#),
+        ("cart-0", "WARN nearly full"),
+    ] {
+        fixture.store.take(line(instance, 1, text));
+    }
+    for (question, expected) in [
+        ("service:orders", 2),
+        ("instance:orders-1 OR service:cart", 2),
+        ("level>=warn", 2),
+        ("-level:error", 2),
+        ("\"card declined\" order>=17", 1),
+        ("order<18", 1),
+        ("order!=17", 2),
+        ("path:/orders/*", 1),
+        ("declin*", 1),
+        ("stream:stderr", 0),
+    ] {
+        let expr = archipel_telemetry::Expr::parse(question).expect("parses");
+        let filter = Filter { expr, ..Filter::default() };
+        let found = fixture.store.last(&filter, 10).await.expect("reads");
+        assert_eq!(found.len(), expected, "{question}");
+    }
 }

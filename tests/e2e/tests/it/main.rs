@@ -10,3 +10,4 @@ mod events;
 mod fixture;
 mod lifecycle;
 mod store;
+mod traces;

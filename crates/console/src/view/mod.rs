@@ -1,11 +1,18 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+mod traces;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
+
+pub use traces::{
+    Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,
+    Traces,
+};
 
 /// `archipel ps --json`, `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,6 +165,8 @@ pub struct LogLine {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub span_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fields: Option<serde_json::Value>,
 }

@@ -1,0 +1,141 @@
+//! `/metrics` for Prometheus: what passed through the data plane, and how instances are.
+//!
+//! Exact, from counters rather than from spans: what is dropped there is counted here. Every
+//! label is a declared name or route, so the number of series never depends on requests.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use archipel_gateway::SeriesCount;
+use archipel_model::InstanceState;
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::answer::{Answer, with};
+use crate::guard;
+use crate::server::{DashboardDoor, Shared};
+use crate::view::Status;
+
+/// Seconds; those of the semantic conventions.
+const BOUNDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> Answer {
+    if let Some(refusal) = guard::refuse_scraper(request, door.key.reveal(), door.port) {
+        return refusal;
+    }
+    let Some(status) = shared.status.borrow().clone() else {
+        return with(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "starting");
+    };
+    let mut out = String::new();
+    let counters = shared.parts.gateway.counters();
+    requests(&mut out, &counters.series);
+    instances(&mut out, &status);
+    let spans = shared.parts.spans.counts();
+    for (name, help, value) in [
+        ("archipel_gateway_records_dropped", "Hops that left no span.", counters.access_dropped),
+        ("archipel_telemetry_spans_stored", "Spans sealed into segments.", spans.stored),
+        ("archipel_telemetry_spans_dropped", "Spans that were not stored.", spans.dropped),
+        ("archipel_telemetry_lines_dropped", "Log lines not stored.", shared.parts.logs.dropped()),
+    ] {
+        head(&mut out, &format!("{name}_total"), "counter", help);
+        let _ = writeln!(out, "{name}_total {value}");
+    }
+    head(&mut out, "archipel_telemetry_spans_disk_bytes", "gauge", "Bytes of spans on disk.");
+    let _ = writeln!(out, "archipel_telemetry_spans_disk_bytes {}", shared.parts.spans.bytes());
+    with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out)
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn labels(series: &SeriesCount) -> String {
+    let callee = series.key.callee.as_ref().map(ToString::to_string).unwrap_or_default();
+    let route = series.key.route.as_deref().unwrap_or_default();
+    format!(
+        "caller=\"{}\",service_name=\"{}\",http_route=\"{}\"",
+        escape(&series.key.caller.to_string()),
+        escape(&callee),
+        escape(route)
+    )
+}
+
+fn requests(out: &mut String, all: &[SeriesCount]) {
+    let name = "archipel_requests_total";
+    head(out, name, "counter", "Requests through the data plane by class of their status.");
+    for series in all {
+        for (class, count) in series.by_class.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let class = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
+            let _ = writeln!(out, "{name}{{{},class=\"{class}\"}} {count}", labels(series));
+        }
+    }
+    for (name, help, read) in [
+        (
+            "archipel_requests_refused_total",
+            "Answers that Archipel made itself.",
+            (|s| s.refused) as fn(&SeriesCount) -> u64,
+        ),
+        ("archipel_request_retries_total", "Further tries.", |s| s.retries),
+        ("archipel_responses_broken_total", "Answers that broke off.", |s| s.broken),
+        ("archipel_response_bytes_total", "Bytes of answers.", |s| s.bytes),
+    ] {
+        head(out, name, "counter", help);
+        for series in all {
+            let _ = writeln!(out, "{name}{{{}}} {}", labels(series), read(series));
+        }
+    }
+    let name = "archipel_requests_in_flight";
+    head(out, name, "gauge", "Requests under way.");
+    for series in all {
+        let _ = writeln!(out, "{name}{{{}}} {}", labels(series), series.inflight);
+    }
+    let name = "http_server_request_duration_seconds";
+    head(out, name, "histogram", "Until the end of the body of the answer.");
+    for series in all {
+        let (labels, total) = (labels(series), series.latency.count());
+        for bound in BOUNDS {
+            let limit = Duration::from_secs_f64(bound);
+            let buckets = series.latency.buckets().filter(|(upper, _)| *upper <= limit);
+            let count: u64 = buckets.map(|(_, count)| count).sum();
+            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+        }
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
+        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", series.latency.sum.as_secs_f64());
+        let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+    }
+}
+
+fn instances(out: &mut String, status: &Status) {
+    let all = || status.services.iter().flat_map(|of| of.instances.iter().map(move |i| (of, i)));
+    type Read = fn(&crate::view::Instance) -> u64;
+    let gauges: [(&str, &str, &str, Read); 3] = [
+        ("archipel_instance_up", "gauge", "Whether it is ready.", |i| {
+            u64::from(i.state == InstanceState::Ready)
+        }),
+        ("archipel_instance_restarts_total", "counter", "Restarts.", |i| i.restarts.into()),
+        ("archipel_instance_memory_bytes", "gauge", "Memory in use.", |i| i.memory_bytes),
+    ];
+    for (name, kind, help, read) in gauges {
+        head(out, name, kind, help);
+        for (service, instance) in all() {
+            let (service, id) = (escape(&service.name), escape(&instance.id));
+            let labels = format!("service_name=\"{service}\",service_instance_id=\"{id}\"");
+            let _ = writeln!(out, "{name}{{{labels}}} {}", read(instance));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_end_early() {
+        assert_eq!(escape("a\"} 1\n\\"), "a\\\"} 1\\n\\\\");
+    }
+}
