@@ -292,7 +292,8 @@ impl Inner {
             callee: Some(route.to.clone()),
             route: Some(label.as_str().into()),
         };
-        let policy = EdgePolicy { timeout: route.timeout, ..EdgePolicy::default() };
+        let policy =
+            EdgePolicy { timeout: route.timeout, hold: route.hold, ..EdgePolicy::default() };
         let service = services.get(&route.to).cloned();
         let way = Way {
             body_max: route.body_max.map(|max| max.0),

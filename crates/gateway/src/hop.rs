@@ -23,6 +23,7 @@ use hyper::upgrade::OnUpgrade;
 use crate::body::{Body, BodyError};
 use crate::flow::{self, Flight, FlowBody};
 use crate::headers::Kinds;
+use crate::hold::{Hold, Released};
 use crate::instance::{Answer, Failure, Instance, Speaks};
 use crate::refusal::{Problem, Refusal};
 use crate::retry::{Next, Reached, Tries};
@@ -168,18 +169,52 @@ async fn exchange(
         refusal.retry_after_s = Some(1);
         return Err(refusal);
     }
-    let Some(limit) = policy.timeout else {
-        return tries(shared, flight, service, policy, outgoing, upgrade).await;
-    };
-    let tries = tries(shared, flight, service, policy, outgoing, upgrade);
-    match clock::timeout(limit, tries).await {
-        Ok(result) => result,
-        Err(_) => {
-            let limit = archipel_model::show_duration(limit);
-            let detail = format!("`{}` did not begin to answer within {limit}", service.name);
-            Err(Refusal::new(Problem::Timeout, flight.way.rule.clone(), detail))
+    let mut hold = Hold::new(policy.hold);
+    let mut request = outgoing;
+    loop {
+        let tries = tries(shared, flight, service, policy, request, upgrade);
+        let lost = match policy.timeout {
+            None => tries.await,
+            // Each time anew: it is about the service, not about the wait for one.
+            Some(limit) => clock::timeout(limit, tries).await.unwrap_or_else(|_| {
+                let limit = archipel_model::show_duration(limit);
+                let detail = format!("`{}` did not begin to answer within {limit}", service.name);
+                Err(Lost::For(Refusal::new(Problem::Timeout, flight.way.rule.clone(), detail)))
+            }),
+        };
+        let nobody = match lost {
+            Ok(answer) => return Ok(answer),
+            Err(Lost::For(refusal)) => return Err(refusal),
+            Err(Lost::Nobody(nobody)) => nobody,
+        };
+        let Nobody { request: same, seen, refusal } = *nobody;
+        // In a box, so that the requests that never wait do not carry the room for it.
+        match Box::pin(hold.wait(shared, service, &seen)).await {
+            Released::TryAgain => request = same,
+            Released::Refuse(note) => {
+                let live = service.live.load();
+                let mut refusal = match &live.absent {
+                    Some(_) => service.refuse_absent(&live, &flight.way.rule),
+                    None => refusal,
+                };
+                refusal.detail.push_str(&note);
+                return Err(refusal);
+            }
         }
     }
+}
+
+/// A request that got no answer.
+enum Lost {
+    For(Refusal),
+    /// There was nobody to send it to, so it can be sent when there is somebody.
+    Nobody(Box<Nobody>),
+}
+
+struct Nobody {
+    request: Request<Body>,
+    seen: Arc<Live>,
+    refusal: Refusal,
 }
 
 async fn tries(
@@ -189,7 +224,7 @@ async fn tries(
     policy: &EdgePolicy,
     mut request: Request<Body>,
     upgrade: bool,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, Lost> {
     let repeatable = is_idempotent(request.method()) && request.body().is_end_stream() && !upgrade;
     let mut live = service.live.load_full();
     let mut left = Tries::new(repeatable, policy.retry.attempts, live.instances.len());
@@ -199,7 +234,10 @@ async fn tries(
         let fresh = again.is_some();
         let instance = match again.take().or_else(|| pick(shared, &live, &tried)) {
             Some(instance) => instance,
-            None => return Err(service.refuse_absent(&live, &flight.way.rule)),
+            None => {
+                let refusal = service.refuse_absent(&live, &flight.way.rule);
+                return Err(Lost::Nobody(Box::new(Nobody { request, seen: live, refusal })));
+            }
         };
         flight.enter(&instance);
         let copy = left.wants_copy().then(|| copy_of(&request));
@@ -225,7 +263,10 @@ async fn tries(
                 // Meanwhile others may have become ready, or left.
                 live = service.live.load_full();
             }
-            _ => return Err(refusal),
+            (Next::GiveUp, Some(request)) if reached == Reached::Nowhere => {
+                return Err(Lost::Nobody(Box::new(Nobody { request, seen: live, refusal })));
+            }
+            _ => return Err(Lost::For(refusal)),
         }
     }
 }

@@ -23,6 +23,7 @@ mod entrance;
 mod flow;
 mod gateway;
 mod headers;
+mod hold;
 mod hop;
 mod instance;
 mod link;

@@ -112,10 +112,22 @@ pub struct EdgePolicy {
     pub retry: Retry,
     /// Requests in flight on this edge before new ones are refused.
     pub inflight_max: Option<u32>,
+    /// How long a request waits for a callee that (re)starts; `None`: it is refused at once.
+    pub hold: Option<Duration>,
+}
+
+impl EdgePolicy {
+    /// Longer than most services need to restart, shorter than callers usually wait.
+    pub const HOLD_DEFAULT: Duration = Duration::from_secs(5);
 }
 
 impl Default for EdgePolicy {
     fn default() -> Self {
-        Self { timeout: None, retry: Retry { attempts: 2 }, inflight_max: None }
+        Self {
+            timeout: None,
+            retry: Retry { attempts: 2 },
+            inflight_max: None,
+            hold: Some(Self::HOLD_DEFAULT),
+        }
     }
 }

@@ -9,6 +9,7 @@ mod edges;
 mod errors;
 mod faults;
 mod garbage;
+mod hold;
 mod lifecycle;
 mod limits;
 mod protocols;

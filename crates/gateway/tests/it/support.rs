@@ -316,6 +316,7 @@ pub(crate) fn route(line: &str) -> Route {
         to: name(to),
         strip: None,
         timeout: None,
+        hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
     }
 }

@@ -1,5 +1,7 @@
 //! Memory, stop, restart, log, and the policy of calls.
 
+use std::time::Duration;
+
 use archipel_model::{
     Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, Signal, Stop,
 };
@@ -136,6 +138,13 @@ impl Reader<'_> {
             timeout: self.period(node, "timeout"),
             retry: Retry { attempts: attempts.unwrap_or(default.retry.attempts) },
             inflight_max: count(node, "bulkhead"),
+            hold: self.hold(node).unwrap_or(default.hold),
         }
+    }
+
+    /// `Some(None)`: turned off by `"0s"`.
+    pub(crate) fn hold(&mut self, node: &Node) -> Option<Option<Duration>> {
+        let hold = self.duration(node, "hold")?;
+        Some(Some(hold).filter(|hold| !hold.is_zero()))
     }
 }

@@ -56,6 +56,11 @@ pub(crate) static RESILIENCY: Keys = Keys {
             "Retries of failed requests, on another instance when there is one.",
         ),
         key("bulkhead", COUNT, "Requests in flight on this edge before new ones are refused."),
+        key(
+            "hold",
+            DURATION,
+            "How long a request waits for a callee that starts or restarts, instead of being refused; 0s turns that off. Default 5s.",
+        ),
         key("breaker", Shape::Keys(&BREAKER), "Stop calling a service that fails.")
             .later("the circuit never opens"),
         key(

@@ -103,6 +103,25 @@ fn calls_inherit_the_policy_of_their_service_and_of_all() {
 }
 
 #[test]
+fn requests_wait_for_a_service_that_starts_unless_told_otherwise() {
+    let five = Some(std::time::Duration::from_secs(5));
+    let app = |gateway: &str, route: &str, call: &str| {
+        let text = format!(
+            "{HEAD}[services.a]\nrun = \"./a\"\ncalls = {{ b = {{ {call} }} }}\n\
+             [services.b]\nrun = \"./b\"\n\
+             [gateway]\n{gateway}\n[[gateway.routes]]\nmatch = \"/**\"\nto = \"a\"\n{route}\n"
+        );
+        let app = parse(&text).unwrap().app;
+        (app.gateway.unwrap().routes[0].hold, app.services["a"].calls["b"].hold)
+    };
+    let seconds = |n| Some(std::time::Duration::from_secs(n));
+    assert_eq!(app("", "", ""), (five, five));
+    assert_eq!(app("hold = \"30s\"", "", "hold = \"9s\""), (seconds(30), seconds(9)));
+    assert_eq!(app("hold = \"30s\"", "hold = \"1s\"", "hold = \"0s\""), (seconds(1), None));
+    assert_eq!(app("hold = \"0s\"", "", ""), (None, five));
+}
+
+#[test]
 fn events_have_paths_and_limits() {
     let app = parse(&format!(
         "{HEAD}[services.a]\nrun = \"./a\"\npublishes = [\"x.y\"]\noutbox = true\n\
