@@ -38,6 +38,7 @@ fn policy(timeout: Duration) -> EdgePolicy {
         retry: Retry { attempts: 0 },
         inflight_max: None,
         hold: None,
+        ..EdgePolicy::default()
     }
 }
 

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -39,6 +40,8 @@ enum Kind {
 pub enum BodyError {
     #[error("the connection broke in the middle of the body")]
     Broken(#[source] hyper::Error),
+    #[error("nothing of the body arrived for {}", archipel_model::show_duration(*limit))]
+    Idle { limit: Duration },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: u64 },
     #[error("the source of the body failed")]

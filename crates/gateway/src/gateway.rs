@@ -165,7 +165,7 @@ impl Gateway {
         let mut flight = Flight::new(Arc::clone(shared), start);
         let origin = Origin::Inside;
         match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
-            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id)),
+            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id, policy.idle)),
             Err(refusal) => {
                 flight.refused(refusal.problem);
                 Err(refusal)
@@ -292,8 +292,13 @@ impl Inner {
             callee: Some(route.to.clone()),
             route: Some(label.as_str().into()),
         };
-        let policy =
-            EdgePolicy { timeout: route.timeout, hold: route.hold, ..EdgePolicy::default() };
+        let policy = EdgePolicy {
+            timeout: route.timeout,
+            connect: route.connect,
+            idle: route.idle,
+            hold: route.hold,
+            ..EdgePolicy::default()
+        };
         let service = services.get(&route.to).cloned();
         let way = Way {
             body_max: route.body_max.map(|max| max.0),

@@ -40,15 +40,18 @@ impl Hold {
         shared: &Shared,
         service: &Service,
         seen: &Arc<Live>,
+        deadline: Option<Instant>,
     ) -> Released {
         let refuse = || Released::Refuse(String::new());
         let Some(patience) = self.patience.filter(|_| seen.external.is_none()) else {
             return refuse();
         };
-        let until = *self.until.get_or_insert_with(|| clock::now() + patience);
+        let now = clock::now();
+        let until = *self.until.get_or_insert(now + patience);
+        let until = deadline.map_or(until, |deadline| until.min(deadline));
         // An instance that accepts no connection has died, which the supervisor is about to say,
         // or it is ill in a way that nobody knows how long it will take.
-        let soon = clock::now() + shared.limits.avoid;
+        let soon = now + shared.limits.avoid;
         let waits = Waiting::new(&service.held);
         let stop = shared.tasks.stop_token();
         loop {
@@ -75,7 +78,8 @@ impl Hold {
                 () = stop.cancelled() => return refuse(),
                 () = &mut changed => {}
                 () = clock::sleep_until(until) => {
-                    let note = format!("; waited {} for it", show_duration(patience));
+                    let waited = show_duration(until.saturating_duration_since(now));
+                    let note = format!("; waited {waited} for it");
                     return if live.awaited { Released::Refuse(note) } else { refuse() };
                 }
             }

@@ -11,9 +11,11 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use archipel_model::EdgePolicy;
-use archipel_rt::{clock, random};
+use archipel_rt::clock::{self, Instant};
+use archipel_rt::random;
 use http::header;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -31,13 +33,22 @@ use crate::shared::Shared;
 use crate::trace::{REQUEST_ID, Trace};
 use crate::upstream::{Live, Service};
 use crate::way::Way;
-use crate::{balancer, headers, path};
+use crate::{balancer, deadline, headers, path};
 
 /// A request as it goes out.
 struct Outgoing {
     request: Request<Body>,
     /// The caller's end of the connection, when it asks to switch protocols.
     upgrade: Option<OnUpgrade>,
+    /// Until when its sender waits for an answer.
+    deadline: Option<Instant>,
+}
+
+/// What a request may cost until it has an answer.
+struct Terms<'a> {
+    policy: &'a EdgePolicy,
+    deadline: Option<Instant>,
+    upgrade: bool,
 }
 
 /// Where a request came from, as far as its headers are concerned.
@@ -64,11 +75,11 @@ pub(crate) async fn forward(
         let detail = "the route leads to a service that does not exist";
         return Err(Refusal::new(Problem::UnknownService, way.rule.clone(), detail));
     };
-    let Outgoing { request, upgrade } =
+    let Outgoing { request, upgrade, deadline } =
         prepare(request, &way, service, &flight.trace, request_id, origin);
-    let switches = upgrade.is_some();
-    let answer = exchange(shared, flight, service, policy, request, switches).await?;
-    if is_switch(&answer) && !switches {
+    let terms = Terms { policy, deadline, upgrade: upgrade.is_some() };
+    let answer = exchange(shared, flight, service, &terms, request).await?;
+    if is_switch(&answer) && !terms.upgrade {
         let detail = format!("`{}` switched protocols without being asked to", service.name);
         return Err(Refusal::new(Problem::UpstreamReset, way.rule.clone(), detail));
     }
@@ -96,6 +107,10 @@ fn prepare(
     request.extensions_mut().clear();
     let target = request.headers_mut();
     headers::strip_claims(target, kinds);
+    let deadline = match kinds.has_deadline() {
+        true => deadline::take(target, matches!(origin, Origin::Outside(_))),
+        false => None,
+    };
     if let Origin::Outside(peer) = origin {
         headers::replace_forwarded(target, kinds, peer);
     }
@@ -118,7 +133,7 @@ fn prepare(
     }
     *request.version_mut() = Version::HTTP_11;
     address(&mut request, way, &live);
-    Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade) }
+    Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade), deadline }
 }
 
 /// Sets the URI in the form that the instance's protocol wants.
@@ -157,10 +172,10 @@ async fn exchange(
     shared: &Shared,
     flight: &mut Flight,
     service: &Service,
-    policy: &EdgePolicy,
+    terms: &Terms<'_>,
     outgoing: Request<Body>,
-    upgrade: bool,
 ) -> Result<Answer, Refusal> {
+    let policy = terms.policy;
     if let Some(max) = policy.inflight_max
         && flight.way.series.inflight.load(std::sync::atomic::Ordering::Relaxed) > max as usize
     {
@@ -172,15 +187,18 @@ async fn exchange(
     let mut hold = Hold::new(policy.hold);
     let mut request = outgoing;
     loop {
-        let tries = tries(shared, flight, service, policy, request, upgrade);
-        let lost = match policy.timeout {
+        // The timeout begins anew: it is about the service, not about the wait for one.
+        let limit = Limit::of(policy.timeout, terms.deadline);
+        if let Some(limit) = limit.as_ref().filter(|limit| limit.left.is_zero()) {
+            return Err(limit.refusal(service, &flight.way.rule));
+        }
+        let until = limit.as_ref().map(|limit| limit.at);
+        let tries = tries(shared, flight, service, terms, until, request);
+        let lost = match limit {
             None => tries.await,
-            // Each time anew: it is about the service, not about the wait for one.
-            Some(limit) => clock::timeout(limit, tries).await.unwrap_or_else(|_| {
-                let limit = archipel_model::show_duration(limit);
-                let detail = format!("`{}` did not begin to answer within {limit}", service.name);
-                Err(Lost::For(Refusal::new(Problem::Timeout, flight.way.rule.clone(), detail)))
-            }),
+            Some(limit) => clock::timeout_at(limit.at, tries)
+                .await
+                .unwrap_or_else(|_| Err(Lost::For(limit.refusal(service, &flight.way.rule)))),
         };
         let nobody = match lost {
             Ok(answer) => return Ok(answer),
@@ -189,7 +207,7 @@ async fn exchange(
         };
         let Nobody { request: same, seen, refusal } = *nobody;
         // In a box, so that the requests that never wait do not carry the room for it.
-        match Box::pin(hold.wait(shared, service, &seen)).await {
+        match Box::pin(hold.wait(shared, service, &seen, terms.deadline)).await {
             Released::TryAgain => request = same,
             Released::Refuse(note) => {
                 let live = service.live.load();
@@ -201,6 +219,40 @@ async fn exchange(
                 return Err(refusal);
             }
         }
+    }
+}
+
+/// When the head of the answer must be here.
+struct Limit {
+    at: Instant,
+    /// From now.
+    left: Duration,
+    problem: Problem,
+}
+
+impl Limit {
+    fn of(timeout: Option<Duration>, deadline: Option<Instant>) -> Option<Self> {
+        if timeout.is_none() && deadline.is_none() {
+            return None;
+        }
+        let now = clock::now();
+        let timeout = timeout.map(|left| Self { at: now + left, left, problem: Problem::Timeout });
+        let deadline = deadline.map(|at| {
+            let left = at.saturating_duration_since(now);
+            Self { at, left, problem: Problem::Deadline }
+        });
+        timeout.into_iter().chain(deadline).min_by_key(|limit| limit.at)
+    }
+
+    fn refusal(&self, service: &Service, rule: &str) -> Refusal {
+        let (name, left) = (&service.name, archipel_model::show_duration(self.left));
+        let detail = match self.problem {
+            Problem::Deadline => {
+                format!("`{name}` did not begin to answer in the {left} that its caller had left")
+            }
+            _ => format!("`{name}` did not begin to answer within {left}"),
+        };
+        Refusal::new(self.problem, rule, detail)
     }
 }
 
@@ -221,10 +273,12 @@ async fn tries(
     shared: &Shared,
     flight: &mut Flight,
     service: &Service,
-    policy: &EdgePolicy,
+    terms: &Terms<'_>,
+    until: Option<Instant>,
     mut request: Request<Body>,
-    upgrade: bool,
 ) -> Result<Answer, Lost> {
+    let Terms { policy, upgrade, .. } = *terms;
+    let connect = policy.connect.unwrap_or(shared.limits.connect);
     let repeatable = is_idempotent(request.method()) && request.body().is_end_stream() && !upgrade;
     let mut live = service.live.load_full();
     let mut left = Tries::new(repeatable, policy.retry.attempts, live.instances.len());
@@ -239,11 +293,15 @@ async fn tries(
                 return Err(Lost::Nobody(Box::new(Nobody { request, seen: live, refusal })));
             }
         };
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(clock::now());
+            deadline::put(request.headers_mut(), left, instance.speaks == Speaks::Http2);
+        }
         flight.enter(&instance);
         let copy = left.wants_copy().then(|| copy_of(&request));
         let sent = match upgrade {
-            true => instance.send_upgrade(request).await,
-            false => instance.send(request, fresh, !repeatable).await,
+            true => instance.send_upgrade(request, connect).await,
+            false => instance.send(request, fresh, !repeatable, connect).await,
         };
         let failure = match sent {
             Ok(answer) => return Ok(answer),
@@ -375,6 +433,7 @@ pub(crate) fn answer(
     mut flight: Flight,
     answer: Answer,
     request_id: HeaderValue,
+    idle: Option<Duration>,
 ) -> Response<Body> {
     let (mut head, incoming) = answer.response.into_parts();
     let kinds = Kinds::of(&head.headers);
@@ -384,7 +443,7 @@ pub(crate) fn answer(
     head.extensions.clear();
     flight.answered(head.status.as_u16());
     if !incoming.is_end_stream() {
-        let body = FlowBody::new(incoming, answer.link, Box::new(flight));
+        let body = FlowBody::new(incoming, answer.link, Box::new(flight), idle);
         return Response::from_parts(head, Body::flow(body));
     }
     if let Some(link) = answer.link {

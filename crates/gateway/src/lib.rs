@@ -19,6 +19,7 @@ mod access;
 mod balancer;
 mod body;
 mod counters;
+mod deadline;
 mod entrance;
 mod flow;
 mod gateway;

@@ -109,6 +109,10 @@ pub struct Retry {
 pub struct EdgePolicy {
     /// Until the response head arrives; streaming bodies are not cut.
     pub timeout: Option<Duration>,
+    /// Until an instance accepts a connection; `None`: as the data plane thinks fit.
+    pub connect: Option<Duration>,
+    /// A response of which nothing arrives for this long is cut.
+    pub idle: Option<Duration>,
     pub retry: Retry,
     /// Requests in flight on this edge before new ones are refused.
     pub inflight_max: Option<u32>,
@@ -125,6 +129,8 @@ impl Default for EdgePolicy {
     fn default() -> Self {
         Self {
             timeout: None,
+            connect: None,
+            idle: None,
             retry: Retry { attempts: 2 },
             inflight_max: None,
             hold: Some(Self::HOLD_DEFAULT),

@@ -14,3 +14,4 @@ mod lifecycle;
 mod limits;
 mod protocols;
 mod routes;
+mod time;

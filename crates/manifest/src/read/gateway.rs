@@ -124,6 +124,7 @@ impl Reader<'_> {
         let host_read = host.as_ref().and_then(|host| self.host(host));
         let strip = text(node, "strip", Format::UrlPath);
         let timeout = self.period(node, "timeout");
+        let (connect, idle) = (self.period(node, "connect"), self.period(node, "idle"));
         let hold = self.hold(node).unwrap_or(hold);
         let body_max: Option<Bytes> = self.size(node, "max_body");
         let (method, path) = parsed?;
@@ -136,6 +137,8 @@ impl Reader<'_> {
                 to: ServiceName::new(to.value).ok()?,
                 strip: strip.as_ref().map(|strip| strip.value.to_owned()),
                 timeout,
+                connect,
+                idle,
                 hold,
                 body_max,
             },

@@ -138,6 +138,8 @@ impl Reader<'_> {
             timeout: self.period(node, "timeout"),
             retry: Retry { attempts: attempts.unwrap_or(default.retry.attempts) },
             inflight_max: count(node, "bulkhead"),
+            connect: self.period(node, "connect"),
+            idle: self.period(node, "idle"),
             hold: self.hold(node).unwrap_or(default.hold),
         }
     }

@@ -56,6 +56,12 @@ pub(crate) static RESILIENCY: Keys = Keys {
             "Retries of failed requests, on another instance when there is one.",
         ),
         key("bulkhead", COUNT, "Requests in flight on this edge before new ones are refused."),
+        key("connect", DURATION, "Until an instance accepts a connection. Default 2s."),
+        key(
+            "idle",
+            DURATION,
+            "A response of which nothing arrives for this long is cut. Default: never.",
+        ),
         key(
             "hold",
             DURATION,
@@ -74,7 +80,13 @@ pub(crate) static RESILIENCY: Keys = Keys {
             .later("no second request is sent"),
     ],
     rules: &[],
-    synonyms: &[("retries", "retry"), ("circuit_breaker", "breaker"), ("max_inflight", "bulkhead")],
+    synonyms: &[
+        ("retries", "retry"),
+        ("circuit_breaker", "breaker"),
+        ("max_inflight", "bulkhead"),
+        ("connect_timeout", "connect"),
+        ("idle_timeout", "idle"),
+    ],
 };
 static CALL_PROTOCOLS: Choice = Choice { values: &["http", "grpc"], refused: &[] };
 static CALL_NAMES: Names = Names { key: Format::Name, of: Shape::Keys(&RESILIENCY) };

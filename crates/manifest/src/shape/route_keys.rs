@@ -47,6 +47,12 @@ static ROUTE: Keys = Keys {
         key("to", NAME, "Service or external that answers."),
         key("strip", URL_PATH, "Removed from the start of the path before it is forwarded."),
         key("timeout", DURATION, "Until the head of the response arrives."),
+        key("connect", DURATION, "Until an instance accepts a connection. Default 2s."),
+        key(
+            "idle",
+            DURATION,
+            "A response of which nothing arrives for this long is cut. Default: never.",
+        ),
         key("hold", DURATION, "As [gateway] hold, for this route."),
         key("max_body", Shape::Text(Format::Size), "Larger requests are refused with 413."),
         key("stream", Shape::Bool, "Never buffer.")
@@ -83,6 +89,8 @@ static ROUTE: Keys = Keys {
         ("strip_prefix", "strip"),
         ("body_max", "max_body"),
         ("hosts", "host"),
+        ("connect_timeout", "connect"),
+        ("idle_timeout", "idle"),
     ],
 };
 static ROUTES: List = List { of: Shape::Keys(&ROUTE), nonempty: false, distinct: false };

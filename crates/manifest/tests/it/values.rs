@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use archipel_model::{Bytes, Check, DatabaseEngine, EnvValue, Service};
 
-use super::{HEAD, Tree, parse};
+use super::{HEAD, Tree, parse, problems};
 
 fn service(text: &str) -> Service {
     let app = parse(&format!("{HEAD}{text}")).unwrap().app;
@@ -119,6 +119,25 @@ fn requests_wait_for_a_service_that_starts_unless_told_otherwise() {
     assert_eq!(app("hold = \"30s\"", "", "hold = \"9s\""), (seconds(30), seconds(9)));
     assert_eq!(app("hold = \"30s\"", "hold = \"1s\"", "hold = \"0s\""), (seconds(1), None));
     assert_eq!(app("hold = \"0s\"", "", ""), (None, five));
+}
+
+#[test]
+fn a_call_and_a_route_may_say_how_long_each_part_takes() {
+    let text = format!(
+        "{HEAD}[services.a]\nrun = \"./a\"\nresiliency = {{ idle = \"1m\" }}\n\
+         calls = {{ b = {{ connect = \"200ms\" }} }}\n[services.b]\nrun = \"./b\"\ncalls = [\"a\"]\n\
+         [[gateway.routes]]\nmatch = \"/**\"\nto = \"a\"\nconnect = \"1s\"\nidle = \"2m\"\n"
+    );
+    let app = parse(&text).unwrap().app;
+    let millis = |limit: Option<std::time::Duration>| limit.map(|limit| limit.as_millis());
+    let call = app.services["a"].calls["b"];
+    assert_eq!((millis(call.connect), millis(call.idle)), (Some(200), Some(60_000)));
+    let route = &app.gateway.unwrap().routes[0];
+    assert_eq!((millis(route.connect), millis(route.idle)), (Some(1_000), Some(120_000)));
+    let call = app.services["b"].calls["a"];
+    assert_eq!((call.connect, call.idle), (None, None));
+    let zero = text.replace("200ms", "0s");
+    assert_eq!(problems(parse(&zero)).len(), 1, "a limit of nothing refuses everything");
 }
 
 #[test]
