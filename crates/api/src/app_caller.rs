@@ -35,7 +35,7 @@ impl AppCaller {
 fn policy(timeout: Duration) -> EdgePolicy {
     EdgePolicy {
         timeout: Some(timeout),
-        retry: Retry { attempts: 0 },
+        retry: Retry { attempts: 0, ..Retry::default() },
         inflight_max: None,
         hold: None,
         ..EdgePolicy::default()

@@ -14,6 +14,7 @@ use http::{Request, Response, header};
 
 use crate::access::{Access, Caller};
 use crate::body::Body;
+use crate::budget;
 use crate::counters::{SeriesCount, SeriesKey};
 use crate::entrance::WayIn;
 use crate::flow::{Flight, Start};
@@ -361,8 +362,9 @@ fn segments(path: &str) -> usize {
     path.split('/').filter(|segment| !segment.is_empty()).count()
 }
 
-/// Closes upstream connections before the other side does.
+/// Closes upstream connections before the other side does, and turns the budgets of retries.
 async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
+    let mut turned = clock::now();
     loop {
         tokio::select! {
             biased;
@@ -371,6 +373,10 @@ async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
         }
         let Some(inner) = inner.upgrade() else { return };
         let now = clock::now();
+        if now - turned >= budget::TURN {
+            turned = now;
+            inner.shared.counters.turn_budgets();
+        }
         for service in inner.services.load().values() {
             for instance in &service.live.load().instances {
                 instance.prune(now);

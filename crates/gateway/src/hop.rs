@@ -28,7 +28,7 @@ use crate::headers::Kinds;
 use crate::hold::{Hold, Released};
 use crate::instance::{Answer, Failure, Instance, Speaks};
 use crate::refusal::{Problem, Refusal};
-use crate::retry::{Next, Reached, Tries};
+use crate::retry::{self, Next, Reached, Tries};
 use crate::shared::Shared;
 use crate::trace::{REQUEST_ID, Trace};
 use crate::upstream::{Live, Service};
@@ -281,7 +281,7 @@ async fn tries(
     let connect = policy.connect.unwrap_or(shared.limits.connect);
     let repeatable = is_idempotent(request.method()) && request.body().is_end_stream() && !upgrade;
     let mut live = service.live.load_full();
-    let mut left = Tries::new(repeatable, policy.retry.attempts, live.instances.len());
+    let mut left = Tries::new(repeatable, &policy.retry, live.instances.len());
     let mut tried: Vec<Arc<Instance>> = Vec::new();
     let mut again: Option<Arc<Instance>> = None;
     loop {
@@ -303,30 +303,56 @@ async fn tries(
             true => instance.send_upgrade(request, connect).await,
             false => instance.send(request, fresh, !repeatable, connect).await,
         };
-        let failure = match sent {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
+        let sent = match sent {
+            Ok(answer) if !is_worth_another(&answer, policy) => return Ok(answer),
+            sent => sent,
+        };
+        let series = Arc::clone(&flight.way.series);
+        let budget = || policy.retry.budget.is_none_or(|percent| series.may_retry(percent));
+        let (next, same) = match sent {
+            Ok(answer) => match (left.after(Reached::Answered, budget), copy) {
+                (Next::Later, Some(same)) => (Next::Later, same),
+                _ => return Ok(answer),
+            },
+            Err(failure) => {
+                flight.leave();
+                let (reached, returned, refusal) = assess(failure, &instance, service, flight);
+                match (left.after(reached, budget), returned.map(|request| *request).or(copy)) {
+                    (Next::GiveUp, Some(request)) if reached == Reached::Nowhere => {
+                        return Err(Lost::Nobody(Box::new(Nobody {
+                            request,
+                            seen: live,
+                            refusal,
+                        })));
+                    }
+                    (Next::GiveUp, _) | (_, None) => return Err(Lost::For(refusal)),
+                    (next, Some(same)) => (next, same),
+                }
+            }
         };
         flight.leave();
-        let (reached, returned, refusal) = assess(failure, &instance, service, flight);
-        match (left.after(reached), returned.map(|request| *request).or(copy)) {
-            (Next::Fresh, Some(same)) => {
-                request = same;
-                again = Some(instance);
-            }
-            (Next::Other, Some(same)) => {
-                request = same;
-                flight.retries += 1;
-                tried.push(instance);
-                // Meanwhile others may have become ready, or left.
-                live = service.live.load_full();
-            }
-            (Next::GiveUp, Some(request)) if reached == Reached::Nowhere => {
-                return Err(Lost::Nobody(Box::new(Nobody { request, seen: live, refusal })));
-            }
-            _ => return Err(Lost::For(refusal)),
+        request = same;
+        if next == Next::Fresh {
+            again = Some(instance);
+            continue;
         }
+        if next == Next::Later {
+            let pause = retry::pause(&policy.retry.backoff, flight.retries, random::u64());
+            // In a box, so that the requests that go well do not carry the room for it.
+            Box::pin(clock::sleep(pause)).await;
+        }
+        flight.retries += 1;
+        tried.push(instance);
+        // Meanwhile others may have become ready, or left.
+        live = service.live.load_full();
     }
+}
+
+/// The app says that it cannot now, and does not say when it could: then the caller would be told
+/// too early, and its turn is its own to decide.
+fn is_worth_another(answer: &Answer, policy: &EdgePolicy) -> bool {
+    policy.retry.on.status(answer.response.status().as_u16())
+        && !answer.response.headers().contains_key(header::RETRY_AFTER)
 }
 
 fn pick(shared: &Shared, live: &Live, tried: &[Arc<Instance>]) -> Option<Arc<Instance>> {

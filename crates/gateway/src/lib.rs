@@ -18,6 +18,7 @@
 mod access;
 mod balancer;
 mod body;
+mod budget;
 mod counters;
 mod deadline;
 mod entrance;

@@ -13,5 +13,6 @@ mod hold;
 mod lifecycle;
 mod limits;
 mod protocols;
+mod retry;
 mod routes;
 mod time;

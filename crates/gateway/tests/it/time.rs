@@ -168,7 +168,7 @@ async fn a_connection_that_is_not_accepted_is_given_up_in_time() {
     let policy = EdgePolicy {
         connect: Some(Duration::from_millis(150)),
         hold: None,
-        retry: archipel_model::Retry { attempts: 0 },
+        retry: archipel_model::Retry { attempts: 0, ..archipel_model::Retry::default() },
         ..EdgePolicy::default()
     };
     world.apply(Plan::default().service("a", &[addr]).edge_with("a", policy).table()).await;

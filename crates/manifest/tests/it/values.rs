@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use archipel_model::{Bytes, Check, DatabaseEngine, EnvValue, Service};
+use archipel_model::{Bytes, Check, DatabaseEngine, EnvValue, RetryOn, Service};
 
 use super::{HEAD, Tree, parse, problems};
 
@@ -138,6 +138,26 @@ fn a_call_and_a_route_may_say_how_long_each_part_takes() {
     assert_eq!((call.connect, call.idle), (None, None));
     let zero = text.replace("200ms", "0s");
     assert_eq!(problems(parse(&zero)).len(), 1, "a limit of nothing refuses everything");
+}
+
+#[test]
+fn a_retry_policy_says_after_what_how_often_and_how_soon() {
+    let retry = |text: &str| {
+        let text = format!(
+            "{HEAD}[services.a]\nrun = \"./a\"\ncalls = {{ b = {{ {text} }} }}\n[services.b]\nrun = \"./b\"\n"
+        );
+        parse(&text).map(|loaded| loaded.app.services["a"].calls["b"].retry)
+    };
+    let default = retry("").unwrap();
+    assert_eq!((default.attempts, default.budget, default.on), (2, Some(20), RetryOn::ALL));
+    let said = retry(
+        "retry = { attempts = 1, on = [\"reset\", \"503\"], budget = \"12.5%\", backoff = \"1s..2s\" }",
+    );
+    let said = said.unwrap();
+    assert_eq!((said.attempts, said.budget, said.backoff.max.as_secs()), (1, Some(13), 2));
+    assert!(said.on.reset && said.on.status(503));
+    assert!(!said.on.connect && !said.on.status(502) && !said.on.status(504));
+    assert!(retry("retry = { on = [\"500\"] }").is_err(), "a 500 may come after an effect");
 }
 
 #[test]
