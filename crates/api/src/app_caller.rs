@@ -33,7 +33,13 @@ impl AppCaller {
 /// The broker retries by itself, with the event's own patience: the data plane must not do it
 /// a second time underneath.
 fn policy(timeout: Duration) -> EdgePolicy {
-    EdgePolicy { timeout: Some(timeout), retry: Retry { attempts: 0 }, inflight_max: None }
+    EdgePolicy {
+        timeout: Some(timeout),
+        retry: Retry { attempts: 0, ..Retry::default() },
+        inflight_max: None,
+        hold: None,
+        ..EdgePolicy::default()
+    }
 }
 
 /// Nobody was there to take the request, so it says nothing about the event: no instance is

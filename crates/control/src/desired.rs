@@ -124,6 +124,7 @@ pub(crate) fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>)
             app_token: Some(plan.services[name].tokens.app.reveal().to_owned()),
             external: None,
             note,
+            awaited: state.is_awaited(),
         };
         upstreams.insert(name.clone(), upstream);
     }

@@ -9,6 +9,9 @@ use archipel_supervisor::InstanceStatus;
 
 use crate::plan::Plan;
 
+/// Failures in a row after which another try is not expected to end better.
+const HOPELESS_AFTER: u32 = 3;
+
 /// How far a service is before its first process may start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preparation {
@@ -87,6 +90,22 @@ impl ServiceState {
         }
     }
 
+    /// An instance will be ready soon, if all goes well: callers may wait for it. A first build
+    /// or a migration takes longer than anybody waits.
+    pub fn is_awaited(&self) -> bool {
+        let coming = |instance: &InstanceStatus| match instance.state {
+            InstanceState::Pending
+            | InstanceState::Starting
+            | InstanceState::Draining
+            | InstanceState::Stopping => true,
+            InstanceState::BackingOff => instance.attempt < HOPELESS_AFTER,
+            _ => false,
+        };
+        let told = self.instances.is_empty() && self.desired > 0;
+        matches!(self.preparation, Preparation::Done(_))
+            && (told || self.instances.iter().any(|instance| coming(instance)))
+    }
+
     pub fn last_lines(&self) -> &[String] {
         match &self.preparation {
             Preparation::Failed { last_lines, .. } => last_lines,
@@ -125,7 +144,8 @@ impl ServiceState {
     /// It will not get well by waiting, or hardly: a person has to look.
     pub fn needs_a_person(&self) -> bool {
         let hopeless = |instance: &InstanceStatus| {
-            let tries = instance.state == InstanceState::BackingOff && instance.attempt >= 3;
+            let tries =
+                instance.state == InstanceState::BackingOff && instance.attempt >= HOPELESS_AFTER;
             tries || instance.state == InstanceState::Failed
         };
         matches!(self.preparation, Preparation::Failed { .. })

@@ -32,6 +32,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         to: service.clone(),
         strip: None,
         timeout: None,
+        connect: None,
+        idle: None,
+        hold: None,
         body_max: None,
     };
     let entrance = match edge {

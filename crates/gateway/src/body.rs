@@ -45,6 +45,8 @@ enum Kind {
 pub enum BodyError {
     #[error("the connection broke in the middle of the body")]
     Broken(#[source] hyper::Error),
+    #[error("nothing of the body arrived for {}", archipel_model::show_duration(*limit))]
+    Idle { limit: Duration },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: u64 },
     #[error("the source of the body failed")]

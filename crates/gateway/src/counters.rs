@@ -9,6 +9,7 @@ use std::time::Duration;
 use archipel_model::ServiceName;
 
 use crate::Caller;
+use crate::budget::Budget;
 
 /// Latency buckets: four per doubling, from a microsecond to about a minute and a half. The
 /// error of a quantile is below a quarter of its value, whatever its scale.
@@ -110,6 +111,7 @@ pub(crate) struct Series {
     pub(crate) inflight: AtomicUsize,
     micros: AtomicU64,
     buckets: [AtomicU64; BUCKETS],
+    budget: Mutex<Budget>,
 }
 
 /// What one finished request adds to its series.
@@ -134,6 +136,7 @@ impl Series {
             inflight: AtomicUsize::new(0),
             micros: AtomicU64::new(0),
             buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            budget: Mutex::default(),
         }
     }
 
@@ -161,6 +164,21 @@ impl Series {
                 counter.fetch_add(more, Relaxed);
             }
         }
+    }
+
+    /// Whether one more retry fits into what retries may add.
+    pub(crate) fn may_retry(&self, percent: u8) -> bool {
+        self.budget().take(self.requests(), percent)
+    }
+
+    /// Also those under way: when an instance dies, these are the ones that want a retry.
+    fn requests(&self) -> u64 {
+        let finished: u64 = self.by_class.iter().map(|class| class.load(Relaxed)).sum();
+        finished + self.inflight.load(Relaxed) as u64
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> SeriesCount {
@@ -197,6 +215,14 @@ impl Registry {
     pub(crate) fn prune(&self) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, series| Arc::strong_count(series) > 1);
+    }
+
+    /// Due every [`budget::TURN`](crate::budget::TURN).
+    pub(crate) fn turn_budgets(&self) {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for series in all.values() {
+            series.budget().turn(series.requests());
+        }
     }
 
     pub(crate) fn read(&self) -> Vec<SeriesCount> {

@@ -80,7 +80,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
-        Ok((answer, _)) => hop::answer(flight, answer, request_id),
+        Ok((answer, _)) => hop::answer(flight, answer, request_id, way.policy.idle),
         Err(refusal) => refuse(flight, refusal, form, request_id),
     }
 }

@@ -184,11 +184,39 @@ pub(crate) struct FlowBody {
     flight: Box<Flight>,
     /// Told at the next poll.
     failed: Option<BodyError>,
+    idle: Option<Box<Idle>>,
+}
+
+/// Cuts an answer of which nothing arrives any more.
+struct Idle {
+    limit: Duration,
+    alarm: Pin<Box<clock::Sleep>>,
+    /// Something has arrived since the alarm was set.
+    moved: bool,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Box<Self> {
+        Box::new(Self { limit, alarm: Box::pin(clock::sleep(limit)), moved: true })
+    }
+
+    /// Called while there is nothing to read: only that time counts, not the caller's slowness.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        if std::mem::take(&mut self.moved) {
+            self.alarm.as_mut().reset(clock::now() + self.limit);
+        }
+        self.alarm.as_mut().poll(cx).map(|()| BodyError::Idle { limit: self.limit })
+    }
 }
 
 impl FlowBody {
-    pub(crate) fn new(incoming: Incoming, link: Option<Box<Link>>, flight: Box<Flight>) -> Self {
-        Self { incoming, link, flight, failed: None }
+    pub(crate) fn new(
+        incoming: Incoming,
+        link: Option<Box<Link>>,
+        flight: Box<Flight>,
+        idle: Option<Duration>,
+    ) -> Self {
+        Self { incoming, link, flight, failed: None, idle: idle.map(Idle::new) }
     }
 
     pub(crate) fn poll_frame(
@@ -213,6 +241,19 @@ impl FlowBody {
                 }
             }
         };
+        if let Some(idle) = &mut self.idle {
+            match frame {
+                Poll::Ready(_) => idle.moved = true,
+                Poll::Pending => {
+                    if let Poll::Ready(error) = idle.poll(cx) {
+                        self.link = None;
+                        self.flight.broken = true;
+                        self.flight.end();
+                        return self.fail(error, cx);
+                    }
+                }
+            }
+        }
         match &frame {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
@@ -231,15 +272,17 @@ impl FlowBody {
             }
         }
         match frame {
-            Poll::Ready(Some(Err(error))) => {
-                // hyper drops what it has not yet written when a body fails. One more turn lets
-                // the caller have the head and the part that did come.
-                self.failed = Some(BodyError::Broken(error));
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
+            Poll::Ready(Some(Err(error))) => self.fail(BodyError::Broken(error), cx),
             frame => frame.map_err(BodyError::Broken),
         }
+    }
+
+    /// hyper drops what it has not yet written when a body fails. One more turn lets the caller
+    /// have the head and the part that did come.
+    fn fail<T>(&mut self, error: BodyError, cx: &mut Context<'_>) -> Poll<T> {
+        self.failed = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn end(&mut self) {

@@ -14,6 +14,7 @@ use http::{Request, Response, header};
 
 use crate::access::{Access, Caller};
 use crate::body::Body;
+use crate::budget;
 use crate::counters::{SeriesCount, SeriesKey};
 use crate::entrance::WayIn;
 use crate::flow::{Flight, Start};
@@ -165,7 +166,7 @@ impl Gateway {
         let mut flight = Flight::new(Arc::clone(shared), start);
         let origin = Origin::Inside;
         match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
-            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id)),
+            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id, policy.idle)),
             Err(refusal) => {
                 flight.refused(refusal.problem);
                 Err(refusal)
@@ -292,7 +293,13 @@ impl Inner {
             callee: Some(route.to.clone()),
             route: Some(label.as_str().into()),
         };
-        let policy = EdgePolicy { timeout: route.timeout, ..EdgePolicy::default() };
+        let policy = EdgePolicy {
+            timeout: route.timeout,
+            connect: route.connect,
+            idle: route.idle,
+            hold: route.hold,
+            ..EdgePolicy::default()
+        };
         let service = services.get(&route.to).cloned();
         let way = Way {
             body_max: route.body_max.map(|max| max.0),
@@ -355,8 +362,9 @@ fn segments(path: &str) -> usize {
     path.split('/').filter(|segment| !segment.is_empty()).count()
 }
 
-/// Closes upstream connections before the other side does.
+/// Closes upstream connections before the other side does, and turns the budgets of retries.
 async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
+    let mut turned = clock::now();
     loop {
         tokio::select! {
             biased;
@@ -365,6 +373,10 @@ async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
         }
         let Some(inner) = inner.upgrade() else { return };
         let now = clock::now();
+        if now - turned >= budget::TURN {
+            turned = now;
+            inner.shared.counters.turn_budgets();
+        }
         for service in inner.services.load().values() {
             for instance in &service.live.load().instances {
                 instance.prune(now);

@@ -28,6 +28,7 @@ const IDENTITY: u8 = 8;
 const FORWARDED: u8 = 16;
 const EXPECT: u8 = 32;
 const COOKIE: u8 = 64;
+const DEADLINE: u8 = 128;
 
 fn kind_of(name: &HeaderName) -> u8 {
     match name.as_str() {
@@ -47,6 +48,7 @@ fn kind_of(name: &HeaderName) -> u8 {
         | "x-forwarded-port" | "x-forwarded-prefix" | "x-real-ip" => FORWARDED,
         "expect" => EXPECT,
         "cookie" => COOKIE,
+        "grpc-timeout" | "x-envoy-expected-rq-timeout-ms" => DEADLINE,
         _ => 0,
     }
 }
@@ -54,6 +56,11 @@ fn kind_of(name: &HeaderName) -> u8 {
 impl Kinds {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self(headers.keys().fold(0, |kinds, name| kinds | kind_of(name)))
+    }
+
+    /// The request says how long its sender will wait.
+    pub(crate) fn has_deadline(self) -> bool {
+        self.has(DEADLINE)
     }
 
     fn has(self, kind: u8) -> bool {

@@ -11,9 +11,11 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use archipel_model::EdgePolicy;
-use archipel_rt::{clock, random};
+use archipel_rt::clock::{self, Instant};
+use archipel_rt::random;
 use http::header;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -23,20 +25,30 @@ use hyper::upgrade::OnUpgrade;
 use crate::body::{Body, BodyError};
 use crate::flow::{self, Flight, FlowBody};
 use crate::headers::Kinds;
+use crate::hold::{Hold, Released};
 use crate::instance::{Answer, Failure, Instance, Speaks};
 use crate::refusal::{Problem, Refusal};
-use crate::retry::{Next, Reached, Tries};
+use crate::retry::{self, Next, Reached, Tries};
 use crate::shared::Shared;
 use crate::trace::{REQUEST_ID, Trace};
 use crate::upstream::{Live, Service};
 use crate::way::Way;
-use crate::{balancer, headers, path};
+use crate::{balancer, deadline, headers, path};
 
 /// A request as it goes out.
 struct Outgoing {
     request: Request<Body>,
     /// The caller's end of the connection, when it asks to switch protocols.
     upgrade: Option<OnUpgrade>,
+    /// Until when its sender waits for an answer.
+    deadline: Option<Instant>,
+}
+
+/// What a request may cost until it has an answer.
+struct Terms<'a> {
+    policy: &'a EdgePolicy,
+    deadline: Option<Instant>,
+    upgrade: bool,
 }
 
 /// Remembers `Expect: 100-continue`, which does not go on to the instance.
@@ -67,11 +79,11 @@ pub(crate) async fn forward(
         let detail = "the route leads to a service that does not exist";
         return Err(Refusal::new(Problem::UnknownService, way.rule.clone(), detail));
     };
-    let Outgoing { request, upgrade } =
+    let Outgoing { request, upgrade, deadline } =
         prepare(request, &way, service, &flight.trace, request_id, origin);
-    let switches = upgrade.is_some();
-    let answer = exchange(shared, flight, service, policy, request, switches).await?;
-    if is_switch(&answer) && !switches {
+    let terms = Terms { policy, deadline, upgrade: upgrade.is_some() };
+    let answer = exchange(shared, flight, service, &terms, request).await?;
+    if is_switch(&answer) && !terms.upgrade {
         let detail = format!("`{}` switched protocols without being asked to", service.name);
         return Err(Refusal::new(Problem::UpstreamReset, way.rule.clone(), detail));
     }
@@ -103,6 +115,10 @@ fn prepare(
     }
     let target = request.headers_mut();
     headers::strip_claims(target, kinds);
+    let deadline = match kinds.has_deadline() {
+        true => deadline::take(target, matches!(origin, Origin::Outside(_))),
+        false => None,
+    };
     if let Origin::Outside(peer) = origin {
         headers::replace_forwarded(target, kinds, peer);
     }
@@ -125,7 +141,7 @@ fn prepare(
     }
     *request.version_mut() = Version::HTTP_11;
     address(&mut request, way, &live);
-    Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade) }
+    Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade), deadline }
 }
 
 /// Takes in what a refused request still brings, unless its caller waits to be asked for it.
@@ -173,10 +189,10 @@ async fn exchange(
     shared: &Shared,
     flight: &mut Flight,
     service: &Service,
-    policy: &EdgePolicy,
+    terms: &Terms<'_>,
     outgoing: Request<Body>,
-    upgrade: bool,
 ) -> Result<Answer, Refusal> {
+    let policy = terms.policy;
     if let Some(max) = policy.inflight_max
         && flight.way.series.inflight.load(std::sync::atomic::Ordering::Relaxed) > max as usize
     {
@@ -185,31 +201,105 @@ async fn exchange(
         refusal.retry_after_s = Some(1);
         return Err(refusal);
     }
-    let Some(limit) = policy.timeout else {
-        return tries(shared, flight, service, policy, outgoing, upgrade).await;
-    };
-    let tries = tries(shared, flight, service, policy, outgoing, upgrade);
-    match clock::timeout(limit, tries).await {
-        Ok(result) => result,
-        Err(_) => {
-            let limit = archipel_model::show_duration(limit);
-            let detail = format!("`{}` did not begin to answer within {limit}", service.name);
-            Err(Refusal::new(Problem::Timeout, flight.way.rule.clone(), detail))
+    let mut hold = Hold::new(policy.hold);
+    let mut request = outgoing;
+    loop {
+        // The timeout begins anew: it is about the service, not about the wait for one.
+        let limit = Limit::of(policy.timeout, terms.deadline);
+        if let Some(limit) = limit.as_ref().filter(|limit| limit.left.is_zero()) {
+            return Err(limit.refusal(service, &flight.way.rule));
+        }
+        let until = limit.as_ref().map(|limit| limit.at);
+        let tries = tries(shared, flight, service, terms, until, request);
+        let lost = match limit {
+            None => tries.await,
+            Some(limit) => clock::timeout_at(limit.at, tries)
+                .await
+                .unwrap_or_else(|_| Err(Lost::For(limit.refusal(service, &flight.way.rule)))),
+        };
+        let nobody = match lost {
+            Ok(answer) => return Ok(answer),
+            Err(Lost::For(refusal)) => return Err(refusal),
+            Err(Lost::Nobody(nobody)) => nobody,
+        };
+        let Nobody { request: same, seen, refusal } = *nobody;
+        // In a box, so that the requests that never wait do not carry the room for it.
+        match Box::pin(hold.wait(shared, service, &seen, terms.deadline)).await {
+            Released::TryAgain => request = same,
+            Released::Refuse(note) => {
+                swallow(same).await;
+                let live = service.live.load();
+                let mut refusal = match &live.absent {
+                    Some(_) => service.refuse_absent(&live, &flight.way.rule),
+                    None => refusal,
+                };
+                refusal.detail.push_str(&note);
+                return Err(refusal);
+            }
         }
     }
+}
+
+/// When the head of the answer must be here.
+struct Limit {
+    at: Instant,
+    /// From now.
+    left: Duration,
+    problem: Problem,
+}
+
+impl Limit {
+    fn of(timeout: Option<Duration>, deadline: Option<Instant>) -> Option<Self> {
+        if timeout.is_none() && deadline.is_none() {
+            return None;
+        }
+        let now = clock::now();
+        let timeout = timeout.map(|left| Self { at: now + left, left, problem: Problem::Timeout });
+        let deadline = deadline.map(|at| {
+            let left = at.saturating_duration_since(now);
+            Self { at, left, problem: Problem::Deadline }
+        });
+        timeout.into_iter().chain(deadline).min_by_key(|limit| limit.at)
+    }
+
+    fn refusal(&self, service: &Service, rule: &str) -> Refusal {
+        let (name, left) = (&service.name, archipel_model::show_duration(self.left));
+        let detail = match self.problem {
+            Problem::Deadline => {
+                format!("`{name}` did not begin to answer in the {left} that its caller had left")
+            }
+            _ => format!("`{name}` did not begin to answer within {left}"),
+        };
+        Refusal::new(self.problem, rule, detail)
+    }
+}
+
+/// A request that got no answer.
+enum Lost {
+    For(Refusal),
+    /// There was nobody to send it to, so it can be sent when there is somebody.
+    Nobody(Box<Nobody>),
+}
+
+struct Nobody {
+    request: Request<Body>,
+    seen: Arc<Live>,
+    refusal: Refusal,
 }
 
 async fn tries(
     shared: &Shared,
     flight: &mut Flight,
     service: &Service,
-    policy: &EdgePolicy,
+    terms: &Terms<'_>,
+    until: Option<Instant>,
     mut request: Request<Body>,
-    upgrade: bool,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, Lost> {
+    let Terms { policy, upgrade, .. } = *terms;
+    let connect = policy.connect.unwrap_or(shared.limits.connect);
     let repeatable = is_idempotent(request.method()) && request.body().is_end_stream() && !upgrade;
     let mut live = service.live.load_full();
-    let mut left = Tries::new(repeatable, policy.retry.attempts, live.instances.len());
+    let mut left = Tries::new(repeatable, &policy.retry, live.instances.len());
     let mut tried: Vec<Arc<Instance>> = Vec::new();
     let mut again: Option<Arc<Instance>> = None;
     loop {
@@ -218,42 +308,75 @@ async fn tries(
             Some(instance) => instance,
             None => {
                 let refusal = service.refuse_absent(&live, &flight.way.rule);
-                swallow(request).await;
-                return Err(refusal);
+                return Err(Lost::Nobody(Box::new(Nobody { request, seen: live, refusal })));
             }
         };
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(clock::now());
+            deadline::put(request.headers_mut(), left, instance.speaks == Speaks::Http2);
+        }
         flight.enter(&instance);
         let copy = left.wants_copy().then(|| copy_of(&request));
         let sent = match upgrade {
-            true => instance.send_upgrade(request).await,
-            false => instance.send(request, fresh, !repeatable).await,
+            true => instance.send_upgrade(request, connect).await,
+            false => instance.send(request, fresh, !repeatable, connect).await,
         };
-        let failure = match sent {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
+        let sent = match sent {
+            Ok(answer) if !is_worth_another(&answer, policy) => return Ok(answer),
+            sent => sent,
+        };
+        let series = Arc::clone(&flight.way.series);
+        let budget = || policy.retry.budget.is_none_or(|percent| series.may_retry(percent));
+        let (next, same) = match sent {
+            Ok(answer) => match (left.after(Reached::Answered, budget), copy) {
+                (Next::Later, Some(same)) => (Next::Later, same),
+                _ => return Ok(answer),
+            },
+            Err(failure) => {
+                flight.leave();
+                let (reached, returned, refusal) = assess(failure, &instance, service, flight);
+                match (left.after(reached, budget), returned.map(|request| *request).or(copy)) {
+                    (Next::GiveUp, Some(request)) if reached == Reached::Nowhere => {
+                        return Err(Lost::Nobody(Box::new(Nobody {
+                            request,
+                            seen: live,
+                            refusal,
+                        })));
+                    }
+                    (Next::GiveUp, unsent) => {
+                        if let Some(unsent) = unsent {
+                            swallow(unsent).await;
+                        }
+                        return Err(Lost::For(refusal));
+                    }
+                    (_, None) => return Err(Lost::For(refusal)),
+                    (next, Some(same)) => (next, same),
+                }
+            }
         };
         flight.leave();
-        let (reached, returned, refusal) = assess(failure, &instance, service, flight);
-        match (left.after(reached), returned.map(|request| *request).or(copy)) {
-            (Next::Fresh, Some(same)) => {
-                request = same;
-                again = Some(instance);
-            }
-            (Next::Other, Some(same)) => {
-                request = same;
-                flight.retries += 1;
-                tried.push(instance);
-                // Meanwhile others may have become ready, or left.
-                live = service.live.load_full();
-            }
-            (_, unsent) => {
-                if let Some(request) = unsent {
-                    swallow(request).await;
-                }
-                return Err(refusal);
-            }
+        request = same;
+        if next == Next::Fresh {
+            again = Some(instance);
+            continue;
         }
+        if next == Next::Later {
+            let pause = retry::pause(&policy.retry.backoff, flight.retries, random::u64());
+            // In a box, so that the requests that go well do not carry the room for it.
+            Box::pin(clock::sleep(pause)).await;
+        }
+        flight.retries += 1;
+        tried.push(instance);
+        // Meanwhile others may have become ready, or left.
+        live = service.live.load_full();
     }
+}
+
+/// The app says that it cannot now, and does not say when it could: then the caller would be told
+/// too early, and its turn is its own to decide.
+fn is_worth_another(answer: &Answer, policy: &EdgePolicy) -> bool {
+    policy.retry.on.status(answer.response.status().as_u16())
+        && !answer.response.headers().contains_key(header::RETRY_AFTER)
 }
 
 fn pick(shared: &Shared, live: &Live, tried: &[Arc<Instance>]) -> Option<Arc<Instance>> {
@@ -360,6 +483,7 @@ pub(crate) fn answer(
     mut flight: Flight,
     answer: Answer,
     request_id: HeaderValue,
+    idle: Option<Duration>,
 ) -> Response<Body> {
     let (mut head, incoming) = answer.response.into_parts();
     let kinds = Kinds::of(&head.headers);
@@ -369,7 +493,7 @@ pub(crate) fn answer(
     head.extensions.clear();
     flight.answered(head.status.as_u16());
     if !incoming.is_end_stream() {
-        let body = FlowBody::new(incoming, answer.link, Box::new(flight));
+        let body = FlowBody::new(incoming, answer.link, Box::new(flight), idle);
         return Response::from_parts(head, Body::flow(body));
     }
     if let Some(link) = answer.link {

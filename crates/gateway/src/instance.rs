@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use archipel_model::InstanceId;
 use archipel_rt::clock::{self, Instant};
@@ -131,16 +132,17 @@ impl Instance {
     /// Sends one request and waits for the head of the response.
     ///
     /// `fresh`: not on a connection that was used before. `careful`: the request cannot be
-    /// repeated, so a used connection is checked twice.
+    /// repeated, so a used connection is checked twice. `patience`: until a new one is accepted.
     pub(crate) async fn send(
         &self,
         request: Request<Body>,
         fresh: bool,
         careful: bool,
+        patience: Duration,
     ) -> Result<Answer, Failure> {
         match self.speaks {
-            Speaks::Http1 => self.send_http1(request, fresh, careful).await,
-            Speaks::Http2 => self.send_http2(request).await,
+            Speaks::Http1 => self.send_http1(request, fresh, careful, patience).await,
+            Speaks::Http2 => self.send_http2(request, patience).await,
         }
     }
 
@@ -149,12 +151,13 @@ impl Instance {
         request: Request<Body>,
         fresh: bool,
         careful: bool,
+        patience: Duration,
     ) -> Result<Answer, Failure> {
         let pooled = if fresh { None } else { self.checkout(careful) };
         let reused = pooled.is_some();
         let mut link = match pooled {
             Some(link) => link,
-            None => match self.open().await {
+            None => match self.open(patience).await {
                 Ok(link) => link,
                 Err(source) => {
                     return Err(Failure::Connect { request: Box::new(request), source });
@@ -187,22 +190,23 @@ impl Instance {
         }
     }
 
-    async fn open(&self) -> io::Result<Box<Link>> {
-        let stream = self.connect().await?;
+    async fn open(&self, patience: Duration) -> io::Result<Box<Link>> {
+        let stream = self.connect(patience).await?;
         Link::open(stream).await.map_err(io::Error::other)
     }
 
     /// A TCP connection; a refusal is remembered for a while.
-    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
+    async fn connect(&self, patience: Duration) -> io::Result<TcpStream> {
         let connecting = async {
             match &self.target {
                 Target::Addr(addr) => connect_loopback(*addr).await,
                 Target::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await,
             }
         };
-        let limit = self.shared.limits.connect;
-        let connected = clock::timeout(limit, connecting).await.unwrap_or_else(|_| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was not accepted in time"))
+        let connected = clock::timeout(patience, connecting).await.unwrap_or_else(|_| {
+            let limit = archipel_model::show_duration(patience);
+            let what = format!("the connection was not accepted within {limit}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, what))
         });
         match &connected {
             Ok(stream) => {
@@ -217,8 +221,12 @@ impl Instance {
         connected
     }
 
-    async fn send_http2(&self, mut request: Request<Body>) -> Result<Answer, Failure> {
-        let mut sender = match self.shared_connection().await {
+    async fn send_http2(
+        &self,
+        mut request: Request<Body>,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        let mut sender = match self.shared_connection(patience).await {
             Ok(sender) => sender,
             Err(source) => return Err(Failure::Connect { request: Box::new(request), source }),
         };
@@ -235,7 +243,7 @@ impl Instance {
         }
     }
 
-    async fn shared_connection(&self) -> io::Result<http2::SendRequest<Body>> {
+    async fn shared_connection(&self, patience: Duration) -> io::Result<http2::SendRequest<Body>> {
         if let Some(sender) = self.open_connection() {
             return Ok(sender);
         }
@@ -252,7 +260,7 @@ impl Instance {
                 "it was refused just now",
             ));
         }
-        let stream = self.connect().await?;
+        let stream = self.connect(patience).await?;
         let (sender, connection) = http2::Builder::new(self.shared.executor())
             .max_header_list_size(self.shared.limits.header_bytes_max)
             .handshake(TokioIo::new(stream))
@@ -286,9 +294,13 @@ impl Instance {
 
     /// Sends a request that asks to switch protocols: on a connection of its own, which nobody
     /// gets back.
-    pub(crate) async fn send_upgrade(&self, request: Request<Body>) -> Result<Answer, Failure> {
+    pub(crate) async fn send_upgrade(
+        &self,
+        request: Request<Body>,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
         let opened = async {
-            let io = TokioIo::new(self.connect().await?);
+            let io = TokioIo::new(self.connect(patience).await?);
             http1::handshake(io).await.map_err(io::Error::other)
         };
         let (mut sender, connection) = match opened.await {

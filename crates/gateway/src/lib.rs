@@ -18,11 +18,14 @@
 mod access;
 mod balancer;
 mod body;
+mod budget;
 mod counters;
+mod deadline;
 mod entrance;
 mod flow;
 mod gateway;
 mod headers;
+mod hold;
 mod hop;
 mod instance;
 mod link;

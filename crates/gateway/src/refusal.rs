@@ -30,6 +30,8 @@ pub enum Problem {
     ConnectFailed,
     UpstreamReset,
     Timeout,
+    /// The caller will not wait any longer.
+    Deadline,
     TooManyInflight,
     /// We cannot speak what the callee speaks.
     Unsupported,
@@ -96,6 +98,9 @@ impl Problem {
             ),
             Self::Timeout => {
                 ("timeout", S::GATEWAY_TIMEOUT, "The service did not answer in time", 4)
+            }
+            Self::Deadline => {
+                ("deadline", S::GATEWAY_TIMEOUT, "The caller's time for this is up", 4)
             }
             Self::TooManyInflight => (
                 "too-many-inflight",
@@ -166,7 +171,7 @@ impl Refusal {
 
     /// Whether the same request may be sent again without being done twice.
     pub fn is_unsent(&self) -> bool {
-        !matches!(self.problem, Problem::UpstreamReset | Problem::Timeout)
+        !matches!(self.problem, Problem::UpstreamReset | Problem::Timeout | Problem::Deadline)
     }
 
     pub fn into_response(self, form: Form) -> Response<Body> {

@@ -33,6 +33,8 @@ pub struct Limits {
     pub idle_upstream_max: usize,
     /// How long an instance that refused a connection is passed over.
     pub avoid: Duration,
+    /// Requests that wait for one service to come up; more are refused.
+    pub held_max: usize,
 }
 
 impl Default for Limits {
@@ -49,6 +51,7 @@ impl Default for Limits {
             idle_upstream: Duration::from_millis(1_500),
             idle_upstream_max: 256,
             avoid: Duration::from_secs(1),
+            held_max: 1_024,
         }
     }
 }

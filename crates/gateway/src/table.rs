@@ -50,6 +50,8 @@ pub struct Upstream {
     pub external: Option<String>,
     /// Why there is no endpoint, for the one who gets the 503: `backing-off: exit 1`.
     pub note: Option<String>,
+    /// An instance is on its way: requests are held for it instead of refused.
+    pub awaited: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl Default for Upstream {
             app_token: None,
             external: None,
             note: None,
+            awaited: false,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! A service as the data plane sees it: the instances of this moment behind a stable handle.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use archipel_model::{Protocol, ServiceName};
 use http::HeaderValue;
 use http::uri::{PathAndQuery, Uri};
+use tokio::sync::Notify;
 
 use crate::instance::{Instance, Speaks, Target};
 use crate::refusal::{Problem, Refusal};
@@ -17,6 +19,10 @@ pub(crate) struct Service {
     pub(crate) name: ServiceName,
     pub(crate) name_header: HeaderValue,
     pub(crate) live: ArcSwap<Live>,
+    /// Wakes the requests that wait for another `live`.
+    pub(crate) changed: Notify,
+    /// How many those are.
+    pub(crate) held: AtomicUsize,
 }
 
 /// One snapshot.
@@ -27,6 +33,8 @@ pub(crate) struct Live {
     pub(crate) external: Option<External>,
     /// Why `instances` is empty, and what to answer.
     pub(crate) absent: Option<(Problem, String)>,
+    /// It is empty, and will not be for long.
+    pub(crate) awaited: bool,
 }
 
 /// What changes in a request that leaves the application.
@@ -41,7 +49,8 @@ impl Service {
         let name_header = HeaderValue::from_str(name.as_str())
             .expect("a service name is lower-case letters, digits and hyphens");
         let gone = Live::absent(Problem::UnknownService, "it is not part of the application");
-        Self { name, name_header, live: ArcSwap::from_pointee(gone) }
+        let live = ArcSwap::from_pointee(gone);
+        Self { name, name_header, live, changed: Notify::new(), held: AtomicUsize::new(0) }
     }
 
     /// Takes over what the table says now; instances that stay keep their connections. Returns
@@ -58,6 +67,7 @@ impl Service {
         };
         let next = Arc::new(next);
         self.live.store(Arc::clone(&next));
+        self.changed.notify_waiters();
         let stays = |old: &Arc<Instance>| next.instances.iter().any(|new| Arc::ptr_eq(old, new));
         let gone: Vec<_> = before.instances.iter().filter(|i| !stays(i)).cloned().collect();
         for instance in &gone {
@@ -89,6 +99,7 @@ impl Live {
             app_token: None,
             external: None,
             absent: Some((problem, note.to_owned())),
+            awaited: false,
         }
     }
 
@@ -129,7 +140,8 @@ impl Live {
         };
         // Our tokens are between us and our apps.
         let app_token = upstream.app_token.as_ref().filter(|_| external.is_none()).and_then(token);
-        Self { instances, speaks, app_token, external, absent }
+        let awaited = absent.is_some() && upstream.awaited;
+        Self { instances, speaks, app_token, external, absent, awaited }
     }
 }
 

@@ -25,6 +25,11 @@ pub struct Route {
     /// Removed from the start of the path before it is forwarded.
     pub strip: Option<String>,
     pub timeout: Option<Duration>,
+    /// As in [`EdgePolicy`](crate::EdgePolicy).
+    pub connect: Option<Duration>,
+    pub idle: Option<Duration>,
+    /// How long a request waits for a service that (re)starts; `None`: it is refused at once.
+    pub hold: Option<Duration>,
     pub body_max: Option<Bytes>,
 }
 

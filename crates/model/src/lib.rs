@@ -25,7 +25,9 @@ pub use name::{
     AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,
     TopicPattern,
 };
-pub use policy::{Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, Signal, Stop};
+pub use policy::{
+    Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
+};
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use state::InstanceState;
 pub use trace::{SpanId, TraceId, TraceIdError};

@@ -102,6 +102,56 @@ impl Default for LogPolicy {
 pub struct Retry {
     /// Further tries after the first.
     pub attempts: u32,
+    pub on: RetryOn,
+    /// Retries may add at most this share of requests, in percent; `None`: they are not counted.
+    pub budget: Option<u8>,
+    /// Between two tries of what may have reached an app.
+    pub backoff: Backoff,
+}
+
+/// After what a request is tried again. Only a failed connection is known not to have had an
+/// effect; after the others, only requests that may be done twice are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct RetryOn {
+    pub connect: bool,
+    /// The connection broke before the head of the response.
+    pub reset: bool,
+    /// 502
+    pub bad_gateway: bool,
+    /// 503
+    pub unavailable: bool,
+    /// 504
+    pub gateway_timeout: bool,
+}
+
+impl RetryOn {
+    pub const ALL: Self = Self {
+        connect: true,
+        reset: true,
+        bad_gateway: true,
+        unavailable: true,
+        gateway_timeout: true,
+    };
+
+    pub fn status(self, status: u16) -> bool {
+        match status {
+            502 => self.bad_gateway,
+            503 => self.unavailable,
+            504 => self.gateway_timeout,
+            _ => false,
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            on: RetryOn::ALL,
+            budget: Some(20),
+            backoff: Backoff { min: Duration::from_millis(25), max: Duration::from_millis(250) },
+        }
+    }
 }
 
 /// What the caller's side of one edge (or one route) does when things go wrong.
@@ -109,9 +159,20 @@ pub struct Retry {
 pub struct EdgePolicy {
     /// Until the response head arrives; streaming bodies are not cut.
     pub timeout: Option<Duration>,
+    /// Until an instance accepts a connection; `None`: as the data plane thinks fit.
+    pub connect: Option<Duration>,
+    /// A response of which nothing arrives for this long is cut.
+    pub idle: Option<Duration>,
     pub retry: Retry,
     /// Requests in flight on this edge before new ones are refused.
     pub inflight_max: Option<u32>,
+    /// How long a request waits for a callee that (re)starts; `None`: it is refused at once.
+    pub hold: Option<Duration>,
+}
+
+impl EdgePolicy {
+    /// Longer than most services need to restart, shorter than callers usually wait.
+    pub const HOLD_DEFAULT: Duration = Duration::from_secs(5);
 }
 
 impl EdgePolicy {
@@ -121,6 +182,13 @@ impl EdgePolicy {
 
 impl Default for EdgePolicy {
     fn default() -> Self {
-        Self { timeout: None, retry: Retry { attempts: 2 }, inflight_max: None }
+        Self {
+            timeout: None,
+            connect: None,
+            idle: None,
+            retry: Retry::default(),
+            inflight_max: None,
+            hold: Some(Self::HOLD_DEFAULT),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-pub use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+pub use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 
 /// Monotonic; stands still under `tokio::time::pause`.
 pub fn now() -> Instant {

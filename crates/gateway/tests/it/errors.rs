@@ -66,7 +66,8 @@ async fn an_instance_that_breaks_off_before_the_head() {
         }
     });
     let requests = || requests.load(std::sync::atomic::Ordering::Relaxed);
-    let policy = EdgePolicy { retry: Retry { attempts: 2 }, ..EdgePolicy::default() };
+    let policy =
+        EdgePolicy { retry: Retry { attempts: 2, ..Retry::default() }, ..EdgePolicy::default() };
     world.apply(Plan::default().service("a", &[addr]).edge_with("a", policy).table()).await;
     check(&world, post("/", "x"), 502, "upstream-reset").await;
     assert_eq!(requests(), 1, "what may have had an effect is not repeated");

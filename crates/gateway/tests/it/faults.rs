@@ -271,7 +271,10 @@ async fn run(seed: u64) {
     }
     let steady = steady(&world, &fault).await;
     addrs.push(steady);
-    let policy = EdgePolicy { retry: Retry { attempts: ATTEMPTS }, ..EdgePolicy::default() };
+    let policy = EdgePolicy {
+        retry: Retry { attempts: ATTEMPTS, budget: None, ..Retry::default() },
+        ..EdgePolicy::default()
+    };
     world.apply(Plan::default().service("a", &addrs).edge_with("a", policy).table()).await;
     let addr = world.addr("a");
     let clients = (0..CLIENTS).map(|n| client(&world, addr, seed * 1000 + n, &ledger));

@@ -316,6 +316,9 @@ pub(crate) fn route(line: &str) -> Route {
         to: name(to),
         strip: None,
         timeout: None,
+        connect: None,
+        idle: None,
+        hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
     }
 }

@@ -1,8 +1,9 @@
 //! The gateway and its routes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use archipel_model::{Bytes, PathPattern, Route, ServiceName};
+use archipel_model::{Bytes, EdgePolicy, PathPattern, Route, ServiceName};
 
 use super::{Reader, text, texts};
 use crate::Code;
@@ -38,8 +39,9 @@ impl Reader<'_> {
         let listen = text(node, "listen", Format::NonEmpty);
         let hosts = texts(node, "hosts", Format::NonEmpty);
         let hosts = hosts.iter().filter_map(|host| self.host(host)).collect();
+        let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
-        let routes = items.iter().filter_map(|item| self.route(item)).collect();
+        let routes = items.iter().filter_map(|item| self.route(item, hold)).collect();
         Some(GatewayDraft {
             listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
             listen_at: listen.map(|text| text.span),
@@ -98,7 +100,8 @@ impl Reader<'_> {
         None
     }
 
-    fn route(&mut self, node: &Node) -> Option<RouteDraft> {
+    /// `hold`: what the gateway says of all its routes.
+    fn route(&mut self, node: &Node, hold: Option<Duration>) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
         let to = text(node, "to", Format::Name);
@@ -121,6 +124,8 @@ impl Reader<'_> {
         let host_read = host.as_ref().and_then(|host| self.host(host));
         let strip = text(node, "strip", Format::UrlPath);
         let timeout = self.period(node, "timeout");
+        let (connect, idle) = (self.period(node, "connect"), self.period(node, "idle"));
+        let hold = self.hold(node).unwrap_or(hold);
         let body_max: Option<Bytes> = self.size(node, "max_body");
         let (method, path) = parsed?;
         let (matched, to) = (matched?, to?);
@@ -132,6 +137,9 @@ impl Reader<'_> {
                 to: ServiceName::new(to.value).ok()?,
                 strip: strip.as_ref().map(|strip| strip.value.to_owned()),
                 timeout,
+                connect,
+                idle,
+                hold,
                 body_max,
             },
             match_at: matched.span,

@@ -1,7 +1,9 @@
 //! Memory, stop, restart, log, and the policy of calls.
 
+use std::time::Duration;
+
 use archipel_model::{
-    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, Signal, Stop,
+    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
 };
 
 use super::command::Use;
@@ -131,11 +133,43 @@ impl Reader<'_> {
     pub(crate) fn edge_policy(&mut self, node: Option<&Node>) -> EdgePolicy {
         let default = EdgePolicy::default();
         let Some(node) = node else { return default };
-        let attempts = node.get("retry").and_then(|retry| count(retry, "attempts"));
         EdgePolicy {
             timeout: self.period(node, "timeout"),
-            retry: Retry { attempts: attempts.unwrap_or(default.retry.attempts) },
+            retry: self.retry(node.get("retry"), default.retry),
             inflight_max: count(node, "bulkhead"),
+            connect: self.period(node, "connect"),
+            idle: self.period(node, "idle"),
+            hold: self.hold(node).unwrap_or(default.hold),
         }
+    }
+
+    fn retry(&mut self, node: Option<&Node>, default: Retry) -> Retry {
+        let Some(node) = node else { return default };
+        let said = node.get("on").and_then(Node::list);
+        let on = |word: &str| match said {
+            Some(said) => said.iter().any(|item| item.text() == Some(word)),
+            None => true,
+        };
+        let percent = text(node, "budget", Format::Percent);
+        let percent = percent.and_then(|text| text.value.strip_suffix('%')?.parse::<f64>().ok());
+        Retry {
+            attempts: count(node, "attempts").unwrap_or(default.attempts),
+            on: RetryOn {
+                connect: on("connect"),
+                reset: on("reset"),
+                bad_gateway: on("502"),
+                unavailable: on("503"),
+                gateway_timeout: on("504"),
+            },
+            // Parts of a percent are no use to anybody, and none at all is `attempts = 0`.
+            budget: percent.map(|percent| percent.ceil() as u8).or(default.budget),
+            backoff: self.range(node, "backoff").unwrap_or(default.backoff),
+        }
+    }
+
+    /// `Some(None)`: turned off by `"0s"`.
+    pub(crate) fn hold(&mut self, node: &Node) -> Option<Option<Duration>> {
+        let hold = self.duration(node, "hold")?;
+        Some(Some(hold).filter(|hold| !hold.is_zero()))
     }
 }

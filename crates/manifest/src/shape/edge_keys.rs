@@ -10,6 +10,9 @@ static PATTERNS: List =
 
 // ---- edges
 
+static RETRY_REASONS: Choice =
+    Choice { values: &["connect", "reset", "502", "503", "504"], refused: &[] };
+static RETRY_ON: List = List { of: Shape::Choice(&RETRY_REASONS), nonempty: true, distinct: true };
 static RETRY: Keys = Keys {
     id: "retry",
     what: "the retry policy",
@@ -19,12 +22,21 @@ static RETRY: Keys = Keys {
             Shape::Integer(0, 50),
             "Further tries after the first; 0 turns retries off. Default 2.",
         ),
-        key("on", Shape::List(&TEXTS), "What to retry: connect, reset, a status such as 503.")
-            .later("only failed connections are retried"),
-        key("budget", PERCENT, "Retries may add at most this share of requests.")
-            .later("retries have no budget"),
-        key("backoff", Shape::Text(Format::Range), "Pause between two tries.")
-            .later("a retry follows at once"),
+        key(
+            "on",
+            Shape::List(&RETRY_ON),
+            "After what: connect (any method), reset, 502, 503, 504 (idempotent methods without a body; not where the response has retry-after). Default: all of them.",
+        ),
+        key(
+            "budget",
+            PERCENT,
+            "Retries may add at most this share of the requests of the last seconds, and a few in any case. Default 20%.",
+        ),
+        key(
+            "backoff",
+            Shape::Text(Format::Range),
+            "Shortest and longest pause before another try, except after a failed connection. Default 25ms..250ms.",
+        ),
     ],
     rules: &[],
     synonyms: &[("max", "attempts"), ("count", "attempts"), ("max_attempts", "attempts")],
@@ -56,6 +68,17 @@ pub(crate) static RESILIENCY: Keys = Keys {
             "Retries of failed requests, on another instance when there is one.",
         ),
         key("bulkhead", COUNT, "Requests in flight on this edge before new ones are refused."),
+        key("connect", DURATION, "Until an instance accepts a connection. Default 2s."),
+        key(
+            "idle",
+            DURATION,
+            "A response of which nothing arrives for this long is cut. Default: never.",
+        ),
+        key(
+            "hold",
+            DURATION,
+            "How long a request waits for a callee that starts or restarts, instead of being refused; 0s turns that off. Default 5s.",
+        ),
         key("breaker", Shape::Keys(&BREAKER), "Stop calling a service that fails.")
             .later("the circuit never opens"),
         key(
@@ -69,7 +92,13 @@ pub(crate) static RESILIENCY: Keys = Keys {
             .later("no second request is sent"),
     ],
     rules: &[],
-    synonyms: &[("retries", "retry"), ("circuit_breaker", "breaker"), ("max_inflight", "bulkhead")],
+    synonyms: &[
+        ("retries", "retry"),
+        ("circuit_breaker", "breaker"),
+        ("max_inflight", "bulkhead"),
+        ("connect_timeout", "connect"),
+        ("idle_timeout", "idle"),
+    ],
 };
 static CALL_PROTOCOLS: Choice = Choice { values: &["http", "grpc"], refused: &[] };
 static CALL_NAMES: Names = Names { key: Format::Name, of: Shape::Keys(&RESILIENCY) };

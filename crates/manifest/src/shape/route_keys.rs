@@ -47,6 +47,13 @@ static ROUTE: Keys = Keys {
         key("to", NAME, "Service or external that answers."),
         key("strip", URL_PATH, "Removed from the start of the path before it is forwarded."),
         key("timeout", DURATION, "Until the head of the response arrives."),
+        key("connect", DURATION, "Until an instance accepts a connection. Default 2s."),
+        key(
+            "idle",
+            DURATION,
+            "A response of which nothing arrives for this long is cut. Default: never.",
+        ),
+        key("hold", DURATION, "As [gateway] hold, for this route."),
         key("max_body", Shape::Text(Format::Size), "Larger requests are refused with 413."),
         key("stream", Shape::Bool, "Never buffer.")
             .later_unless(Inert::Bool(true), "nothing is ever buffered"),
@@ -82,6 +89,8 @@ static ROUTE: Keys = Keys {
         ("strip_prefix", "strip"),
         ("body_max", "max_body"),
         ("hosts", "host"),
+        ("connect_timeout", "connect"),
+        ("idle_timeout", "idle"),
     ],
 };
 static ROUTES: List = List { of: Shape::Keys(&ROUTE), nonempty: false, distinct: false };
@@ -131,7 +140,7 @@ pub(crate) static GATEWAY: Keys = Keys {
         key("auth", Shape::Names(&AUTH), AUTH_DOC).later(AUTH_LATER),
         key("limits", Shape::Names(&LIMITS), LIMITS_DOC).later(LIMITS_LATER),
         key("routes", Shape::List(&ROUTES), ROUTES_DOC),
-        key("hold", DURATION, "How long a request waits for a service that is starting.").later("requests to a service without ready instances fail at once"),
+        key("hold", DURATION, "How long a request waits for a service that starts or restarts, instead of being refused; 0s turns that off. Default 5s."),
     ],
     rules: &[],
     synonyms: &[("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use archipel_model::{Bytes, Check, DatabaseEngine, EnvValue, Service};
+use archipel_model::{Bytes, Check, DatabaseEngine, EnvValue, RetryOn, Service};
 
-use super::{HEAD, Tree, parse};
+use super::{HEAD, Tree, parse, problems};
 
 fn service(text: &str) -> Service {
     let app = parse(&format!("{HEAD}{text}")).unwrap().app;
@@ -112,6 +112,64 @@ fn a_call_of_which_nothing_is_said_does_not_wait_for_ever() {
     let app = parse(&text).unwrap().app;
     let timeout = |to: &str| app.services["a"].calls[to].timeout.map(|limit| limit.as_secs());
     assert_eq!((timeout("b"), timeout("c"), timeout("d")), (Some(60), None, Some(60)));
+}
+
+#[test]
+fn requests_wait_for_a_service_that_starts_unless_told_otherwise() {
+    let five = Some(std::time::Duration::from_secs(5));
+    let app = |gateway: &str, route: &str, call: &str| {
+        let text = format!(
+            "{HEAD}[services.a]\nrun = \"./a\"\ncalls = {{ b = {{ {call} }} }}\n\
+             [services.b]\nrun = \"./b\"\n\
+             [gateway]\n{gateway}\n[[gateway.routes]]\nmatch = \"/**\"\nto = \"a\"\n{route}\n"
+        );
+        let app = parse(&text).unwrap().app;
+        (app.gateway.unwrap().routes[0].hold, app.services["a"].calls["b"].hold)
+    };
+    let seconds = |n| Some(std::time::Duration::from_secs(n));
+    assert_eq!(app("", "", ""), (five, five));
+    assert_eq!(app("hold = \"30s\"", "", "hold = \"9s\""), (seconds(30), seconds(9)));
+    assert_eq!(app("hold = \"30s\"", "hold = \"1s\"", "hold = \"0s\""), (seconds(1), None));
+    assert_eq!(app("hold = \"0s\"", "", ""), (None, five));
+}
+
+#[test]
+fn a_call_and_a_route_may_say_how_long_each_part_takes() {
+    let text = format!(
+        "{HEAD}[services.a]\nrun = \"./a\"\nresiliency = {{ idle = \"1m\" }}\n\
+         calls = {{ b = {{ connect = \"200ms\" }} }}\n[services.b]\nrun = \"./b\"\ncalls = [\"a\"]\n\
+         [[gateway.routes]]\nmatch = \"/**\"\nto = \"a\"\nconnect = \"1s\"\nidle = \"2m\"\n"
+    );
+    let app = parse(&text).unwrap().app;
+    let millis = |limit: Option<std::time::Duration>| limit.map(|limit| limit.as_millis());
+    let call = app.services["a"].calls["b"];
+    assert_eq!((millis(call.connect), millis(call.idle)), (Some(200), Some(60_000)));
+    let route = &app.gateway.unwrap().routes[0];
+    assert_eq!((millis(route.connect), millis(route.idle)), (Some(1_000), Some(120_000)));
+    let call = app.services["b"].calls["a"];
+    assert_eq!((call.connect, call.idle), (None, None));
+    let zero = text.replace("200ms", "0s");
+    assert_eq!(problems(parse(&zero)).len(), 1, "a limit of nothing refuses everything");
+}
+
+#[test]
+fn a_retry_policy_says_after_what_how_often_and_how_soon() {
+    let retry = |text: &str| {
+        let text = format!(
+            "{HEAD}[services.a]\nrun = \"./a\"\ncalls = {{ b = {{ {text} }} }}\n[services.b]\nrun = \"./b\"\n"
+        );
+        parse(&text).map(|loaded| loaded.app.services["a"].calls["b"].retry)
+    };
+    let default = retry("").unwrap();
+    assert_eq!((default.attempts, default.budget, default.on), (2, Some(20), RetryOn::ALL));
+    let said = retry(
+        "retry = { attempts = 1, on = [\"reset\", \"503\"], budget = \"12.5%\", backoff = \"1s..2s\" }",
+    );
+    let said = said.unwrap();
+    assert_eq!((said.attempts, said.budget, said.backoff.max.as_secs()), (1, Some(13), 2));
+    assert!(said.on.reset && said.on.status(503));
+    assert!(!said.on.connect && !said.on.status(502) && !said.on.status(504));
+    assert!(retry("retry = { on = [\"500\"] }").is_err(), "a 500 may come after an effect");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Calls between services: declared edges only, and never an address of an instance.
 
-use archipel_e2e::get;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use archipel_e2e::{get, request};
 
 use crate::fixture::small;
 
@@ -53,4 +55,52 @@ fn what_no_route_takes_is_refused_with_a_reason() {
     assert_eq!(answer.status, 404);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert!(answer.header("x-archipel-refused").is_some());
+}
+
+#[test]
+fn a_restart_of_the_only_replica_loses_no_request() {
+    let app = small();
+    // The default is enough for this program on a quiet machine, which tests do not have.
+    let path = app.root().join("archipel.toml");
+    let text = std::fs::read_to_string(&path).expect("the manifest");
+    let text = text
+        .replace("[gateway]\n", "[gateway]\nhold = \"15s\"\n")
+        .replace("[defaults]\n", "[defaults]\nresiliency = { hold = \"15s\" }\n");
+    std::fs::write(&path, text).expect("write");
+    app.up();
+    let (from_outside, along_an_edge) = (app.url("/back/x"), app.url("/call/back/x"));
+    let done = AtomicBool::new(false);
+    // Reports what a user saw go wrong; posts, since nothing may repeat those.
+    let load = |post: bool, url: &str| {
+        let (mut served, mut failed) = (0_usize, Vec::new());
+        while !done.load(Relaxed) {
+            let answer = if post { request("POST", url, &[], "once") } else { get(url) };
+            match answer {
+                Ok(answer) if answer.status == 200 && !answer.body.contains("\"status\": 5") => {
+                    served += 1;
+                }
+                other => failed.push(format!("{other:?}")),
+            }
+        }
+        (served, failed)
+    };
+    let pid = app.pid("back").expect("pid");
+    std::thread::scope(|scope| {
+        let mut users = Vec::new();
+        for _ in 0..2 {
+            users.push(scope.spawn(|| load(true, &from_outside)));
+            users.push(scope.spawn(|| load(false, &from_outside)));
+            users.push(scope.spawn(|| load(false, &along_an_edge)));
+        }
+        for _ in 0..3 {
+            app.run(&["restart", "back"]).ok();
+        }
+        done.store(true, Relaxed);
+        for user in users {
+            let (served, failed) = user.join().expect("a user does not panic");
+            assert_eq!(failed, Vec::<String>::new(), "after {served} that went well");
+            assert!(served > 0);
+        }
+    });
+    assert_ne!(app.pid("back").expect("pid"), pid, "it did restart");
 }
