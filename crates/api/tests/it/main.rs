@@ -3,4 +3,5 @@
 mod events;
 mod invoke;
 mod server;
+mod task_hub;
 mod world;
