@@ -76,8 +76,10 @@ async fn child_that_is_killed() {
         });
     }
     while starts.join_next().await.is_some() {}
+    let deadline = archipel_rt::clock::now() + crate::fake::WITHIN;
     loop {
         let (found, _) = engine.list(APP, &Filter::default(), None, ALL + 1).await.expect("lists");
+        assert!(archipel_rt::clock::now() < deadline, "some never end: {found:#?}");
         let ended = found.iter().filter(|state| is_terminal(state.workflow_status)).count();
         if ended == ALL {
             println!("all\t-\t0");
@@ -119,6 +121,7 @@ fn live(file: &Path, mut lines: u64, heard: &mut Heard) {
         }
     }
     child.wait().expect("was started");
+    assert!(lines == 0 || heard.all, "it gave up by itself; see its output");
 }
 
 type Histories = BTreeMap<Key, Vec<HistoryEvent>>;
