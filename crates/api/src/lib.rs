@@ -15,12 +15,14 @@ mod metadata;
 mod publish;
 mod route;
 mod server;
+mod task_hub;
 mod telemetry;
 mod trace;
 
 pub use app_caller::AppCaller;
 pub use error::ApiError;
 pub use server::{Api, ApiListenError, ServiceApi};
+pub use task_hub::{Conduct, TaskHub, TaskHubServer};
 
 /// The one pubsub component there is: Archipel's own broker.
 pub const PUBSUB: &str = "pubsub";

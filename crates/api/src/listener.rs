@@ -131,7 +131,7 @@ async fn serve(stream: TcpStream, guest: Guest, tasks: Tasks) {
 
 /// Lets hyper spawn the tasks of HTTP/2 streams with an owner.
 #[derive(Clone)]
-struct Executor(Tasks);
+pub(crate) struct Executor(pub(crate) Tasks);
 
 impl<F> hyper::rt::Executor<F> for Executor
 where

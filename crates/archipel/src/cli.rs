@@ -89,6 +89,8 @@ pub(crate) enum Verb {
     Job(Job),
     /// List, set and remove values of secrets
     Secret(Secret),
+    /// Run workflows for one app, without an application around it: what SDK tests need
+    Sidecar(Sidecar),
     /// Check the manifest as a whole, without running anything
     Validate,
     /// Tell what an error code means and how to mend it
@@ -128,6 +130,22 @@ pub(crate) struct Up {
     /// Port of the dashboard on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 7700, value_name = "PORT")]
     pub(crate) dashboard_port: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sidecar {
+    /// Port of the durabletask protocol on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 4001, value_name = "PORT")]
+    pub(crate) port: u16,
+    /// Name of the app whose workflows these are
+    #[arg(long, default_value = "example", value_name = "NAME")]
+    pub(crate) app_id: String,
+    /// Keep workflows in this file instead of in memory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// Also what the reference sidecar refuses: used names, purges by filter and by force
+    #[arg(long)]
+    pub(crate) full: bool,
 }
 
 #[derive(Debug, Args)]

@@ -53,6 +53,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Init(init) => verbs::manifest::init(&global, &init),
         Verb::Completion { shell } => verbs::completion(shell),
         Verb::Secret(secret) => verbs::secret::run(&global, &secret.verb),
+        Verb::Sidecar(sidecar) => verbs::sidecar::run(&sidecar),
         verb => blocking_runtime()?.block_on(asked(&global, verb)),
     }
 }

@@ -4,5 +4,6 @@ mod bulk;
 mod events;
 mod invoke;
 mod server;
+mod task_hub;
 mod telemetry;
 mod world;

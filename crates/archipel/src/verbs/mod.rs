@@ -13,6 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod manifest;
 pub(crate) mod ps;
 pub(crate) mod secret;
+pub(crate) mod sidecar;
 pub(crate) mod sql_shell;
 pub(crate) mod traces;
 pub(crate) mod up;

@@ -1,0 +1,172 @@
+//! What people and retention do to instances: list, find, purge.
+
+use std::collections::BTreeSet;
+
+use dapr_durabletask_proto::{OrchestrationStatus, PurgeInstanceFilter, WorkflowState};
+
+use crate::engine::{Engine, Shared};
+use crate::error::WorkflowError;
+use crate::event::instant;
+use crate::instance;
+use crate::key::{Key, app_prefix};
+use crate::stored::{self, InstanceV1, Record as _};
+
+const PAGE: usize = 500;
+
+/// Which instances; an empty filter lets all pass.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub name: Option<String>,
+    pub statuses: Vec<OrchestrationStatus>,
+    pub created_from: Option<std::time::SystemTime>,
+    pub created_to: Option<std::time::SystemTime>,
+}
+
+impl From<&PurgeInstanceFilter> for Filter {
+    fn from(of: &PurgeInstanceFilter) -> Self {
+        Self {
+            name: None,
+            statuses: of.runtime_status().collect(),
+            created_from: of.created_time_from.as_ref().map(instant),
+            created_to: of.created_time_to.as_ref().map(instant),
+        }
+    }
+}
+
+impl Filter {
+    fn passes(&self, state: &WorkflowState) -> bool {
+        let created = state.created_timestamp.as_ref().map(instant);
+        self.name.as_ref().is_none_or(|name| *name == state.name)
+            && (self.statuses.is_empty() || self.statuses.contains(&state.workflow_status()))
+            && self.created_from.is_none_or(|from| created.is_some_and(|at| at >= from))
+            && self.created_to.is_none_or(|to| created.is_some_and(|at| at <= to))
+    }
+}
+
+impl Engine {
+    /// Instances of an app after the one named `after`, in the order of their names, at most
+    /// `max`. The second value says whether there may be more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(
+        &self,
+        app: &str,
+        filter: &Filter,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<(Vec<WorkflowState>, bool), WorkflowError> {
+        let prefix = format!("i/{}", app_prefix(app));
+        let after = after.map(|id| Key::new(app, id)).transpose()?;
+        let mut place = after.map(|key| stored::instance_key(&key));
+        let mut found = Vec::new();
+        loop {
+            let page = self.shared.kv.list(&prefix, place.as_deref(), PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok((found, false)) };
+            place = Some(last.clone());
+            for (name, entry) in page {
+                let state = InstanceV1::read(&name, &entry.value)?.state.unwrap_or_default();
+                if !filter.passes(&state) {
+                    continue;
+                }
+                if found.len() == max {
+                    return Ok((found, true));
+                }
+                found.push(state);
+            }
+        }
+    }
+
+    /// Removes an instance that has ended (with `force`, any), and with `recursive` everything
+    /// that it had begun. Returns how many are gone.
+    ///
+    /// # Errors
+    /// [`WorkflowError::NotFound`], [`WorkflowError::NotCompleted`]; then nothing is removed.
+    pub async fn purge(
+        &self,
+        key: &Key,
+        recursive: bool,
+        force: bool,
+    ) -> Result<u32, WorkflowError> {
+        if self.get(key, false).await?.is_none() {
+            return Err(WorkflowError::NotFound { id: key.id.to_string() });
+        }
+        let (mut all, mut next) = (BTreeSet::new(), vec![key.clone()]);
+        while let Some(key) = next.pop() {
+            let Some(state) = self.get(&key, false).await? else { continue };
+            if !force && !instance::is_terminal(state.workflow_status) {
+                return Err(WorkflowError::NotCompleted { id: key.id.to_string() });
+            }
+            if all.insert(key.clone()) && recursive {
+                next.extend(self.shared.stored_children(&key).await?);
+            }
+        }
+        let mut gone = 0;
+        for key in all {
+            gone += u32::from(self.shared.remove(&key, force).await?);
+        }
+        Ok(gone)
+    }
+
+    /// Removes the instances of an app that have ended and that `filter` lets pass.
+    ///
+    /// # Errors
+    /// When the store fails; some may be gone then.
+    pub async fn purge_where(
+        &self,
+        app: &str,
+        filter: &Filter,
+        recursive: bool,
+    ) -> Result<u32, WorkflowError> {
+        let (mut gone, mut place) = (0, None::<String>);
+        loop {
+            let (page, more) = self.list(app, filter, place.as_deref(), PAGE).await?;
+            for state in &page {
+                if instance::is_terminal(state.workflow_status) {
+                    let key = Key::new(app, &state.instance_id)?;
+                    match self.purge(&key, recursive, false).await {
+                        Ok(count) => gone += count,
+                        // Gone with its parent, begun anew, or with a child still at work.
+                        Err(
+                            WorkflowError::NotFound { .. } | WorkflowError::NotCompleted { .. },
+                        ) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            place = page.last().map(|state| state.instance_id.clone());
+            if !more {
+                return Ok(gone);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// False when it is gone already, or active again and not to be forced.
+    async fn remove(&self, key: &Key, force: bool) -> Result<bool, WorkflowError> {
+        let Some(record) = self.record(key).await? else { return Ok(false) };
+        let ended = stored::done_key_of(&record.state.unwrap_or_default(), key);
+        let (removed, durable) = self.change_and(|state, unit| {
+            let active = state.active.get(key).is_some_and(|i| i.completed.is_none());
+            if active && !force {
+                return false;
+            }
+            state.erase(key, unit);
+            ended.into_iter().for_each(|record| unit.delete(record));
+            true
+        });
+        durable.wait().await?;
+        Ok(removed)
+    }
+
+    /// Retention: `record` says that the instance ended then.
+    pub(crate) async fn forget_ended(&self, key: &Key, record: &str) -> Result<(), WorkflowError> {
+        let state = self.record(key).await?.and_then(|record| record.state);
+        // It may have been replaced by one that has not ended, or ended later.
+        if state.is_some_and(|state| stored::done_key_of(&state, key).as_deref() == Some(record)) {
+            self.remove(key, false).await?;
+        }
+        self.change(|_, unit| unit.delete(record.to_owned())).wait().await
+    }
+}

@@ -1,0 +1,198 @@
+//! Writing: what changed in memory becomes durable, in the order in which it changed, and only
+//! then has effects.
+//!
+//! Every change of the engine's state makes one [`Unit`] under the state's lock: the writes that
+//! belong together and what may happen once they are durable (an activity begins, a client is
+//! answered, a state is shown). One task takes all units that are waiting, merges their writes
+//! and commits them as one transaction; a key that several of them wrote is written once. So a
+//! sync is paid per batch and not per turn, and batches grow by themselves under load.
+//!
+//! The order is what makes it correct. Memory is ahead of the disk, but nothing outside has seen
+//! it, and after a crash the disk is at a moment through which memory went.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use archipel_rt::{CancellationToken, clock};
+use archipel_storage::{Kv, Retry, Tx};
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+
+use crate::error::WorkflowError;
+
+/// Of one transaction; a unit that is larger goes alone.
+const BATCH_BYTES: usize = 8 << 20;
+const BATCH_UNITS: usize = 4_096;
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// What happens together or not at all, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Unit<E> {
+    writes: Vec<(String, Option<Bytes>)>,
+    effects: Vec<E>,
+    waiting: Option<oneshot::Sender<()>>,
+}
+
+impl<E> Default for Unit<E> {
+    fn default() -> Self {
+        Self { writes: Vec::new(), effects: Vec::new(), waiting: None }
+    }
+}
+
+impl<E> Unit<E> {
+    pub(crate) fn put(&mut self, key: String, value: Bytes) {
+        self.writes.push((key, Some(value)));
+    }
+
+    pub(crate) fn delete(&mut self, key: String) {
+        self.writes.push((key, None));
+    }
+
+    pub(crate) fn then(&mut self, effect: E) {
+        self.effects.push(effect);
+    }
+
+    fn bytes(&self) -> usize {
+        self.writes.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Bytes::len)).sum()
+    }
+}
+
+/// Answered when a unit is durable and its effects have begun.
+#[derive(Debug)]
+pub(crate) struct Durable(oneshot::Receiver<()>);
+
+impl Durable {
+    pub(crate) async fn wait(self) -> Result<(), WorkflowError> {
+        self.0.await.map_err(|_| WorkflowError::Closing)
+    }
+}
+
+/// Units on their way. Bounded by those who make them: each of them waits for its own.
+#[derive(Debug)]
+pub(crate) struct Queue<E> {
+    units: Mutex<Option<VecDeque<Unit<E>>>>,
+    arrived: Notify,
+}
+
+impl<E> Queue<E> {
+    pub(crate) fn new() -> Self {
+        Self { units: Mutex::new(Some(VecDeque::new())), arrived: Notify::new() }
+    }
+
+    /// To be called under the lock of the state that the unit describes.
+    pub(crate) fn push(&self, mut unit: Unit<E>) -> Durable {
+        let (sender, receiver) = oneshot::channel();
+        unit.waiting = Some(sender);
+        if let Some(units) = &mut *self.lock() {
+            units.push_back(unit);
+        }
+        self.arrived.notify_one();
+        Durable(receiver)
+    }
+
+    /// Commits until `stop`, then what is left, and refuses what comes later.
+    pub(crate) async fn run(
+        &self,
+        kv: &dyn Kv,
+        stop: &CancellationToken,
+        mut effect: impl FnMut(Vec<E>),
+    ) {
+        loop {
+            let batch = self.next_batch();
+            if batch.is_empty() {
+                if stop.is_cancelled() {
+                    if self.close() {
+                        return;
+                    }
+                    continue;
+                }
+                tokio::select! {
+                    biased;
+                    () = self.arrived.notified() => {}
+                    () = stop.cancelled() => {}
+                }
+                continue;
+            }
+            if !write(kv, &batch, stop).await {
+                return drop(self.lock().take());
+            }
+            let mut effects = Vec::new();
+            let mut waiting = Vec::new();
+            for unit in batch {
+                effects.extend(unit.effects);
+                waiting.extend(unit.waiting);
+            }
+            effect(effects);
+            // Nobody may be interested any more.
+            for answer in waiting {
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn next_batch(&self) -> Vec<Unit<E>> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        if let Some(units) = &mut *self.lock() {
+            while let Some(unit) = units.front() {
+                bytes += unit.bytes();
+                if batch.len() >= BATCH_UNITS || (bytes > BATCH_BYTES && !batch.is_empty()) {
+                    break;
+                }
+                batch.extend(units.pop_front());
+            }
+        }
+        batch
+    }
+
+    /// False when something came in between.
+    fn close(&self) -> bool {
+        let mut units = self.lock();
+        let empty = units.as_ref().is_none_or(VecDeque::is_empty);
+        if empty {
+            *units = None;
+        }
+        empty
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<VecDeque<Unit<E>>>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Until it is written: going on without would break the order. False when it never will be.
+async fn write<E>(kv: &dyn Kv, batch: &[Unit<E>], stop: &CancellationToken) -> bool {
+    let mut merged: HashMap<&str, &Option<Bytes>> = HashMap::new();
+    for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
+        merged.insert(key, value);
+    }
+    if merged.is_empty() {
+        return true;
+    }
+    let mut tx = Tx::new();
+    for (key, value) in merged {
+        tx = match value {
+            Some(value) => tx.put(key, value.clone()),
+            None => tx.delete(key),
+        };
+    }
+    let mut pause = RETRY_FIRST;
+    loop {
+        // The same writes again have the same effect, so an attempt that may have happened is
+        // repeated like one that has not.
+        let Err(error) = kv.commit(tx.clone()).await else { return true };
+        let text = archipel_rt::chain(&error);
+        if error.retry() == Retry::Never || stop.is_cancelled() {
+            tracing::error!(error = text, "workflows stop: their store cannot be written");
+            return false;
+        }
+        tracing::warn!(error = text, "workflows wait: their store cannot be written");
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = clock::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+}

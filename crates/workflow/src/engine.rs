@@ -1,0 +1,497 @@
+//! The handle: what clients ask, what workers fetch and answer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use archipel_rt::{self as rt, CancellationToken, Tasks, clock};
+use archipel_storage::Kv;
+use dapr_durabletask_proto::history_event::EventType;
+use dapr_durabletask_proto::{
+    ActivityResponse, CreateInstanceRequest, ExecutionResumedEvent, ExecutionStartedEvent,
+    ExecutionSuspendedEvent, HistoryEvent, TaskCompletedEvent, TaskFailedEvent, WorkItem,
+    WorkflowInstance, WorkflowResponse, WorkflowState,
+};
+use prost::Message as _;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::chores;
+use crate::commit::{Durable, Queue};
+use crate::error::WorkflowError;
+use crate::event;
+use crate::instance;
+use crate::key::Key;
+use crate::load;
+use crate::pool::{Stream, TASKS_MAX, TURNS_MAX};
+use crate::state::{Effect, State, Unit};
+use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
+
+/// The longest that the clock may jump unnoticed before a timer.
+const ALARM_LOOK: Duration = Duration::from_secs(30);
+/// Creations of one name come one after the other; names share this many locks.
+const STRIPES: usize = 64;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How long instances that have ended are kept; for ever without.
+    pub retention: Option<Duration>,
+    /// After this many workers in a row were lost on the same item, the instance is parked.
+    pub attempts_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { retention: None, attempts_max: 20 }
+    }
+}
+
+/// When the name of an instance may be used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// When the one that had it has ended; it is replaced.
+    Ended,
+    /// When it was purged.
+    Purged,
+}
+
+/// Durable workflows; cloning shares them.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    tasks: Tasks,
+    /// Cancelled when all that makes changes has ended.
+    last: CancellationToken,
+    committer: Tasks,
+}
+
+pub(crate) struct Shared {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) config: Config,
+    state: Mutex<State>,
+    queue: Queue<Effect>,
+    stripes: Vec<tokio::sync::Mutex<()>>,
+}
+
+impl Engine {
+    /// Reads what has not ended and goes on with it. `stop` begins what [`Engine::shutdown`]
+    /// does, without waiting for it.
+    ///
+    /// # Errors
+    /// When what was stored cannot be read.
+    pub async fn open(
+        kv: Arc<dyn Kv>,
+        config: Config,
+        stop: &CancellationToken,
+    ) -> Result<Self, WorkflowError> {
+        let state = load::load(&*kv, config.attempts_max).await?;
+        let shared = Arc::new(Shared {
+            kv,
+            config,
+            state: Mutex::new(state),
+            queue: Queue::new(),
+            stripes: (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect(),
+        });
+        let last = CancellationToken::new();
+        let (tasks, committer) = (Tasks::new(stop), Tasks::new(&last));
+        let (own, end) = (Arc::clone(&shared), last.clone());
+        committer.spawn("workflow.commit", async move {
+            let perform = |effects| own.lock().perform(effects);
+            own.queue.run(&*own.kv, &end, perform).await;
+        });
+        let (own, end) = (Arc::clone(&shared), tasks.stop_token());
+        tasks.spawn("workflow.timers", async move { timers(&own, &end).await });
+        let (own, end) = (Arc::clone(&shared), tasks.stop_token());
+        tasks.spawn("workflow.chores", async move { chores::run(&own, &end).await });
+        Ok(Self { shared, tasks, last, committer })
+    }
+
+    /// Writes what has been accepted and stops. Returns how many tasks were left after `grace`.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        let left = self.tasks.shutdown(grace).await;
+        self.last.cancel();
+        left + self.committer.shutdown(grace).await
+    }
+
+    /// Creates an instance and returns its name when that is durable.
+    ///
+    /// # Errors
+    /// [`WorkflowError::AlreadyActive`], [`WorkflowError::AlreadyExists`] as `reuse` says.
+    pub async fn create(
+        &self,
+        app: &str,
+        request: CreateInstanceRequest,
+        reuse: Reuse,
+    ) -> Result<Key, WorkflowError> {
+        let id = match request.instance_id {
+            id if id.is_empty() => Uuid::new_v4().to_string(),
+            id => id,
+        };
+        let key = Key::new(app, &id)?;
+        let execution = request.execution_id.filter(|id| !id.is_empty());
+        let start = event::outside(EventType::ExecutionStarted(ExecutionStartedEvent {
+            name: request.name,
+            version: request.version,
+            input: request.input,
+            workflow_instance: Some(WorkflowInstance {
+                instance_id: id,
+                execution_id: execution.or_else(|| Some(Uuid::new_v4().to_string())),
+            }),
+            scheduled_start_timestamp: request.scheduled_start_timestamp,
+            parent_trace_context: request.parent_trace_context,
+            tags: request.tags,
+            ..Default::default()
+        }));
+        check_size(&start)?;
+        let purged = request.enforce_unique_instance_id || reuse == Reuse::Purged;
+        // Held until the name is taken durably: the next one to ask will find it.
+        let _one_at_a_time = self.shared.stripe(&key).lock().await;
+        if purged && self.get(&key, false).await?.is_some() {
+            return Err(WorkflowError::AlreadyExists { id: key.id.to_string() });
+        }
+        let (created, durable) = self.shared.change_and(|state, unit| {
+            // Completed a moment ago, and not yet durably so.
+            if purged && state.active.contains_key(&key) {
+                return Err(WorkflowError::AlreadyExists { id: key.id.to_string() });
+            }
+            state.create(&key, start, unit)
+        });
+        created?;
+        durable.wait().await?;
+        Ok(key)
+    }
+
+    /// An instance that begins with a history.
+    pub(crate) async fn adopt(
+        &self,
+        key: &Key,
+        history: Vec<HistoryEvent>,
+    ) -> Result<(), WorkflowError> {
+        let _one_at_a_time = self.shared.stripe(key).lock().await;
+        if self.get(key, false).await?.is_some() {
+            return Err(WorkflowError::AlreadyExists { id: key.id.to_string() });
+        }
+        let (adopted, durable) =
+            self.shared.change_and(|state, unit| state.adopt(key, history, unit));
+        adopted?;
+        durable.wait().await
+    }
+
+    /// An instance as it durably is. With `payloads`: input, output and failure too.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn get(
+        &self,
+        key: &Key,
+        payloads: bool,
+    ) -> Result<Option<WorkflowState>, WorkflowError> {
+        if let Some(state) = self.shared.shown(key, payloads) {
+            return Ok(Some(state));
+        }
+        let Some(record) = self.shared.record(key).await? else { return Ok(None) };
+        let mut state = record.state.unwrap_or_default();
+        if payloads {
+            let events = load::history(&*self.shared.kv, key, record.incarnation).await?;
+            instance::payloads(&mut state, events.iter());
+        }
+        Ok(Some(state))
+    }
+
+    /// Waits until `ready` says so of an instance, or of there being none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn wait(
+        &self,
+        key: &Key,
+        payloads: bool,
+        ready: impl Fn(Option<&WorkflowState>) -> bool,
+    ) -> Result<Option<WorkflowState>, WorkflowError> {
+        let mut watch = Watch::new(&self.shared, key);
+        loop {
+            watch.receiver.mark_unchanged();
+            let found = self.get(key, payloads).await?;
+            if ready(found.as_ref()) {
+                return Ok(found);
+            }
+            tokio::select! {
+                biased;
+                changed = watch.receiver.changed() => changed.map_err(|_| WorkflowError::Closing)?,
+                () = self.last.cancelled() => return Err(WorkflowError::Closing),
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`WorkflowError::NotFound`]. An instance that has ended takes events and ignores them.
+    pub async fn raise(
+        &self,
+        key: &Key,
+        name: String,
+        input: Option<String>,
+    ) -> Result<(), WorkflowError> {
+        self.tell(key, event::raised(name, input)).await
+    }
+
+    /// # Errors
+    /// [`WorkflowError::NotFound`].
+    pub async fn suspend(&self, key: &Key, reason: Option<String>) -> Result<(), WorkflowError> {
+        let input = reason.filter(|reason| !reason.is_empty());
+        let kind = EventType::ExecutionSuspended(ExecutionSuspendedEvent { input });
+        self.tell(key, event::outside(kind)).await
+    }
+
+    /// # Errors
+    /// [`WorkflowError::NotFound`].
+    pub async fn resume(&self, key: &Key, reason: Option<String>) -> Result<(), WorkflowError> {
+        let input = reason.filter(|reason| !reason.is_empty());
+        let kind = EventType::ExecutionResumed(ExecutionResumedEvent { input });
+        self.tell(key, event::outside(kind)).await
+    }
+
+    /// Asks an instance to end, and with `recurse` everything that it has begun.
+    ///
+    /// # Errors
+    /// [`WorkflowError::NotFound`].
+    pub async fn terminate(
+        &self,
+        key: &Key,
+        output: Option<String>,
+        recurse: bool,
+    ) -> Result<(), WorkflowError> {
+        if !recurse {
+            return self.tell(key, event::terminated(output, false)).await;
+        }
+        check_size(&event::terminated(output.clone(), true))?;
+        if self.get(key, false).await?.is_none() {
+            return Err(WorkflowError::NotFound { id: key.id.to_string() });
+        }
+        self.shared.change(|state, unit| state.end(key, output, unit)).wait().await
+    }
+
+    async fn tell(&self, key: &Key, event: HistoryEvent) -> Result<(), WorkflowError> {
+        check_size(&event)?;
+        let (taken, durable) =
+            self.shared.change_and(|state, unit| state.deliver(key, event, unit));
+        durable.wait().await?;
+        if !taken && self.get(key, false).await?.is_none() {
+            return Err(WorkflowError::NotFound { id: key.id.to_string() });
+        }
+        Ok(())
+    }
+
+    /// The committed history.
+    ///
+    /// # Errors
+    /// [`WorkflowError::NotFound`].
+    pub async fn history(&self, key: &Key) -> Result<Vec<HistoryEvent>, WorkflowError> {
+        // What workers have been sent may be ahead of the disk; they ask for it here.
+        self.shared.change(|_, _| ()).wait().await?;
+        let record = self.shared.record(key).await?;
+        let record = record.ok_or_else(|| WorkflowError::NotFound { id: key.id.to_string() })?;
+        load::history(&*self.shared.kv, key, record.incarnation).await
+    }
+
+    /// A worker of `app`, from now on. `stateful`: it keeps histories.
+    pub fn connect(&self, app: &str, stateful: bool) -> Worker {
+        let (sender, items) = rt::channel("workflow.worker", TURNS_MAX + TASKS_MAX);
+        let app: Arc<str> = app.into();
+        let stream = Stream::new(sender, stateful);
+        let id = self.shared.lock().connect(&app, stream);
+        Worker { shared: Arc::clone(&self.shared), app, id, items }
+    }
+
+    /// What a worker says to a turn; durable when this returns.
+    ///
+    /// # Errors
+    /// [`WorkflowError::NotPending`] when nobody waits for it.
+    pub async fn complete_turn(
+        &self,
+        app: &str,
+        response: WorkflowResponse,
+    ) -> Result<(), WorkflowError> {
+        let key = Key::new(app, &response.instance_id)?;
+        let (done, durable) =
+            self.shared.change_and(|state, unit| state.complete_turn(&key, response, unit));
+        done?;
+        durable.wait().await
+    }
+
+    /// What a worker says to an activity; durable when this returns. `app` is whose worker it is;
+    /// the instance may be of another.
+    ///
+    /// # Errors
+    /// [`WorkflowError::NotPending`] when nobody waits for it.
+    pub async fn complete_task(
+        &self,
+        app: &str,
+        response: ActivityResponse,
+    ) -> Result<(), WorkflowError> {
+        let (id, token) = (response.task_id, response.completion_token);
+        let result = |task_execution_id| {
+            event::outside(match response.failure_details {
+                Some(details) => EventType::TaskFailed(TaskFailedEvent {
+                    task_scheduled_id: id,
+                    failure_details: Some(details),
+                    task_execution_id,
+                    ..Default::default()
+                }),
+                None => EventType::TaskCompleted(TaskCompletedEvent {
+                    task_scheduled_id: id,
+                    result: response.result,
+                    task_execution_id,
+                    ..Default::default()
+                }),
+            })
+        };
+        let own = Key::new(app, &response.instance_id)?;
+        let (done, durable) = self.shared.change_and(|state, unit| {
+            let key = state.whose_task(&own, id, &token);
+            state.complete_task(&key, id, &token, result, unit)
+        });
+        done?;
+        durable.wait().await
+    }
+
+    /// How many workers an app has connected.
+    pub fn workers(&self, app: &str) -> usize {
+        self.shared.lock().pools.get(app).map_or(0, |pool| pool.streams.len())
+    }
+}
+
+pub(crate) fn check_size(event: &HistoryEvent) -> Result<(), WorkflowError> {
+    let bytes = event.encoded_len();
+    if bytes > EVENT_BYTES_MAX {
+        return Err(WorkflowError::TooLarge { what: "the payload", bytes, limit: EVENT_BYTES_MAX });
+    }
+    Ok(())
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stripe(&self, key: &Key) -> &tokio::sync::Mutex<()> {
+        use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        &self.stripes[usize::try_from(hash % STRIPES as u64).unwrap_or_default()]
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State, &mut Unit)) -> Durable {
+        self.change_and(change).1
+    }
+
+    /// Changes memory, and has the disk follow in the same order.
+    pub(crate) fn change_and<T>(
+        &self,
+        change: impl FnOnce(&mut State, &mut Unit) -> T,
+    ) -> (T, Durable) {
+        let mut state = self.lock();
+        let mut unit = Unit::default();
+        let result = change(&mut state, &mut unit);
+        (result, self.queue.push(unit))
+    }
+
+    fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
+        let state = self.lock();
+        let (incarnation, shown) = state.shown.get(key)?;
+        let mut found = WorkflowState::clone(shown);
+        // Of an execution that memory has left behind, the store tells.
+        if payloads {
+            let instance = state.active.get(key).filter(|i| i.incarnation == *incarnation)?;
+            let inbox = instance.inbox.iter().map(|(_, event)| event);
+            instance::payloads(&mut found, instance.history.iter().chain(inbox));
+            if !instance::is_terminal(found.workflow_status) {
+                (found.output, found.failure_details) = (None, None);
+            }
+        }
+        Some(found)
+    }
+
+    pub(crate) async fn record(&self, key: &Key) -> Result<Option<InstanceV1>, WorkflowError> {
+        let name = instance_key(key);
+        let entry = self.kv.get(&name).await?;
+        entry.map(|entry| InstanceV1::read(&name, &entry.value)).transpose()
+    }
+
+    /// The children of an instance that has ended.
+    pub(crate) async fn stored_children(&self, key: &Key) -> Result<Vec<Key>, WorkflowError> {
+        let Some(record) = self.record(key).await? else { return Ok(Vec::new()) };
+        let events = load::history(&*self.kv, key, record.incarnation).await?;
+        Ok(events.iter().filter_map(|event| instance::child_of(&key.app, event)).collect())
+    }
+}
+
+async fn timers(shared: &Shared, stop: &CancellationToken) {
+    let changed = Arc::clone(&shared.lock().due_changed);
+    loop {
+        let next = shared.lock().due.first().map(|due| due.0);
+        let wait = next.map(|at| at.duration_since(clock::wall()).unwrap_or_default());
+        if wait.is_some_and(|wait| wait.is_zero()) {
+            // The next round may come before this is durable: what is due is taken off in memory.
+            drop(shared.change(State::ring));
+            continue;
+        }
+        let wait = wait.unwrap_or(ALARM_LOOK).min(ALARM_LOOK);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = changed.notified() => {}
+            () = clock::sleep(wait) => {}
+        }
+    }
+}
+
+/// One worker's stream of work. Dropping it gives back what it had.
+pub struct Worker {
+    shared: Arc<Shared>,
+    app: Arc<str>,
+    id: u64,
+    items: rt::Receiver<WorkItem>,
+}
+
+impl Worker {
+    /// Waits for the next item. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<WorkItem> {
+        self.items.recv().await
+    }
+
+    pub fn poll_next(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<WorkItem>> {
+        self.items.poll_recv(context)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.shared.change(|state, unit| state.disconnect(&self.app, self.id, unit)));
+    }
+}
+
+/// Somebody waits for changes of an instance.
+struct Watch<'a> {
+    shared: &'a Shared,
+    key: &'a Key,
+    receiver: watch::Receiver<()>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(shared: &'a Shared, key: &'a Key) -> Self {
+        let mut state = shared.lock();
+        let sender = state.watchers.entry(key.clone()).or_insert_with(|| watch::channel(()).0);
+        let receiver = sender.subscribe();
+        Self { shared, key, receiver }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if state.watchers.get(self.key).is_some_and(|sender| sender.receiver_count() <= 1) {
+            state.watchers.remove(self.key);
+        }
+    }
+}

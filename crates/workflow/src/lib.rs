@@ -1,0 +1,38 @@
+//! Durable workflows: functions in any language that survive every crash.
+//!
+//! ```text
+//! client → create, raise, … ─┐                      ┌→ turn     → worker ─┐
+//! timer, answer of a worker ─┴→ inbox → instance ───┴→ activity → worker ─┴→ answer
+//! ```
+//!
+//! An instance is its history. When something has happened to it, a worker gets the history and
+//! the new events (a *turn*), runs the workflow's code again up to where it stands, and answers
+//! with actions. The turn, the work that follows from it and the messages to other instances are
+//! one transaction (`state`, `commit`); what a turn does is a pure function (`turn`), what an
+//! instance waits for is derived from its events alone (`instance`).
+//!
+//! Speaks the messages of the durabletask protocol, so that its SDKs work. Not here: gRPC, which
+//! `api` does.
+
+mod admin;
+mod chores;
+mod commit;
+mod engine;
+mod error;
+mod event;
+mod instance;
+mod key;
+mod load;
+mod pool;
+mod rerun;
+mod state;
+mod stored;
+mod turn;
+
+pub use admin::Filter;
+pub use engine::{Config, Engine, Reuse, Worker};
+pub use error::WorkflowError;
+pub use instance::is_terminal;
+pub use key::Key;
+pub use rerun::Rerun;
+pub use stored::EVENT_BYTES_MAX;

@@ -1,0 +1,663 @@
+//! Everything the engine knows, under one lock, and the changes of it.
+//!
+//! Each change works on memory and notes in a [`Unit`] what has to be written for it. Nothing
+//! here waits.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use archipel_rt::clock;
+use dapr_durabletask_proto::history_event::EventType;
+use dapr_durabletask_proto::{
+    ActivityRequest, CachedHistory, HistoryEvent, WorkItem, WorkflowInstance, WorkflowRequest,
+    WorkflowResponse, WorkflowState, work_item,
+};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::commit;
+use crate::error::WorkflowError;
+use crate::event;
+use crate::instance::{Instance, Running, Task, Turn, target};
+use crate::key::Key;
+use crate::pool::{Pool, Stream, TaskId};
+use crate::rerun;
+use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
+use crate::turn::{self, Outcome};
+
+pub(crate) type Unit = commit::Unit<Effect>;
+
+/// What may happen once something is durable.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Clients see this from now on; `None`: there is no such instance any more.
+    Show(Key, u64, Option<Box<WorkflowState>>),
+    /// Memory need not hold it any longer.
+    Forget(Key, u64),
+    Task(TaskId),
+    /// Slow work without haste: see `chores`.
+    Chores,
+}
+
+/// Why an instance has to be looked at, at some time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alarm {
+    Start,
+    Timer(i32),
+}
+
+pub(crate) type Due = (SystemTime, Key, u64, Alarm);
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub active: HashMap<Key, Instance>,
+    pub shown: HashMap<Key, (u64, Arc<WorkflowState>)>,
+    pub watchers: HashMap<Key, watch::Sender<()>>,
+    pub pools: HashMap<Arc<str>, Pool>,
+    pub due: BTreeSet<Due>,
+    pub incarnation: u64,
+    pub next_stream: u64,
+    pub attempts_max: u32,
+    /// Rings when the earliest due time has changed.
+    pub due_changed: Arc<Notify>,
+    pub chores: Arc<Notify>,
+}
+
+impl State {
+    pub(crate) fn new(incarnation: u64, attempts_max: u32) -> Self {
+        Self {
+            active: HashMap::new(),
+            shown: HashMap::new(),
+            watchers: HashMap::new(),
+            pools: HashMap::new(),
+            due: BTreeSet::new(),
+            incarnation,
+            next_stream: 0,
+            attempts_max,
+            due_changed: Arc::default(),
+            chores: Arc::default(),
+        }
+    }
+
+    /// Makes an instance out of its first event. One of the same name that has ended is replaced.
+    ///
+    /// # Errors
+    /// When one of that name is active.
+    pub(crate) fn create(
+        &mut self,
+        key: &Key,
+        start: HistoryEvent,
+        unit: &mut Unit,
+    ) -> Result<(), WorkflowError> {
+        self.begin(key, unit)?;
+        self.deliver(key, start, unit);
+        self.save(key, unit);
+        Ok(())
+    }
+
+    /// Makes an instance that has a history already.
+    ///
+    /// # Errors
+    /// When one of that name is active.
+    pub(crate) fn adopt(
+        &mut self,
+        key: &Key,
+        history: Vec<HistoryEvent>,
+        unit: &mut Unit,
+    ) -> Result<(), WorkflowError> {
+        self.begin(key, unit)?;
+        self.take_in(key, &mut Outcome { history, ..Outcome::default() }, unit);
+        let Some(instance) = self.active.get(key) else { return Ok(()) };
+        let open = |event: &&HistoryEvent| instance.open_children.contains_key(&event.event_id);
+        let begun = instance.history.iter().filter(open).filter_map(|created| {
+            let child = instance.open_children.get(&created.event_id)?.clone();
+            Some((child, rerun::child_start(instance, created)?))
+        });
+        for (child, start) in begun.collect::<Vec<_>>() {
+            self.send(&child, start, unit);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, key: &Key, unit: &mut Unit) -> Result<(), WorkflowError> {
+        if self.active.get(key).is_some_and(|old| old.completed.is_none()) {
+            return Err(WorkflowError::AlreadyActive { id: key.id.to_string() });
+        }
+        let incarnation = self.next_incarnation(unit);
+        self.active.insert(key.clone(), Instance::new(key.clone(), incarnation));
+        let garbage = MarkV1 { version: 0, incarnation };
+        unit.put(stored::garbage_key(key), garbage.clone().write());
+        unit.put(stored::active_key(key), garbage.write());
+        unit.then(Effect::Chores);
+        Ok(())
+    }
+
+    fn next_incarnation(&mut self, unit: &mut Unit) -> u64 {
+        self.incarnation += 1;
+        let mark = MarkV1 { version: 0, incarnation: self.incarnation };
+        unit.put(stored::META.to_owned(), mark.write());
+        self.incarnation
+    }
+
+    /// Takes purged or replaced rows away, also those of an instance that is not in memory.
+    pub(crate) fn erase(&mut self, key: &Key, unit: &mut Unit) {
+        let incarnation = self.next_incarnation(unit);
+        unit.put(stored::garbage_key(key), MarkV1 { version: 0, incarnation }.write());
+        unit.delete(stored::instance_key(key));
+        unit.delete(stored::active_key(key));
+        self.release(key);
+        self.active.remove(key);
+        unit.then(Effect::Show(key.clone(), incarnation, None));
+        unit.then(Effect::Chores);
+    }
+
+    /// Brings an event to an instance. False: nobody there takes it.
+    pub(crate) fn deliver(&mut self, key: &Key, event: HistoryEvent, unit: &mut Unit) -> bool {
+        let taken = self.put(key, event, unit);
+        if taken {
+            self.line_up(key);
+        }
+        taken
+    }
+
+    /// [`State::deliver`] without a turn yet: more is to come.
+    fn put(&mut self, key: &Key, event: HistoryEvent, unit: &mut Unit) -> bool {
+        let Some(instance) = self.active.get_mut(key) else { return false };
+        if !instance.arrive(&event) {
+            return false;
+        }
+        let starts = match &event.event_type {
+            Some(EventType::ExecutionStarted(start)) => start.scheduled_start_timestamp,
+            _ => None,
+        };
+        match starts.map(|at| event::instant(&at)).filter(|at| *at > clock::wall()) {
+            Some(at) => {
+                instance.held = true;
+                let due = (at, key.clone(), instance.incarnation, Alarm::Start);
+                self.due.insert(due);
+                self.due_changed.notify_one();
+            }
+            // What ends it need not wait for what begins it.
+            None if matches!(event.event_type, Some(EventType::ExecutionTerminated(_))) => {
+                instance.held = false;
+            }
+            None => {}
+        }
+        // Whoever sends it something wants it to go on.
+        if instance.parked.take().is_some() {
+            instance.lost_turns = 0;
+            let state = Box::new(instance.describe());
+            unit.then(Effect::Show(key.clone(), instance.incarnation, Some(state)));
+            for (id, _) in instance.tasks.iter().filter(|(_, task)| task.running.is_none()) {
+                unit.then(Effect::Task((key.clone(), instance.incarnation, *id)));
+            }
+        }
+        let value = stored::EventsV1 { version: 0, events: vec![event.clone()] }.write();
+        let row = instance.enqueue(event);
+        unit.put(stored::row_key('q', key, instance.incarnation, row), value);
+        true
+    }
+
+    /// Messages that a turn or an end sends: some make instances.
+    fn send(&mut self, key: &Key, message: HistoryEvent, unit: &mut Unit) {
+        let Some(EventType::ExecutionStarted(start)) = &message.event_type else {
+            if !self.deliver(key, message, unit) {
+                tracing::debug!(instance = %key, "a message found nobody who waits for it");
+            }
+            return;
+        };
+        let parent = turn::parent_of(start);
+        if let Err(error) = self.create(key, message, unit) {
+            match parent {
+                Some((parent, task)) => {
+                    let details = event::failure("AlreadyExists", error.to_string());
+                    self.deliver(&parent, event::child_failed(task, Some(details)), unit);
+                }
+                None => {
+                    tracing::warn!(instance = %key, %error, "a detached workflow was not begun")
+                }
+            }
+        }
+    }
+
+    pub(crate) fn line_up(&mut self, key: &Key) {
+        if let Some(instance) = self.active.get_mut(key)
+            && instance.wants_turn()
+        {
+            instance.queued = true;
+            self.pools.entry(Arc::clone(&key.app)).or_default().turns.push_back(key.clone());
+            self.dispatch(&Arc::clone(&key.app));
+        }
+    }
+
+    /// Gives waiting work to workers with room.
+    pub(crate) fn dispatch(&mut self, app: &Arc<str>) {
+        while let Some(pool) = self.pools.get_mut(app)
+            && let Some(key) = pool.turns.front()
+            && let Some(stream) = pool.stream_for_turn(key)
+            && let Some(key) = pool.turns.pop_front()
+        {
+            self.hand_out_turn(app, stream, &key);
+        }
+        while let Some(pool) = self.pools.get_mut(app)
+            && !pool.tasks.is_empty()
+            && let Some(stream) = pool.stream_for_task()
+            && let Some(task) = pool.tasks.pop_front()
+        {
+            self.hand_out_task(app, stream, task);
+        }
+    }
+
+    fn hand_out_turn(&mut self, app: &Arc<str>, stream_id: u64, key: &Key) {
+        let Some(instance) = self.active.get_mut(key) else { return };
+        instance.queued = false;
+        if !instance.wants_turn() {
+            return;
+        }
+        let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
+        let (token, at) = (Uuid::new_v4().to_string(), event::now());
+        let mut new_events = vec![event::turn_started(at, None)];
+        new_events.extend(instance.next_events().cloned());
+        let known = stream.warm(key, instance.incarnation, instance.history.len());
+        let request = WorkflowRequest {
+            instance_id: key.id.to_string(),
+            execution_id: instance.execution_id().map(str::to_owned),
+            past_events: instance.history[known..].to_vec(),
+            cached_history: (known > 0)
+                .then(|| CachedHistory { event_count: i32::try_from(known).unwrap_or(i32::MAX) }),
+            new_events,
+            ..Default::default()
+        };
+        let events = request.new_events.len() - 1;
+        instance.turn = Some(Turn { token: token.clone(), stream: stream_id, at, events });
+        stream.turns.insert(key.clone());
+        let request = work_item::Request::WorkflowRequest(request);
+        send_item(stream, WorkItem { completion_token: token, request: Some(request) });
+    }
+
+    fn hand_out_task(&mut self, app: &Arc<str>, stream_id: u64, id: TaskId) {
+        let (key, incarnation, number) = &id;
+        let Some(instance) = self.active.get_mut(key).filter(|i| i.incarnation == *incarnation)
+        else {
+            return;
+        };
+        let execution_id = instance.execution_id().map(str::to_owned);
+        let parked = instance.parked.is_some();
+        let free = |task: &&mut Task| task.running.is_none() && !parked;
+        let Some(task) = instance.tasks.get_mut(number).filter(free) else { return };
+        let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type else { return };
+        let request = ActivityRequest {
+            name: what.name.clone(),
+            version: what.version.clone(),
+            input: what.input.clone(),
+            workflow_instance: Some(WorkflowInstance {
+                instance_id: key.id.to_string(),
+                execution_id,
+            }),
+            task_id: *number,
+            parent_trace_context: what.parent_trace_context.clone(),
+            task_execution_id: what.task_execution_id.clone(),
+            propagated_history: None,
+        };
+        let token = Uuid::new_v4().to_string();
+        let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
+        let running = Running { token: token.clone(), app: Arc::clone(app), stream: stream_id };
+        task.running = Some(running);
+        stream.tasks.insert(id);
+        let request = work_item::Request::ActivityRequest(request);
+        send_item(stream, WorkItem { completion_token: token, request: Some(request) });
+    }
+
+    pub(crate) fn connect(&mut self, app: &Arc<str>, stream: Stream) -> u64 {
+        self.next_stream += 1;
+        let pool = self.pools.entry(Arc::clone(app)).or_default();
+        pool.streams.insert(self.next_stream, stream);
+        self.dispatch(app);
+        self.next_stream
+    }
+
+    /// Takes back what the worker had; it is next in line.
+    pub(crate) fn disconnect(&mut self, app: &Arc<str>, stream: u64, unit: &mut Unit) {
+        let pool = self.pools.get_mut(app);
+        let Some(gone) = pool.and_then(|pool| pool.streams.remove(&stream)) else { return };
+        for key in &gone.turns {
+            let Some(instance) = self.active.get_mut(key) else { continue };
+            if instance.turn.take_if(|turn| turn.stream == stream).is_none() {
+                continue;
+            }
+            instance.lost_turns += 1;
+            if instance.lost_turns >= self.attempts_max {
+                let times = instance.lost_turns;
+                park(
+                    instance,
+                    format!("{times} workers in a row were lost on its next turn"),
+                    unit,
+                );
+            } else if instance.wants_turn() {
+                instance.queued = true;
+                self.pools.entry(Arc::clone(app)).or_default().turns.push_front(key.clone());
+            }
+        }
+        for id in gone.tasks {
+            let Some(instance) = self.active.get_mut(&id.0).filter(|i| i.incarnation == id.1)
+            else {
+                continue;
+            };
+            let Some(task) = instance.tasks.get_mut(&id.2) else { continue };
+            if task.running.take_if(|r| r.stream == stream).is_none() {
+                continue;
+            }
+            task.lost += 1;
+            let times = task.lost;
+            if times.is_multiple_of(self.attempts_max) {
+                let why = format!("{times} workers in a row were lost on activity {}", id.2);
+                park(instance, why, unit);
+                continue;
+            }
+            self.pools.entry(Arc::clone(app)).or_default().tasks.push_front(id);
+        }
+        self.dispatch(app);
+    }
+
+    /// # Errors
+    /// When no worker has such a turn.
+    pub(crate) fn complete_turn(
+        &mut self,
+        key: &Key,
+        response: WorkflowResponse,
+        unit: &mut Unit,
+    ) -> Result<(), WorkflowError> {
+        let pending = |what: &Key| WorkflowError::NotPending { what: what.to_string() };
+        let instance = self.active.get_mut(key).ok_or_else(|| pending(key))?;
+        let turn = instance.turn.as_ref().ok_or_else(|| pending(key))?;
+        if !response.completion_token.is_empty() && response.completion_token != turn.token {
+            // An answer to a delivery that was given up; the one that counts is under way.
+            return Ok(());
+        }
+        let Some(turn) = instance.turn.take() else { return Ok(()) };
+        instance.lost_turns = 0;
+        let taken: Vec<_> = instance.inbox.drain(..turn.events).collect();
+        for (row, _) in &taken {
+            unit.delete(stored::row_key('q', key, instance.incarnation, *row));
+        }
+        let new_events = taken.into_iter().map(|(_, event)| event).collect();
+        instance.custom_status.clone_from(&response.custom_status);
+        let mut outcome = turn::apply(instance, turn.at, new_events, response);
+        let app = Arc::clone(&key.app);
+        if let Some(stream) = stream_of(&mut self.pools, &app, turn.stream) {
+            stream.turns.remove(key);
+            if outcome.restart.is_some() {
+                stream.forget(key);
+            }
+        }
+        match outcome.restart.take() {
+            Some(events) => self.begin_anew(key, events, unit),
+            None => self.take_in(key, &mut outcome, unit),
+        }
+        for (to, message) in outcome.messages {
+            self.send(&to, message, unit);
+        }
+        self.line_up(key);
+        self.dispatch(&app);
+        Ok(())
+    }
+
+    /// The turn becomes history.
+    fn take_in(&mut self, key: &Key, outcome: &mut Outcome, unit: &mut Unit) {
+        if crate::instance::completion(outcome.history.iter()).is_some() {
+            self.release(key);
+        }
+        let Some(instance) = self.active.get_mut(key) else { return };
+        let incarnation = instance.incarnation;
+        for row in stored::rows(&outcome.history) {
+            unit.put(stored::row_key('h', key, incarnation, instance.next_row), row);
+            instance.next_row += 1;
+        }
+        for event in std::mem::take(&mut outcome.history) {
+            match &event.event_type {
+                Some(EventType::TaskScheduled(_)) => {
+                    unit.then(Effect::Task((key.clone(), incarnation, event.event_id)));
+                }
+                Some(EventType::TimerCreated(timer)) => {
+                    let at = event::instant(&timer.fire_at.unwrap_or_default());
+                    let alarm = Alarm::Timer(event.event_id);
+                    self.due.insert((at, key.clone(), incarnation, alarm));
+                    self.due_changed.notify_one();
+                }
+                _ => {}
+            }
+            instance.absorb(event);
+        }
+        if instance.completed.is_some() {
+            for (row, _) in instance.inbox.drain(..) {
+                unit.delete(stored::row_key('q', key, incarnation, row));
+            }
+            unit.delete(stored::active_key(key));
+            if let Some(record) = stored::done_key_of(&instance.describe(), key) {
+                unit.put(record, bytes::Bytes::new());
+            }
+        }
+        self.save(key, unit);
+        if let Some(output) = outcome.end_children.take() {
+            self.end_children(key, output.as_deref(), unit);
+        }
+    }
+
+    fn begin_anew(&mut self, key: &Key, events: Vec<HistoryEvent>, unit: &mut Unit) {
+        self.release(key);
+        let Some(old) = self.active.remove(key) else { return };
+        let incarnation = self.next_incarnation(unit);
+        let mut instance = Instance::new(key.clone(), incarnation);
+        instance.custom_status.clone_from(&old.custom_status);
+        instance.children.clone_from(&old.children);
+        self.active.insert(key.clone(), instance);
+        unit.put(stored::garbage_key(key), MarkV1 { version: 0, incarnation }.write());
+        unit.put(stored::active_key(key), MarkV1 { version: 0, incarnation }.write());
+        unit.then(Effect::Chores);
+        // Answers to what the old execution asked for are not for the new one.
+        let later = old.inbox.into_iter().map(|(_, event)| event).filter(|event| {
+            matches!(
+                event.event_type,
+                Some(
+                    EventType::EventRaised(_)
+                        | EventType::ExecutionTerminated(_)
+                        | EventType::ExecutionSuspended(_)
+                        | EventType::ExecutionResumed(_)
+                )
+            )
+        });
+        for event in events.into_iter().chain(later) {
+            self.put(key, event, unit);
+        }
+        self.save(key, unit);
+    }
+
+    /// Writes and shows how an instance is now.
+    fn save(&mut self, key: &Key, unit: &mut Unit) {
+        let Some(instance) = self.active.get(key) else { return };
+        let (incarnation, state) = (instance.incarnation, instance.describe());
+        let record = InstanceV1 { version: 0, incarnation, state: Some(state.clone()) };
+        unit.put(stored::instance_key(key), record.write());
+        unit.then(Effect::Show(key.clone(), incarnation, Some(Box::new(state))));
+        if instance.completed.is_some() {
+            unit.then(Effect::Forget(key.clone(), incarnation));
+        }
+    }
+
+    /// Ends the children, and through those that have ended already, theirs.
+    fn end_children(&mut self, key: &Key, output: Option<&str>, unit: &mut Unit) {
+        let Some(instance) = self.active.get(key) else { return };
+        let children = instance.children.clone();
+        for child in &children {
+            self.end(child, output.map(str::to_owned), unit);
+        }
+    }
+
+    pub(crate) fn end(&mut self, key: &Key, output: Option<String>, unit: &mut Unit) {
+        if !self.deliver(key, event::terminated(output.clone(), true), unit) {
+            let record = EndChildrenV1 { version: 0, output };
+            unit.put(stored::end_children_key(key), record.write());
+            unit.then(Effect::Chores);
+        }
+    }
+
+    /// The instance whose activity a worker of `own.app` answers. It is another app's when that
+    /// one sent the activity here; the token says which.
+    pub(crate) fn whose_task(&self, own: &Key, task_id: i32, token: &str) -> Key {
+        let by_token = |key: &&Key| {
+            let task = self.active.get(*key).and_then(|instance| instance.tasks.get(&task_id));
+            let running = task.and_then(|task| task.running.as_ref());
+            running.is_some_and(|running| running.token == token)
+        };
+        if by_token(&own) {
+            return own.clone();
+        }
+        let pool = self.pools.get(&own.app);
+        let in_hand = pool.into_iter().flat_map(|pool| pool.streams.values());
+        let mut same = in_hand
+            .flat_map(|stream| &stream.tasks)
+            .filter(|(key, _, id)| key.id == own.id && *id == task_id)
+            .map(|(key, ..)| key);
+        same.find(by_token).unwrap_or(own).clone()
+    }
+
+    /// # Errors
+    /// When nobody has such an activity in hand.
+    pub(crate) fn complete_task(
+        &mut self,
+        key: &Key,
+        task_id: i32,
+        token: &str,
+        result: impl FnOnce(String) -> HistoryEvent,
+        unit: &mut Unit,
+    ) -> Result<(), WorkflowError> {
+        let pending = || WorkflowError::NotPending { what: format!("{key}, activity {task_id}") };
+        let instance = self.active.get_mut(key).ok_or_else(pending)?;
+        let incarnation = instance.incarnation;
+        let task = instance.tasks.get_mut(&task_id).ok_or_else(pending)?;
+        let running = task.running.as_ref().ok_or_else(pending)?;
+        if !token.is_empty() && token != running.token {
+            return Ok(());
+        }
+        let (app, stream) = (Arc::clone(&running.app), running.stream);
+        let execution = match &task.scheduled.event_type {
+            Some(EventType::TaskScheduled(what)) => what.task_execution_id.clone(),
+            _ => String::new(),
+        };
+        if let Some(stream) = stream_of(&mut self.pools, &app, stream) {
+            stream.tasks.remove(&(key.clone(), incarnation, task_id));
+        }
+        self.deliver(key, result(execution), unit);
+        self.dispatch(&app);
+        Ok(())
+    }
+
+    /// Everything that is due.
+    pub(crate) fn ring(&mut self, unit: &mut Unit) {
+        let now = clock::wall();
+        while let Some((at, ..)) = self.due.first()
+            && *at <= now
+            && let Some((_, key, incarnation, alarm)) = self.due.pop_first()
+        {
+            let Some(instance) = self.active.get_mut(&key).filter(|i| i.incarnation == incarnation)
+            else {
+                continue;
+            };
+            match alarm {
+                Alarm::Start => {
+                    instance.held = false;
+                    self.line_up(&key);
+                }
+                Alarm::Timer(id) => {
+                    if let Some(fire_at) = instance.timers.get(&id).copied() {
+                        self.deliver(&key, event::timer_fired(id, fire_at), unit);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Show(key, incarnation, state) => self.show(&key, incarnation, state),
+                Effect::Forget(key, incarnation) => {
+                    self.shown.remove(&key);
+                    if let Some(old) = self.active.get(&key)
+                        && old.incarnation == incarnation
+                    {
+                        self.active.remove(&key);
+                    }
+                }
+                Effect::Task(id) => self.offer(id),
+                Effect::Chores => self.chores.notify_one(),
+            }
+        }
+    }
+
+    /// Puts an activity in line for the workers of the app that it is for.
+    pub(crate) fn offer(&mut self, id: TaskId) {
+        let Some(instance) = self.active.get(&id.0).filter(|i| i.incarnation == id.1) else {
+            return;
+        };
+        let Some(task) = instance.tasks.get(&id.2) else { return };
+        let app: Arc<str> = target(&task.scheduled).unwrap_or(&id.0.app).into();
+        self.pools.entry(Arc::clone(&app)).or_default().tasks.push_back(id);
+        self.dispatch(&app);
+    }
+
+    fn show(&mut self, key: &Key, incarnation: u64, state: Option<Box<WorkflowState>>) {
+        match state {
+            Some(state) => drop(self.shown.insert(key.clone(), (incarnation, Arc::from(state)))),
+            None => drop(self.shown.remove(key)),
+        }
+        if let Some(watcher) = self.watchers.get(key)
+            && watcher.send(()).is_err()
+        {
+            self.watchers.remove(key);
+        }
+    }
+
+    /// Frees what an instance that has no more use for it holds: places in workers' hands, alarms.
+    fn release(&mut self, key: &Key) {
+        let Some(old) = self.active.get(key) else { return };
+        if let Some(turn) = &old.turn
+            && let Some(stream) = stream_of(&mut self.pools, &key.app, turn.stream)
+        {
+            stream.turns.remove(key);
+        }
+        for (id, task) in &old.tasks {
+            if let Some(running) = &task.running
+                && let Some(stream) = stream_of(&mut self.pools, &running.app, running.stream)
+            {
+                stream.tasks.remove(&(key.clone(), old.incarnation, *id));
+            }
+        }
+        for (id, at) in &old.timers {
+            let alarm = Alarm::Timer(*id);
+            self.due.remove(&(event::instant(at), key.clone(), old.incarnation, alarm));
+        }
+    }
+}
+
+fn stream_of<'a>(
+    pools: &'a mut HashMap<Arc<str>, Pool>,
+    app: &Arc<str>,
+    stream: u64,
+) -> Option<&'a mut Stream> {
+    pools.get_mut(app)?.streams.get_mut(&stream)
+}
+
+fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
+    tracing::warn!(instance = %instance.key, why, "a workflow is parked; raise an event or resume it to try again");
+    instance.parked = Some(why);
+    let state = Box::new(instance.describe());
+    unit.then(Effect::Show(instance.key.clone(), instance.incarnation, Some(state)));
+}
+
+/// The channel has room for all that a worker may have in hand, so a refusal means that it is
+/// gone; taking its items back comes with the end of its stream.
+fn send_item(stream: &Stream, item: WorkItem) {
+    drop(stream.sender.try_send(item));
+}

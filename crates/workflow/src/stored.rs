@@ -1,0 +1,189 @@
+//! What is kept of the instances, each record with its version.
+//!
+//! ```text
+//! i/<app>/<id>                        an instance as it is shown, and its incarnation
+//! a/<app>/<id>                        it has not ended: read at start
+//! h/<app>/<id>/<incarnation>/<row>    the events that one turn added
+//! q/<app>/<id>/<incarnation>/<row>    an event that no turn has taken in
+//! d/<end>/<app>/<id>                  it ended then: for retention
+//! g/<app>/<id>                        rows of incarnations before this one are garbage
+//! t/<app>/<id>                        the children of this ended instance are to be ended
+//! meta                                the highest incarnation
+//! ```
+//!
+//! A turn is one row, however many events it has: measured, rows per turn and not per event make
+//! the difference between 11,000 and 24,000 steps a second.
+
+use bytes::Bytes;
+use dapr_durabletask_proto::{HistoryEvent, WorkflowState};
+use prost::Message;
+
+use crate::error::WorkflowError;
+use crate::key::Key;
+
+/// One row holds at most this, unless a single event is larger.
+const ROW_BYTES: usize = 1 << 20;
+/// What a value of the store can hold, less what the record around the event takes.
+pub const EVENT_BYTES_MAX: usize = archipel_storage::VALUE_BYTES_MAX - (64 << 10);
+
+const VERSION: u32 = 1;
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct InstanceV1 {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    /// Without input, output and failure: those are in the history.
+    #[prost(message, optional, tag = "3")]
+    pub state: Option<WorkflowState>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EventsV1 {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(message, repeated, tag = "2")]
+    pub events: Vec<HistoryEvent>,
+}
+
+/// `g/`: up to which incarnation; `meta`: which was given last.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MarkV1 {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+}
+
+/// `t/`: what the children are ended with.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EndChildrenV1 {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub output: Option<String>,
+}
+
+pub(crate) trait Record: Message + Default {
+    fn version_mut(&mut self) -> &mut u32;
+
+    fn write(mut self) -> Bytes {
+        *self.version_mut() = VERSION;
+        self.encode_to_vec().into()
+    }
+
+    fn read(key: &str, bytes: &[u8]) -> Result<Self, WorkflowError> {
+        let wrong = |reason: String| WorkflowError::Stored { key: key.to_owned(), reason };
+        let mut record = Self::decode(bytes).map_err(|e| wrong(e.to_string()))?;
+        match *record.version_mut() {
+            VERSION => Ok(record),
+            found => Err(wrong(format!("it has version {found}; this Archipel knows {VERSION}"))),
+        }
+    }
+}
+
+macro_rules! record {
+    ($($name:ty),*) => {$(
+        impl Record for $name {
+            fn version_mut(&mut self) -> &mut u32 {
+                &mut self.version
+            }
+        }
+    )*};
+}
+record!(InstanceV1, EventsV1, MarkV1, EndChildrenV1);
+
+pub(crate) const META: &str = "meta";
+
+pub(crate) fn instance_key(key: &Key) -> String {
+    format!("i/{}", key.path())
+}
+
+pub(crate) fn active_key(key: &Key) -> String {
+    format!("a/{}", key.path())
+}
+
+/// `table` is `h` or `q`.
+pub(crate) fn rows_prefix(table: char, key: &Key) -> String {
+    format!("{table}/{}/", key.path())
+}
+
+pub(crate) fn incarnation_prefix(table: char, key: &Key, incarnation: u64) -> String {
+    format!("{}{incarnation:016x}/", rows_prefix(table, key))
+}
+
+pub(crate) fn row_key(table: char, key: &Key, incarnation: u64, row: u32) -> String {
+    format!("{}{row:08x}", incarnation_prefix(table, key, incarnation))
+}
+
+pub(crate) fn row_of(key: &str) -> Option<(u64, u32)> {
+    let (rest, row) = key.rsplit_once('/')?;
+    let (_, incarnation) = rest.rsplit_once('/')?;
+    Some((u64::from_str_radix(incarnation, 16).ok()?, u32::from_str_radix(row, 16).ok()?))
+}
+
+/// Of an instance that has ended.
+pub(crate) fn done_key_of(state: &WorkflowState, key: &Key) -> Option<String> {
+    let end = state.completed_timestamp?;
+    let ms = end.seconds.saturating_mul(1_000) + i64::from(end.nanos) / 1_000_000;
+    Some(format!("d/{:016x}/{}", u64::try_from(ms).unwrap_or_default(), key.path()))
+}
+
+pub(crate) fn garbage_key(key: &Key) -> String {
+    format!("g/{}", key.path())
+}
+
+pub(crate) fn end_children_key(key: &Key) -> String {
+    format!("t/{}", key.path())
+}
+
+/// The rows that hold `events`, in order: usually one.
+pub(crate) fn rows(events: &[HistoryEvent]) -> impl Iterator<Item = Bytes> {
+    let mut rest = events;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|event| {
+            let first = bytes == 0;
+            bytes += event.encoded_len() + 8;
+            first || bytes <= ROW_BYTES
+        });
+        let count = fits.count();
+        let (row, tail) = rest.split_at(count);
+        rest = tail;
+        (count > 0).then(|| EventsV1 { version: 0, events: row.to_vec() }.write())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event;
+
+    #[test]
+    fn large_turns_become_several_rows_and_none_is_lost() {
+        let big = "x".repeat(600 << 10);
+        let events: Vec<_> =
+            (0..5).map(|i| event::raised(i.to_string(), Some(big.clone()))).collect();
+        let read = rows(&events).flat_map(|row| EventsV1::read("h", &row).expect("reads").events);
+        assert_eq!(read.collect::<Vec<_>>(), events);
+        assert_eq!(rows(&events).count(), 5);
+        assert_eq!(rows(&[]).count(), 0);
+        assert_eq!(rows(&events[..1]).count(), 1);
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_named() {
+        let newer = MarkV1 { version: 9, incarnation: 1 }.encode_to_vec();
+        let error = MarkV1::read("g/a/b", &newer).expect_err("newer");
+        assert!(error.to_string().contains("g/a/b"), "{error}");
+    }
+
+    #[test]
+    fn rows_are_told_apart() {
+        let key = Key::new("app", "a/b").expect("valid");
+        let row = row_key('h', &key, 0xabc, 7);
+        assert_eq!(row_of(&row), Some((0xabc, 7)));
+        assert!(row.starts_with(&rows_prefix('h', &key)));
+    }
+}
