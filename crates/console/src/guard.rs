@@ -114,7 +114,9 @@ mod tests {
 
     #[test]
     fn a_scraper_shows_the_key_as_a_bearer_token() {
-        for (shown, expected) in [("Bearer k3y", None), ("Bearer k3z", Some(401)), ("k3y", Some(401))] {
+        for (shown, expected) in
+            [("Bearer k3y", None), ("Bearer k3z", Some(401)), ("k3y", Some(401))]
+        {
             let request = http::Request::builder().uri("/metrics").header("host", HOST.1);
             let request = request.header("authorization", shown);
             let (request, ()) = request.body(()).expect("a request").into_parts();
