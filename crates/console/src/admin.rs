@@ -6,7 +6,7 @@ use archipel_broker::{
     BrokerError, DeadError, DeadFilter, DeadId, DeadState, Envelope, PublishRequest, ReplayFrom,
 };
 use archipel_control::Operation;
-use archipel_model::{InstanceId, ServiceName, TopicName};
+use archipel_model::{InstanceId, ServiceName, TopicName, suggest};
 use archipel_storage::Seq;
 use archipel_telemetry::{Filter, Level, LogRecord};
 use futures_util::stream::{self, StreamExt};
@@ -201,24 +201,18 @@ fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
         match (service, instance) {
             (Some(service), _) => filter.services.insert(service),
             (None, Some(instance)) => filter.instances.insert(instance),
-            (None, None) => return Err(bad(format!("there is no service or instance `{name}`"))),
+            (None, None) => {
+                let names = snapshot.iter().flat_map(|s| s.plan.app.services.keys());
+                let known = suggest::there_are(name, names.map(ServiceName::as_str));
+                return Err(bad(format!("there is no service or instance `{name}`; {known}")));
+            }
         };
     }
     Ok(filter)
 }
 
 fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
-    let record = record.borrow();
-    view::LogLine {
-        at_ms: record.at_ms,
-        service: record.instance.service.to_string(),
-        instance: record.instance.to_string(),
-        stream: record.stream.to_string(),
-        level: record.level.map(|level| level.as_str().to_owned()),
-        message: record.message.clone(),
-        trace_id: record.trace_id.clone(),
-        fields: (!record.fields.is_empty()).then(|| Value::Object(record.fields.clone())),
-    }
+    record.borrow().into()
 }
 
 async fn jobs(shared: &Shared) -> Done {

@@ -89,8 +89,9 @@ fn head(html: &mut String, status: &Status) {
         html,
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <meta http-equiv=refresh content=2><title>{app} · Archipel</title><link rel=stylesheet href=style.css></head>\
-         <body><header><h1>{app}</h1><p>{ready} of {} services ready</p>",
-        status.services.len()
+         <body><header><h1>{app}</h1><p>{ready} of {} service{} ready</p>",
+        status.services.len(),
+        if status.services.len() == 1 { "" } else { "s" }
     );
     if let Some(gateway) = &status.gateway {
         let _ = match &gateway.error {
