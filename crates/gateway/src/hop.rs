@@ -13,7 +13,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use archipel_model::EdgePolicy;
-use archipel_rt::{clock, random};
+use archipel_rt::{chain, clock, random};
 use http::header;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -321,21 +321,6 @@ fn body_fault(error: &hyper::Error) -> Option<&BodyError> {
         source = error.source();
     }
     None
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// RFC 9110, section 9.2.2.
