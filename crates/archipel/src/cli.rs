@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Runs an application made of services: one binary, one manifest.
@@ -35,7 +36,9 @@ pub(crate) struct Global {
         global = true,
         value_name = "DIR",
         env = "ARCHIPEL_STATE_DIR",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from),
+        value_hint = clap::ValueHint::AnyPath
     )]
     pub(crate) state_dir: Option<PathBuf>,
     /// Apply this overlay of the manifest
@@ -53,6 +56,14 @@ pub(crate) struct Global {
     /// No colours (also with NO_COLOR set, or when the output is not a terminal)
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+}
+
+impl Global {
+    /// A variable that is set to nothing counts as not set, as everywhere else.
+    pub(crate) fn forget_empty(&mut self) {
+        self.state_dir.take_if(|dir| dir.as_os_str().is_empty());
+        self.profile.take_if(|profile| profile.is_empty());
+    }
 }
 
 #[derive(Debug, Subcommand)]

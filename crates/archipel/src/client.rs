@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
 use archipel_console::view::Problem;
+use archipel_control::StateDir;
 
 use crate::exit::{self, Failure};
 
@@ -17,11 +18,13 @@ use crate::exit::{self, Failure};
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     socket: PathBuf,
+    /// The state directory: tells what a killed Archipel has left.
+    state: PathBuf,
 }
 
 impl Client {
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    pub(crate) fn new(state: &StateDir) -> Self {
+        Self { socket: state.socket(), state: state.root().to_owned() }
     }
 
     /// Whether somebody answers there. A connection alone proves nothing: the socket of a process
@@ -81,7 +84,7 @@ impl Client {
     ) -> Result<Response<Incoming>, Failure> {
         let stream = tokio::net::UnixStream::connect(&self.socket)
             .await
-            .map_err(|error| not_running(&self.socket, &error))?;
+            .map_err(|error| self.not_running(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Ends when the response has been read or the sender is dropped.
@@ -96,6 +99,37 @@ impl Client {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
         sender.send_request(request).await.map_err(|error| broken(&self.socket, &error))
+    }
+
+    fn not_running(&self, error: &std::io::Error) -> Failure {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+        match error.kind() {
+            NotFound | ConnectionRefused => match archipel_supervisor::survivors(&self.state) {
+                0 => Failure::new(exit::NOT_RUNNING, "this application is not running")
+                    .help("start it with `archipel up`"),
+                left => Failure::new(
+                    exit::NOT_RUNNING,
+                    format!(
+                        "Archipel is not running, but {} of this application still {}",
+                        if left == 1 {
+                            "1 service process".into()
+                        } else {
+                            format!("{left} service processes")
+                        },
+                        if left == 1 { "lives" } else { "live" }
+                    ),
+                )
+                .help("`archipel up` takes over what lives, `archipel down` ends it"),
+            },
+            PermissionDenied => Failure::new(
+                exit::NOT_RUNNING,
+                format!(
+                    "this application runs as another user ({} is theirs)",
+                    self.socket.display()
+                ),
+            ),
+            _ => Failure::unexpected(error),
+        }
     }
 }
 
@@ -122,24 +156,9 @@ fn unreadable(status: StatusCode, body: &[u8]) -> String {
     format!("the running Archipel answered {status}: {}", text.trim())
 }
 
-fn not_running(socket: &Path, error: &std::io::Error) -> Failure {
-    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
-    match error.kind() {
-        NotFound | ConnectionRefused => {
-            Failure::new(exit::NOT_RUNNING, "this application is not running")
-                .help("start it with `archipel up`")
-        }
-        PermissionDenied => Failure::new(
-            exit::NOT_RUNNING,
-            format!("this application runs as another user ({} is theirs)", socket.display()),
-        ),
-        _ => Failure::unexpected(error),
-    }
-}
-
 fn broken(socket: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::new(
         exit::UNEXPECTED,
-        format!("the connection to {} broke: {}", socket.display(), exit::chain(error)),
+        format!("the connection to {} broke: {}", socket.display(), archipel_rt::chain(error)),
     )
 }

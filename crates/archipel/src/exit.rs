@@ -37,23 +37,8 @@ impl Failure {
 
     /// An error nobody expected, with its causes.
     pub(crate) fn unexpected(error: &dyn std::error::Error) -> Self {
-        Self::new(UNEXPECTED, chain(error))
+        Self::new(UNEXPECTED, archipel_rt::chain(error))
     }
-}
-
-/// The error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl fmt::Display for Failure {

@@ -43,9 +43,18 @@ impl Place {
         Ok(Self { manifest, state: StateDir::at(state) })
     }
 
+    /// Makes the state directory, where it is missing.
+    pub(crate) fn create_state(&self) -> Result<(), Failure> {
+        self.state.create().map_err(|error| {
+            Failure::unexpected(&error).help(
+                "`--state-dir DIR`, or ARCHIPEL_STATE_DIR in the environment, keeps state elsewhere",
+            )
+        })
+    }
+
     /// Whether this application runs.
     pub(crate) async fn client_answers(&self) -> bool {
-        crate::client::Client::new(self.state.socket()).is_running().await
+        crate::client::Client::new(&self.state).is_running().await
     }
 
     /// Reads and checks the manifest; problems are shown here.

@@ -25,7 +25,8 @@ use show::style::Style;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.global.forget_empty();
     let no_color = cli.global.no_color;
     match run(cli) {
         Ok(code) => ExitCode::from(code),

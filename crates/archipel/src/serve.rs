@@ -231,10 +231,16 @@ async fn serve(
             Ok(()) = snapshots.changed() => tell_api(&parts.api, &mut snapshots, &mut plan).await,
             Ok(()) = statuses.changed() => show(options.live.as_mut(), &mut statuses),
             _ = resized.recv() => if let Some(live) = &mut options.live { live.resized() },
+            () = clock::sleep(TICK), if options.live.is_some() => {
+                if let Some(live) = &mut options.live { live.tick() }
+            }
         }
     };
     stop(parts, options.live, signals, leave).await
 }
+
+/// How often is looked whether something takes long.
+const TICK: Duration = Duration::from_secs(1);
 
 fn names(only: &[String]) -> BTreeSet<ServiceName> {
     // Checked against the manifest before; what is no name cannot be a service.
@@ -255,11 +261,10 @@ async fn reload(
         let detail = archipel_manifest::render(&problems.0, archipel_manifest::Style::PLAIN);
         ReloadProblem { detail, exit: exit::MANIFEST }
     })?;
-    parts
-        .control
-        .apply(loaded.app, names(only))
-        .await
-        .map_err(|error| ReloadProblem { detail: exit::chain(&error), exit: exit::UNEXPECTED })
+    parts.control.apply(loaded.app, names(only)).await.map_err(|error| ReloadProblem {
+        detail: archipel_rt::chain(&error),
+        exit: exit::UNEXPECTED,
+    })
 }
 
 /// A new plan means new APIs; anything else does not concern them.

@@ -7,7 +7,7 @@ use archipel_broker::{
     ReplayFrom, SubscriberState,
 };
 use archipel_control::Operation;
-use archipel_model::{InstanceId, ServiceName, TopicName};
+use archipel_model::{InstanceId, ServiceName, TopicName, suggest};
 use archipel_storage::Seq;
 use archipel_telemetry::{Filter, Level, LogRecord};
 use futures_util::future;
@@ -240,12 +240,17 @@ fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
         match (service, instance) {
             (Some(service), _) => filter.services.insert(service),
             (None, Some(instance)) => filter.instances.insert(instance),
-            (None, None) => return Err(bad(format!("there is no service or instance `{name}`"))),
+            (None, None) => {
+                let names = snapshot.iter().flat_map(|s| s.plan.app.services.keys());
+                let known = suggest::there_are(name, names.map(ServiceName::as_str));
+                return Err(bad(format!("there is no service or instance `{name}`; {known}")));
+            }
         };
     }
     Ok(filter)
 }
 
+<<<<<<< HEAD
 pub(crate) fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
     let record = record.borrow();
     view::LogLine {
@@ -259,6 +264,10 @@ pub(crate) fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) 
         span_id: record.span_id.clone(),
         fields: (!record.fields.is_empty()).then(|| Value::Object(record.fields.clone())),
     }
+=======
+fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
+    record.borrow().into()
+>>>>>>> polish
 }
 
 async fn jobs(shared: &Shared) -> Done {

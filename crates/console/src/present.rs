@@ -161,13 +161,13 @@ pub(crate) fn description(
         env: env.iter().map(|(key, value)| masked(declared, key, value)).collect(),
         health: health(declared),
         stop: format!(
-            "drain {}, SIG{:?}, grace {}",
+            "drain {}, {}, grace {}",
             show_duration(declared.stop.drain),
             declared.stop.signal,
             show_duration(declared.stop.grace)
         ),
         restart: format!(
-            "{:?}, {} to {}, anew after {} ready",
+            "{}, {} to {}, anew after {} ready",
             declared.restart.on,
             show_duration(declared.restart.backoff.min),
             show_duration(declared.restart.backoff.max),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use archipel_broker::{Broker, BrokerError, Topology};
 use archipel_gateway::{Gateway, Table};
-use archipel_model::{App, InstanceId, InstanceState, JobName, ServiceName};
+use archipel_model::{App, InstanceId, InstanceState, JobName, ServiceName, suggest};
 use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, channel, clock};
 use archipel_supervisor::{Ports, Statuses, Supervisor};
 use tokio::sync::{oneshot, watch};
@@ -37,9 +37,9 @@ pub enum ControlError {
     Ports(#[from] archipel_supervisor::PortError),
     #[error("the broker could not take the topics over")]
     Broker(#[from] BrokerError),
-    #[error("there is no service or instance `{name}`; there are: {known}")]
+    #[error("there is no service or instance `{name}`; {known}")]
     Unknown { name: String, known: String },
-    #[error("there is no job `{name}`; there are: {known}")]
+    #[error("there is no job `{name}`; {known}")]
     UnknownJob { name: String, known: String },
     #[error("`{name}` is not part of this run (--only)")]
     LeftOut { name: String },
@@ -479,7 +479,7 @@ impl Heart {
 
     fn instances_named(&self, name: &str) -> Result<Vec<InstanceId>, ControlError> {
         let Some(plan) = &self.plan else {
-            return Err(ControlError::Unknown { name: name.to_owned(), known: String::new() });
+            return Err(self.unknown(name));
         };
         let all = plan.instances();
         let named: Vec<InstanceId> = all
@@ -497,7 +497,7 @@ impl Heart {
 
     fn unknown(&self, name: &str) -> ControlError {
         let names = self.plan.iter().flat_map(|plan| plan.app.services.keys());
-        let known = names.map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+        let known = suggest::there_are(name, names.map(ServiceName::as_str));
         ControlError::Unknown { name: name.to_owned(), known }
     }
 
@@ -525,7 +525,7 @@ impl Heart {
             }
             None => {
                 let names = self.plan.iter().flat_map(|plan| plan.app.jobs.keys());
-                let known = names.map(JobName::as_str).collect::<Vec<_>>().join(", ");
+                let known = suggest::there_are(name, names.map(JobName::as_str));
                 Err(ControlError::UnknownJob { name: name.to_owned(), known })
             }
         }

@@ -99,7 +99,7 @@ impl Jobs {
         match JobName::new(&spec.name) {
             Ok(name) => self.launch(name, spec, Some(reply)),
             Err(_) => {
-                let known = String::new();
+                let known = "that is no name of one".to_owned();
                 let _ = reply.send(Err(ControlError::UnknownJob { name: spec.name, known }));
             }
         }

@@ -37,6 +37,10 @@ pub struct StateDir {
 /// `sun_path` holds 108 bytes with the final zero; deeper checkouts need a shorter place.
 const SOCKET_PATH_MAX: usize = 100;
 
+/// SQLite takes paths up to 512 bytes; the longest below the root is that of a service's database
+/// with what SQLite appends to it.
+const ROOT_PATH_MAX: usize = 360;
+
 impl StateDir {
     /// Names the directory without touching the disk.
     pub fn at(root: impl Into<PathBuf>) -> Self {
@@ -58,8 +62,14 @@ impl StateDir {
                 ),
             });
         }
+<<<<<<< HEAD
         for dir in ["", "run", "secrets", "data", "events", "logs", "spans", "instances", "builds"]
         {
+=======
+        self.check_length()?;
+        private_dir(&self.root)?;
+        for dir in ["run", "secrets", "data", "events", "logs", "instances", "builds"] {
+>>>>>>> polish
             private_dir(&self.root.join(dir))?;
         }
         let ignore = self.root.join(".gitignore");
@@ -69,6 +79,28 @@ impl StateDir {
                 path: ignore,
                 source,
             })?;
+        }
+        Ok(())
+    }
+
+    /// Said here once, instead of by SQLite or a socket in words of their own.
+    fn check_length(&self) -> Result<(), StateDirError> {
+        let too_long = |path: &Path, most: usize, hint: &str| StateDirError {
+            action: "keep state in",
+            path: self.root.clone(),
+            source: io::Error::other(format!(
+                "`{}` would be a path of {} bytes, and {most} is the most: {hint}",
+                path.display(),
+                path.as_os_str().len()
+            )),
+        };
+        let socket = self.socket();
+        if self.root.as_os_str().len() > ROOT_PATH_MAX {
+            return Err(too_long(&self.root, ROOT_PATH_MAX, "name a shorter directory"));
+        }
+        if socket.as_os_str().len() > SOCKET_PATH_MAX {
+            let hint = "name a shorter state directory, or a shorter XDG_RUNTIME_DIR";
+            return Err(too_long(&socket, SOCKET_PATH_MAX, hint));
         }
         Ok(())
     }
@@ -173,6 +205,15 @@ mod tests {
         assert!(error.source.to_string().contains("name a new or an empty directory"));
         assert_eq!(mode(shared.path()), 0o755);
         assert_eq!(fs::read_dir(shared.path()).unwrap().count(), 1, "nothing was added");
+    }
+
+    #[test]
+    fn a_path_too_long_for_what_lies_below_is_refused_in_one_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = (0..8).fold(dir.path().to_owned(), |dir, _| dir.join("d".repeat(50)));
+        let error = StateDir::at(&deep).create().unwrap_err();
+        assert!(error.source.to_string().ends_with("360 is the most: name a shorter directory"));
+        assert!(!dir.path().join("d".repeat(50)).exists(), "nothing was made");
     }
 
     #[test]

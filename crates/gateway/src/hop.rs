@@ -14,8 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_model::EdgePolicy;
+<<<<<<< HEAD
 use archipel_rt::clock::{self, Instant};
 use archipel_rt::random;
+=======
+use archipel_rt::{chain, clock, random};
+>>>>>>> polish
 use http::header;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -444,21 +448,6 @@ fn body_fault(error: &hyper::Error) -> Option<&BodyError> {
         source = error.source();
     }
     None
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// RFC 9110, section 9.2.2.

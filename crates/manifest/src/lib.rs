@@ -31,7 +31,6 @@ mod schemas;
 mod shape;
 mod sink;
 mod source;
-mod suggest;
 mod syntax;
 mod timezone;
 mod tree;

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use archipel_model::suggest;
+
 use crate::problem::{Place, Problem};
 use crate::source::{FileId, Source, Span, turns_text};
-use crate::suggest;
 use crate::{Code, Severity};
 
 /// Comparisons spent on "did you mean" in one run. A file of a megabyte in which every name is

@@ -12,6 +12,7 @@ mod name;
 mod policy;
 mod quantity;
 mod state;
+pub mod suggest;
 mod trace;
 
 pub use app::{

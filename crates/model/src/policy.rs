@@ -1,5 +1,6 @@
 //! How an instance is limited, restarted and stopped, and how an edge behaves when it fails.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::Bytes;
@@ -25,6 +26,19 @@ pub enum Signal {
     Hup,
     Usr1,
     Usr2,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Term => "SIGTERM",
+            Self::Int => "SIGINT",
+            Self::Quit => "SIGQUIT",
+            Self::Hup => "SIGHUP",
+            Self::Usr1 => "SIGUSR1",
+            Self::Usr2 => "SIGUSR2",
+        })
+    }
 }
 
 /// drain (no new requests) → command or signal → grace → kill.
@@ -54,6 +68,16 @@ pub enum RestartOn {
     Failure,
     Always,
     Never,
+}
+
+impl fmt::Display for RestartOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failure => "failure",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
 }
 
 /// Exponential between two bounds, with full jitter.

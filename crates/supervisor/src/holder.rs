@@ -1,6 +1,6 @@
 //! Who sits on a port: asked when a start fails for it, and by `doctor`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -63,28 +63,46 @@ pub fn port_holder(port: u16) -> Option<Holder> {
     })
 }
 
+/// On which ports these processes listen.
+pub(crate) fn ports_of(pids: &[i32]) -> BTreeSet<u16> {
+    let mut sockets = BTreeMap::new();
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        let found = listening(&text);
+        sockets
+            .extend(found.into_iter().map(|(port, _, inode)| (format!("socket:[{inode}]"), port)));
+    }
+    let links = pids.iter().flat_map(|pid| sockets_of(*pid));
+    links.filter_map(|link| sockets.get(&link).copied()).collect()
+}
+
 /// (uid, inode) of every socket in state LISTEN on `port`.
 fn listeners(table: &str, port: u16) -> Vec<(u32, u64)> {
+    let all = listening(table).into_iter().filter(|(local, ..)| *local == port);
+    all.map(|(_, uid, inode)| (uid, inode)).collect()
+}
+
+/// (port, uid, inode) of every socket in state LISTEN.
+fn listening(table: &str) -> Vec<(u16, u32, u64)> {
     const LISTEN: &str = "0A";
     let rows = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
-        let matches = *fields.get(3)? == LISTEN
-            && u16::from_str_radix(local_port, 16).is_ok_and(|local| local == port);
-        if !matches {
-            return None;
-        }
-        Some((fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?))
+        let port = u16::from_str_radix(local_port, 16).ok()?;
+        let (uid, inode) = (fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?);
+        (*fields.get(3)? == LISTEN).then_some((port, uid, inode))
     });
     rows.collect()
 }
 
 fn holds_any(pid: i32, sockets: &BTreeSet<String>) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    entries.flatten().any(|entry| {
-        fs::read_link(entry.path())
-            .is_ok_and(|link| link.to_str().is_some_and(|link| sockets.contains(link)))
-    })
+    sockets_of(pid).any(|link| sockets.contains(&link))
+}
+
+/// What the descriptors of a process lead to, as the kernel names it.
+fn sockets_of(pid: i32) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned))
 }
 
 fn describe(pid: i32) -> Holder {

@@ -52,5 +52,5 @@ pub use status::{
     ProbeReport, Stream,
 };
 pub use supervisor::{Shutdown, StartError, Statuses, Supervisor, UnknownInstances};
-pub use sweep::sweep;
+pub use sweep::{survivors, sweep};
 pub use toolchain::{Toolchain, probe_toolchain};

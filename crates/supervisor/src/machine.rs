@@ -168,6 +168,8 @@ pub(crate) struct Machine {
     ready_since: Option<Instant>,
     failure: Option<Failure>,
     killed_after_grace: bool,
+    /// Stopped because everything stops, not because a person wanted this one stopped.
+    shut_down: bool,
     /// The latest answer of a probe, for reasons.
     pub(crate) probe_detail: String,
 }
@@ -193,6 +195,7 @@ impl Machine {
             ready_since: None,
             failure: None,
             killed_after_grace: false,
+            shut_down: false,
             probe_detail: String::new(),
         }
     }
@@ -295,6 +298,7 @@ impl Machine {
             Event::Run => self.on_run(now),
             Event::Stop { goal, why } => {
                 self.goal = goal;
+                self.shut_down = why == Why::Shutdown;
                 self.end(why, now, &mut out);
             }
             Event::Again(why) => {
@@ -340,6 +344,7 @@ impl Machine {
             Event::KillNow(why) => {
                 if why == Why::Shutdown {
                     self.goal = Goal::Stop;
+                    self.shut_down = true;
                 }
                 if self.phase == Phase::Spawning {
                     self.why = Some(why);
@@ -582,7 +587,8 @@ impl Machine {
             }
             Phase::Stopping { .. } => self.ending("is being killed"),
             Phase::Clearing => self.ending("has ended, the rest of its processes follow"),
-            Phase::Stopped => "stopped by hand".to_owned(),
+            Phase::Stopped if self.shut_down => Why::Shutdown.text(),
+            Phase::Stopped => Why::Person.text(),
             Phase::Completed => "done: it ended with success".to_owned(),
             Phase::BackingOff { .. } => {
                 let failure = self.failure.as_ref()?;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use archipel_rt::{blocking, clock};
 
 use crate::adopt::{self, Adopted, Inheritance};
-use crate::record::{Lock, Paths};
+use crate::process::Process;
+use crate::record::{Kind, Lock, Paths, Record};
 use crate::supervisor::{StartError, lock_error};
 
 /// Stops every process that a supervisor of this state directory has started and that still
@@ -41,6 +42,13 @@ pub async fn sweep(state_dir: &Path) -> Result<usize, StartError> {
     inheritance.forget(&paths).await;
     drop(lock);
     Ok(count)
+}
+
+/// How many services of a killed supervisor still run. Only looks.
+pub fn survivors(state_dir: &Path) -> usize {
+    let records = Record::look(&Paths::new(state_dir).instances());
+    let services = records.filter(|record| record.kind == Kind::Service);
+    services.filter_map(|record| Process::adopt(record.process?)).count()
 }
 
 async fn stop_level(paths: &Paths, level: Vec<Adopted>) {

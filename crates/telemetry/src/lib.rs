@@ -29,3 +29,16 @@ pub use span::{
     SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
 };
 pub use store::{LogStore, OpenError};
+
+/// The last `tail` records below `root` that `filter` takes, oldest first, for when nobody has a
+/// [`LogStore`] open there: nothing is changed.
+///
+/// # Errors
+/// When a file cannot be read.
+pub async fn last_at_rest(
+    root: std::path::PathBuf,
+    filter: Filter,
+    tail: usize,
+) -> std::io::Result<Vec<LogRecord>> {
+    archipel_rt::blocking(move || query::last(&root, &filter, tail, None)).await
+}

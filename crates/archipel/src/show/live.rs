@@ -20,7 +20,7 @@ pub(crate) struct Live {
     in_front: bool,
     started: Instant,
     block: Block,
-    /// What the block shows.
+    /// What the block shows, and what is looked at again as time passes.
     latest: Option<Status>,
     seen: BTreeMap<String, Seen>,
     /// Services whose failure has been told with their last lines, until they are ready: one that
@@ -33,13 +33,19 @@ pub(crate) struct Live {
     stopping: bool,
 }
 
-/// What has been said about a service.
-#[derive(PartialEq, Clone)]
+/// What has been said about a service. Its reason is not part of it: that changes with every
+/// answer of a probe, and a log wants one line for what has really changed.
 struct Seen {
     state: InstanceState,
     ready: u32,
-    reason: Option<String>,
+    since: Instant,
+    /// When it is worth saying that nothing has changed.
+    overdue: Duration,
 }
+
+/// After this long in the same state a service that is not ready is mentioned again, then after
+/// three times as long.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 impl Live {
     pub(crate) fn new(no_color: bool, in_front: bool) -> Self {
@@ -62,19 +68,63 @@ impl Live {
 
     /// Shows what changed since the last call.
     pub(crate) fn update(&mut self, status: &Status) {
+        let told = self.told(status);
+        self.latest = Some(status.clone());
+        self.write(&told);
+    }
+
+    /// Says which services are still not ready, when enough time has passed. On a terminal the
+    /// block says so.
+    pub(crate) fn tick(&mut self) {
+        let Some(status) = self.latest.take_if(|_| !self.in_place && !self.stopping) else {
+            return;
+        };
+        let told = self.overdue(&status, clock::now());
+        self.latest = Some(status);
+        self.write(&told);
+    }
+
+    fn overdue(&mut self, status: &Status, now: Instant) -> String {
+        let mut out = String::new();
+        for service in &status.services {
+            let Some(seen) = self.seen.get_mut(&service.name) else { continue };
+            let unready = matches!(seen.state, InstanceState::Starting | InstanceState::Degraded);
+            if !unready || now.saturating_duration_since(seen.since) < seen.overdue {
+                continue;
+            }
+            let waited = show_duration(seen.overdue);
+            seen.overdue *= 3;
+            let reason = service.reason.as_deref().unwrap_or("no probe has answered yet");
+            let line = format!(
+                "{} {} still not ready after {waited}: {reason}\n",
+                self.style.dim(&self.elapsed()),
+                service.name
+            );
+            out.push_str(&line);
+        }
+        out
+    }
+
+    /// The lines for what changed.
+    fn told(&mut self, status: &Status) -> String {
         let mut out = String::new();
         if std::mem::replace(&mut self.generation, status.generation) != status.generation {
             self.reported.clear();
             self.told.clear();
         }
         for service in &status.services {
-            let seen =
-                Seen { state: service.state, ready: service.ready, reason: service.reason.clone() };
-            let before = self.seen.insert(service.name.clone(), seen.clone());
-            if before.as_ref() == Some(&seen) {
+            let before = self.seen.get(&service.name).map(|seen| (seen.state, seen.ready));
+            if before == Some((service.state, service.ready)) {
                 continue;
             }
-            let new = before.is_none_or(|before| before.state != service.state);
+            let seen = Seen {
+                state: service.state,
+                ready: service.ready,
+                since: clock::now(),
+                overdue: OVERDUE,
+            };
+            self.seen.insert(service.name.clone(), seen);
+            let new = before.is_none_or(|(state, _)| state != service.state);
             match service.state {
                 InstanceState::Ready => _ = self.reported.remove(&service.name),
                 InstanceState::Failed | InstanceState::BackingOff
@@ -85,7 +135,8 @@ impl Live {
                 }
                 _ => {}
             }
-            if !self.in_place || (new && service.state == InstanceState::Failed) {
+            let waits = service.state == InstanceState::Pending;
+            if (!self.in_place && !waits) || (new && service.state == InstanceState::Failed) {
                 self.line(&mut out, service);
             }
         }
@@ -100,8 +151,7 @@ impl Live {
             self.announced = true;
             self.announce(&mut out, status);
         }
-        self.latest = self.in_place.then(|| status.clone());
-        self.write(&out);
+        out
     }
 
     /// Draws the block again: the terminal has another size.
@@ -123,7 +173,7 @@ impl Live {
     /// The last sentence: a block about services that have ended says nothing any more.
     pub(crate) fn finish(&mut self, text: &str) {
         self.say(text);
-        if self.latest.take().is_some() {
+        if self.latest.take().is_some() && self.in_place {
             let _ = self.block.replace(&mut std::io::stderr().lock(), "", Vec::new(), "");
         }
     }
@@ -132,13 +182,13 @@ impl Live {
         let mut stderr = std::io::stderr().lock();
         // Nobody may be there to read it; the services are what matters.
         let _ = match &self.latest {
-            Some(status) => {
+            Some(status) if self.in_place => {
                 let (width, height) = size(&stderr);
                 let lines = ps::brief(status, self.style, width, height);
                 let footer = if self.stopping { String::new() } else { self.footer(status) };
                 self.block.replace(&mut stderr, above, lines, &footer)
             }
-            None => stderr.write_all(above.as_bytes()),
+            _ => stderr.write_all(above.as_bytes()),
         };
     }
 
@@ -161,7 +211,11 @@ impl Live {
             _ => None,
         };
         let reason = match service.state {
-            InstanceState::Ready => String::new(),
+            // Work in progress; what a probe says at its very beginning tells nothing.
+            InstanceState::Ready
+            | InstanceState::Building
+            | InstanceState::Migrating
+            | InstanceState::Starting => String::new(),
             _ => service.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default(),
         };
         let line = format!(
@@ -227,4 +281,58 @@ fn problems(status: &Status) -> impl Iterator<Item = &String> {
 
 pub(crate) fn all_well(status: &Status) -> bool {
     status.services.iter().all(|service| service.settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: &str, reason: &str) -> Status {
+        let service = serde_json::json!({
+            "name": "cart", "state": state, "desired": 1, "ready": u8::from(state == "ready"),
+            "settled": state == "ready", "needs_a_person": false, "reason": reason,
+            "last_lines": [], "restarts": 0, "memory_bytes": 0, "memory_tier": "none",
+            "instances": [],
+        });
+        let status = serde_json::json!({
+            "schema": Status::SCHEMA, "app": "shop", "version": "0", "manifest": "", "pid": 1,
+            "started_at_ms": 0, "generation": 1, "problems": [], "services": [service],
+        });
+        serde_json::from_value(status).expect("it has that shape")
+    }
+
+    /// Without the time in front.
+    fn lines(text: &str) -> Vec<&str> {
+        text.lines().filter_map(|line| Some(line.trim_start().split_once(' ')?.1)).collect()
+    }
+
+    #[test]
+    fn without_a_terminal_there_is_one_line_for_each_real_change() {
+        let mut live =
+            Live { in_place: false, style: Style::stderr(true), ..Live::new(true, false) };
+        let steps = [
+            ("pending", "waits for its turn"),
+            ("starting", "being started"),
+            ("starting", "startup probe has not answered yet"),
+            ("starting", "startup probe: nothing listens on port 80 yet"),
+            ("ready", ""),
+        ];
+        let told: String =
+            steps.iter().map(|(state, reason)| live.told(&status(state, reason))).collect();
+        assert_eq!(lines(&told), ["cart starting", "cart ready", "shop is ready, 1 service"]);
+    }
+
+    #[test]
+    fn what_takes_long_is_told_with_the_last_word_of_its_probe_and_then_more_rarely() {
+        let mut live =
+            Live { in_place: false, style: Style::stderr(true), ..Live::new(true, false) };
+        let status = status("starting", "startup probe: HTTP 503");
+        live.told(&status);
+        let after = |seconds| clock::now() + Duration::from_secs(seconds);
+        assert_eq!(live.overdue(&status, after(5)), "");
+        let told = live.overdue(&status, after(11));
+        assert_eq!(lines(&told), ["cart still not ready after 10s: startup probe: HTTP 503"]);
+        assert_eq!(live.overdue(&status, after(12)), "");
+        assert!(live.overdue(&status, after(31)).contains("after 30s"));
+    }
 }

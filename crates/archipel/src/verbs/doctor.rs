@@ -87,6 +87,7 @@ fn ports(app: &archipel_model::App, running: bool) -> Vec<Finding> {
     let fixed = app.services.values().filter_map(|s| Some((s.name.to_string(), s.port?)));
     gateway
         .chain(fixed)
+        .filter(|(_, port)| *port != 0) // any free one
         .map(|(name, port)| {
             let holder = archipel_supervisor::port_holder(port);
             let (ok, detail) = match holder {

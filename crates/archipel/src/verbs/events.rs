@@ -18,6 +18,8 @@ pub(crate) async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure
             let topics: Topics = client.get("/v1/events/topics").await?;
             if global.json {
                 print_json(&topics)?;
+            } else if topics.topics.is_empty() && topics.outboxes.is_empty() {
+                eprintln!("there are no topics; a service names its own in `publishes`");
             } else {
                 show_topics(&topics);
             }
@@ -45,6 +47,8 @@ pub(crate) async fn run(global: &Global, verb: EventsVerb) -> Result<u8, Failure
             let dead: DeadLetters = client.get(query.as_str()).await?;
             if global.json {
                 print_json(&dead)?;
+            } else if dead.dead.is_empty() {
+                eprintln!("there are no dead letters; `archipel events list` shows the topics");
             } else {
                 show_dead(&dead);
             }

@@ -15,6 +15,8 @@ pub(crate) async fn run(global: &Global, verb: &JobVerb) -> Result<u8, Failure> 
             let jobs: Jobs = client.get("/v1/jobs").await?;
             if global.json {
                 print_json(&jobs)?;
+            } else if jobs.jobs.is_empty() {
+                eprintln!("there are no jobs; declare one in a table [jobs.NAME]");
             } else {
                 show(&jobs);
             }

@@ -62,7 +62,8 @@ pub(crate) fn explain(global: &Global, code: Option<&str>) -> Result<u8, Failure
         }
         return Ok(0);
     };
-    let page = archipel_manifest::explain(&code.to_ascii_uppercase()).ok_or_else(|| {
+    let code = code.to_ascii_uppercase();
+    let page = archipel_manifest::explain(&code).ok_or_else(|| {
         Failure::new(exit::USAGE, format!("there is no code `{code}`"))
             .help("`archipel explain` lists them all")
     })?;

@@ -32,7 +32,7 @@ use crate::find::Place;
 /// socket path, is then taken from what the running one left in its state directory.
 pub(crate) async fn connect(global: &Global) -> Result<(Place, Client), Failure> {
     let place = Place::find(global)?;
-    let client = Client::new(place.state.socket());
+    let client = Client::new(&place.state);
     Ok((place, client))
 }
 

@@ -15,7 +15,7 @@ use crate::show::table::Table;
 pub(crate) fn run(global: &Global, verb: &SecretVerb) -> Result<u8, Failure> {
     let place = Place::find(global)?;
     let app = place.load(global)?.app;
-    place.state.create()?;
+    place.create_state()?;
     let store = SecretStore::new(&place.state);
     match verb {
         SecretVerb::List => {
@@ -26,6 +26,8 @@ pub(crate) fn run(global: &Global, verb: &SecretVerb) -> Result<u8, Failure> {
                     .map(|(name, origin)| json!({ "name": name, "origin": origin }))
                     .collect();
                 print_json(&json!({ "schema": "archipel.secrets/1", "secrets": secrets }))?;
+            } else if origins.is_empty() {
+                eprintln!("there are no secrets; declare them in the table [secrets]");
             } else {
                 let mut table = Table::new(&["SECRET", "VALUE FROM"]);
                 for (name, origin) in origins {

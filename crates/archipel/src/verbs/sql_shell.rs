@@ -15,7 +15,7 @@ pub(crate) fn run(path: &Path, command: Option<&str>) -> Result<u8, Failure> {
                 answers.iter().for_each(show);
                 Ok(0)
             }
-            Err(error) => Err(Failure::new(exit::UNEXPECTED, exit::chain(&error))),
+            Err(error) => Err(Failure::new(exit::UNEXPECTED, archipel_rt::chain(&error))),
         };
     }
     let asking = std::io::stdin().is_terminal();
@@ -30,7 +30,7 @@ pub(crate) fn run(path: &Path, command: Option<&str>) -> Result<u8, Failure> {
         if pending.trim_end().ends_with(';') {
             match database.run(&pending) {
                 Ok(answers) => answers.iter().for_each(show),
-                Err(error) => eprintln!("error: {}", exit::chain(&error)),
+                Err(error) => eprintln!("error: {}", archipel_rt::chain(&error)),
             }
             pending.clear();
         }

@@ -1,10 +1,12 @@
 //! `archipel up`, in front or in the background.
 
+use std::cell::RefCell;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use archipel_console::view::{Accepted, Status};
+use archipel_model::suggest;
 use archipel_rt::clock;
 use serde_json::json;
 
@@ -24,8 +26,8 @@ pub(crate) fn run(global: &Global, up: &Up) -> Result<u8, Failure> {
         show_problems(&loaded.warnings, global);
     }
     known(&loaded.app, &up.only)?;
-    place.state.create()?;
-    let client = Client::new(place.state.socket());
+    place.create_state()?;
+    let client = Client::new(&place.state);
     if super::super::blocking_runtime()?.block_on(client.is_running()) {
         return super::super::blocking_runtime()?.block_on(apply_again(global, up, &client));
     }
@@ -46,7 +48,7 @@ pub(crate) fn serve(global: &Global, serve: &Serve) -> Result<u8, Failure> {
     let place = Place::find(global)?;
     let app = place.load(global)?.app;
     known(&app, &serve.only)?;
-    place.state.create()?;
+    place.create_state()?;
     let options =
         Options { only: serve.only.clone(), dashboard_port: serve.dashboard_port, live: None };
     serve::run(global, &place, app, options)
@@ -56,9 +58,9 @@ fn known(app: &archipel_model::App, only: &[String]) -> Result<(), Failure> {
     match only.iter().find(|name| !app.services.contains_key(name.as_str())) {
         None => Ok(()),
         Some(name) => {
-            let names: Vec<&str> = app.services.keys().map(|name| name.as_str()).collect();
+            let names = app.services.keys().map(|name| name.as_str());
             Err(Failure::new(exit::USAGE, format!("there is no service `{name}`"))
-                .help(format!("there are: {}", names.join(", "))))
+                .help(suggest::there_are(name, names)))
         }
     }
 }
@@ -118,18 +120,30 @@ fn ended_early(place: &Place, start: u64, status: std::process::ExitStatus) -> F
 
 /// Shows progress until everything is ready, or something needs a person.
 async fn follow(global: &Global, up: &Up, client: &Client, generation: u64) -> Result<u8, Failure> {
-    let mut live = Live::new(global.no_color, false);
+    let live = RefCell::new(Live::new(global.no_color, false));
     let mut last = None;
     let show = |status: Status| {
         if status.generation < generation {
             return true; // from before what was asked
         }
-        live.update(&status);
+        live.borrow_mut().update(&status);
         let done = settled(&status) || up.no_wait;
         last = Some(status);
         !done
     };
-    let followed = clock::timeout(up.timeout, client.stream("/v1/status?follow=1", show)).await;
+    let ticks = async {
+        loop {
+            clock::sleep(Duration::from_secs(1)).await;
+            live.borrow_mut().tick();
+        }
+    };
+    let followed = clock::timeout(up.timeout, async {
+        tokio::select! {
+            followed = client.stream("/v1/status?follow=1", show) => followed,
+            () = ticks => unreachable!("it goes on for ever"),
+        }
+    })
+    .await;
     let Some(status) = last else {
         return Err(Failure::new(exit::UNEXPECTED, "Archipel ended before it told its state")
             .help("its log is .archipel/archipel.log"));

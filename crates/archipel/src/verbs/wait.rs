@@ -46,7 +46,7 @@ pub(crate) fn not_ready(status: &Status) -> String {
 }
 
 pub(crate) fn unknown(name: &str, status: &Status) -> Failure {
-    let known: Vec<&str> = status.services.iter().map(|service| service.name.as_str()).collect();
+    let known = status.services.iter().map(|service| service.name.as_str());
     Failure::new(exit::USAGE, format!("there is no service `{name}`"))
-        .help(format!("there are: {}", known.join(", ")))
+        .help(archipel_model::suggest::there_are(name, known))
 }

@@ -171,6 +171,22 @@ pub struct LogLine {
     pub fields: Option<serde_json::Value>,
 }
 
+impl From<&archipel_telemetry::LogRecord> for LogLine {
+    fn from(record: &archipel_telemetry::LogRecord) -> Self {
+        let fields = &record.fields;
+        Self {
+            at_ms: record.at_ms,
+            service: record.instance.service.to_string(),
+            instance: record.instance.to_string(),
+            stream: record.stream.to_string(),
+            level: record.level.map(|level| level.as_str().to_owned()),
+            message: record.message.clone(),
+            trace_id: record.trace_id.clone(),
+            fields: (!fields.is_empty()).then(|| serde_json::Value::Object(fields.clone())),
+        }
+    }
+}
+
 /// `archipel events list --json`, `GET /v1/events/topics`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Topics {

@@ -4,6 +4,7 @@ use archipel_model::Command;
 
 use super::Reader;
 use crate::Code;
+use crate::shape::format::Format;
 use crate::sink::shown;
 use crate::source::Span;
 use crate::tree::{Node, Value};
@@ -148,8 +149,33 @@ fn wrapper(argv: &[String]) -> Option<String> {
         _ => return None,
     };
     // `sh -c 'exec program'` is the one shape in which the shell is gone once the program runs.
-    if first == "-c" && second.trim_start().starts_with("exec ") {
+    if first == "-c" && execs(second) {
         return None;
     }
     Some(advice.to_owned())
+}
+
+/// Whether a script is `exec program`, perhaps after variables for it.
+fn execs(script: &str) -> bool {
+    let Ok(found) = split(script) else { return false };
+    let is_variable = |word: &&String| {
+        word.split_once('=').is_some_and(|(name, _)| Format::Variable.accepts(name))
+    };
+    found.words.iter().find(|word| !is_variable(word)).is_some_and(|word| word == "exec")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_that_gives_way_to_the_program_is_no_wrapper() {
+        let advice = |script: &str| wrapper(&["sh".into(), "-c".into(), script.into()]);
+        for gone in ["exec ./cart", "X=1 exec ./cart", "X='a b' Y=$Z exec ./cart"] {
+            assert_eq!(advice(gone), None, "{gone}");
+        }
+        for stays in ["./cart", "X=1 ./cart", "1=2 exec ./cart", "executor", "'unclosed"] {
+            assert!(advice(stays).is_some(), "{stays}");
+        }
+    }
 }

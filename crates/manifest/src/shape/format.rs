@@ -173,7 +173,7 @@ impl Format {
                  example `order.*`"
             }
             Self::Variable => "letters, digits and `_`, not starting with a digit",
-            Self::UrlPath => "starts with `/`, without spaces, ASCII only",
+            Self::UrlPath => "a path that starts with `/`, in ASCII and without spaces",
             Self::Duration => {
                 "a number with a unit (ms, s, m, h, d), for example \"500ms\", \"20s\" or \"1m30s\""
             }
@@ -184,7 +184,9 @@ impl Format {
             Self::Step => "a percentage, a space and a duration, for example \"5% 10m\"",
             Self::Rate => "a number, `/` and s, m or h, for example \"50/s\"",
             Self::DatabaseName => "letters, digits and `_`, at most 63 characters",
-            Self::HttpUrl => "starts with `http://` or `https://`, ASCII, without spaces",
+            Self::HttpUrl => {
+                "a URL that starts with `http://` or `https://`, in ASCII and without spaces"
+            }
         }
     }
 }

@@ -69,12 +69,13 @@ impl Engine {
         let happened = self.happened_tx.clone();
         self.common.tasks.spawn("supervisor.spawn", async move {
             let result = blocking(move || {
-                let ends = ends.map_err(|error| SpawnError::system("open its output", &error))?;
-                start(&common, &spec, run_no, restarts, ends)
+                reported(|| {
+                    let ends =
+                        ends.map_err(|error| SpawnError::system("open its output", &error))?;
+                    start(&common, &spec, run_no, restarts, ends)
+                })
             })
             .await;
-            let result =
-                result.map(Box::new).map_err(|error| (error.is_final(), error.to_string()));
             let _ = happened.send(Happened::Spawned { key, result }).await;
         });
     }
@@ -302,6 +303,18 @@ impl Engine {
     }
 }
 
+/// A panic is a failed start like another: unreported, the instance would wait for it for ever.
+fn reported<T>(start: impl FnOnce() -> Result<T, SpawnError>) -> Result<Box<T>, (bool, String)> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(start)) {
+        Ok(Ok(started)) => Ok(Box::new(started)),
+        Ok(Err(error)) => Err((error.is_final(), error.to_string())),
+        Err(_) => {
+            let text = "its start failed by a mistake in Archipel; its own log tells more";
+            Err((false, text.to_owned()))
+        }
+    }
+}
+
 impl Common {
     fn open_output(&self, id: &InstanceId, instances: usize) -> io::Result<Output> {
         let size = pipe_bytes(instances);
@@ -316,4 +329,17 @@ fn measure_one((key, tree): (RunKey, Tree)) -> Measured {
     }
     let bytes = crate::memory::of_processes(&tree.pids());
     Measured { key, bytes: Some(bytes), over: leaf.limit.is_some_and(|limit| bytes > limit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_panics_is_reported_as_one_that_failed_and_may_be_tried_again() {
+        let result = reported::<()>(|| panic!("a mistake of ours"));
+        let (is_final, text) = result.unwrap_err();
+        assert!(!is_final);
+        assert!(text.contains("mistake in Archipel"), "{text}");
+    }
 }

@@ -1,12 +1,14 @@
 //! Puts one question to one instance.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use archipel_model::{Check, Command};
-use archipel_rt::{Tasks, blocking, clock};
+use archipel_rt::clock::{self, Instant};
+use archipel_rt::{Tasks, blocking};
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Empty, Full, Limited};
@@ -15,8 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{Subject, grpc};
+use crate::holder::ports_of;
 use crate::spawn::{Job, no_input};
-use crate::tree::MARK;
+use crate::tree::{MARK, Tree};
 
 /// How services tell a probe from a visitor, in their logs and metrics.
 const USER_AGENT: &str = "archipel-probe";
@@ -31,7 +34,19 @@ pub(crate) struct Asker {
     subject: Subject,
     v6: bool,
     token: Option<http::HeaderValue>,
+    refused: Option<Refused>,
 }
+
+/// Nobody answers on the port: when to look for another one, and what the last look found.
+struct Refused {
+    look_at: Instant,
+    elsewhere: BTreeSet<u16>,
+}
+
+/// A program may take a while to listen at all; only then is it worth asking where it does.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// A look reads a part of `/proc`.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What was found, for people: `Ok` is a pass.
 type Answer = Result<String, String>;
@@ -44,7 +59,7 @@ impl Asker {
             value.set_sensitive(true);
             Some(value)
         });
-        Self { subject, v6: false, token }
+        Self { subject, v6: false, token, refused: None }
     }
 
     pub(crate) async fn ask(&mut self, check: &Check) -> Answer {
@@ -81,12 +96,14 @@ impl Asker {
             match TcpStream::connect(SocketAddr::new(ip, port)).await {
                 Ok(stream) => {
                     self.v6 = v6;
+                    self.refused = None;
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
                 Err(error) if refused.is_empty() => {
                     refused = if error.kind() == std::io::ErrorKind::ConnectionRefused {
-                        format!("nothing listens on port {port} yet")
+                        let elsewhere = self.elsewhere().await;
+                        format!("nothing listens on port {port} yet{elsewhere}")
                     } else {
                         format!("port {port}: {error}")
                     };
@@ -95,6 +112,26 @@ impl Asker {
             }
         }
         Err(refused)
+    }
+
+    /// Where it listens instead, when it has had the time to.
+    async fn elsewhere(&mut self) -> String {
+        let now = clock::now();
+        let fresh = Refused { look_at: now + LOOK_AFTER, elsewhere: BTreeSet::new() };
+        let refused = self.refused.get_or_insert(fresh);
+        if refused.look_at <= now {
+            refused.look_at = now + LOOK_EVERY;
+            let (leaf, mark) = (self.subject.leaf.clone(), self.subject.mark.clone());
+            refused.elsewhere = blocking(move || ports_of(&Tree { leaf, mark }.pids())).await;
+        }
+        let ports: Vec<String> = refused.elsewhere.iter().map(u16::to_string).collect();
+        match ports.as_slice() {
+            [] => String::new(),
+            [port] => format!("; it listens on port {port} instead: does it read PORT?"),
+            ports => {
+                format!("; it listens on ports {} instead: does it read PORT?", ports.join(", "))
+            }
+        }
     }
 
     async fn http(&self, stream: TcpStream, path: &str) -> Answer {

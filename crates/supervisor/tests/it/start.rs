@@ -34,6 +34,28 @@ async fn a_server_becomes_ready_and_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_listens_on_another_port_is_told_where() {
+    let world = World::new().await;
+    let mut spec = world.server("shop-0");
+    let other = world.ports.get("instance/other-0").unwrap();
+    spec.env.insert("PORT".into(), other.to_string());
+    let port = spec.port.unwrap();
+    world.apply(vec![spec]).await;
+    let expected = format!(
+        "startup probe: nothing listens on port {port} yet; \
+         it listens on port {other} instead: does it read PORT?"
+    );
+    archipel_testkit::eventually(LONG, || async {
+        match world.status("shop-0").and_then(|status| status.reason.clone()) {
+            Some(reason) if reason == expected => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    world.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_program_is_named_and_stops_nobody_else() {
     let world = World::new().await;
     let missing = program("bad-0", &["no-such-tool"]);

@@ -45,6 +45,11 @@ fn services_outlive_a_killed_archipel_and_are_adopted() {
     for pid in pids {
         assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} lives on");
     }
+    let told = app.run(&["ps"]);
+    assert_eq!(told.code, 4);
+    for expected in ["3 service processes of this application still live", "up", "down"] {
+        assert!(told.err.contains(expected), "{expected} in {}", told.err);
+    }
     app.up();
     assert_eq!(["front", "back", "lonely"].map(|name| app.pid(name).expect("pid")), pids);
     assert_eq!(app.service("front").expect("status")["instances"][0]["adopted"], true);

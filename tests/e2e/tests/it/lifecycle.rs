@@ -156,6 +156,9 @@ fn logs_are_kept_and_found() {
     assert_eq!(outcome.out.lines().count(), 1, "{}", outcome.out);
     assert_eq!(app.run(&["logs", "back", "--search", "leaving"]).ok().out, "");
     app.run(&["down"]).ok();
+    let at_rest = app.run(&["logs", "front", "--search", "leaving", "--follow"]).ok();
+    assert_eq!(at_rest.out.lines().count(), 1, "logs can be read when nothing runs");
+    assert!(at_rest.err.contains("nothing is running"), "{}", at_rest.err);
     app.up();
     let outcome = app.run(&["logs", "front", "--search", "leaving"]).ok();
     assert_eq!(outcome.out.lines().count(), 1, "logs outlive the instance and a restart");

@@ -2,10 +2,7 @@
 
 /// The candidate that most likely was meant, or none when all are too far off: a wrong
 /// suggestion costs more than no suggestion.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words are never close to anything; without a bound a hostile key of a megabyte
     // would be compared letter by letter.
     if word.is_empty() || word.len() > 64 {
@@ -25,11 +22,21 @@ pub(crate) fn nearest<'a>(
 }
 
 /// ``did you mean `catalog`?``
-pub(crate) fn did_you_mean<'a>(
+pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     nearest(word, candidates).map(|found| format!("did you mean `{found}`?"))
+}
+
+/// For one who named `word`, which is none of `known`: what there is, and which was meant.
+pub fn there_are<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    match (known.as_slice(), did_you_mean(word, known.iter().copied())) {
+        ([], _) => "there are none".to_owned(),
+        (known, None) => format!("there are: {}", known.join(", ")),
+        (known, Some(meant)) => format!("{meant} there are: {}", known.join(", ")),
+    }
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
@@ -76,5 +83,13 @@ mod tests {
         ] {
             assert_eq!(nearest(typo, words), meant, "{typo}");
         }
+    }
+
+    #[test]
+    fn who_named_nothing_known_hears_what_there_is() {
+        let text = "did you mean `cart`? there are: cart, catalog";
+        assert_eq!(there_are("Cart", ["cart", "catalog"]), text);
+        assert_eq!(there_are("xyz", ["cart", "catalog"]), "there are: cart, catalog");
+        assert_eq!(there_are("xyz", []), "there are none");
     }
 }
