@@ -18,6 +18,8 @@ pub(crate) const NOT_RUNNING: u8 = 4;
 pub(crate) const BUILD: u8 = 5;
 pub(crate) const TIMED_OUT: u8 = 7;
 pub(crate) const LOCKED: u8 = 8;
+/// 128 and SIGPIPE: a reader that has gone away (`| head`) ends us as it ends other programs.
+pub(crate) const READER_GONE: u8 = 141;
 pub(crate) const CANNOT_START: u8 = 125;
 
 impl Failure {

@@ -250,24 +250,8 @@ fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
     Ok(filter)
 }
 
-<<<<<<< HEAD
 pub(crate) fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
-    let record = record.borrow();
-    view::LogLine {
-        at_ms: record.at_ms,
-        service: record.instance.service.to_string(),
-        instance: record.instance.to_string(),
-        stream: record.stream.to_string(),
-        level: record.level.map(|level| level.as_str().to_owned()),
-        message: record.message.clone(),
-        trace_id: record.trace_id.clone(),
-        span_id: record.span_id.clone(),
-        fields: (!record.fields.is_empty()).then(|| Value::Object(record.fields.clone())),
-    }
-=======
-fn log_line(record: &(impl std::borrow::Borrow<LogRecord> + ?Sized)) -> view::LogLine {
     record.borrow().into()
->>>>>>> polish
 }
 
 async fn jobs(shared: &Shared) -> Done {

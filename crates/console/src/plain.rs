@@ -29,16 +29,10 @@ fn head(html: &mut String, status: &Status) {
     let _ = write!(
         html,
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-<<<<<<< HEAD:crates/console/src/plain.rs
          <meta http-equiv=refresh content=2><title>{app} · Archipel</title><link rel=stylesheet href=/plain.css></head>\
-         <body><header><h1>{app}</h1><p>{ready} of {} services ready</p>",
-        status.services.len()
-=======
-         <meta http-equiv=refresh content=2><title>{app} · Archipel</title><link rel=stylesheet href=style.css></head>\
          <body><header><h1>{app}</h1><p>{ready} of {} service{} ready</p>",
         status.services.len(),
         if status.services.len() == 1 { "" } else { "s" }
->>>>>>> polish:crates/console/src/dashboard.rs
     );
     if let Some(gateway) = &status.gateway {
         let _ = match &gateway.error {

@@ -62,14 +62,9 @@ impl StateDir {
                 ),
             });
         }
-<<<<<<< HEAD
-        for dir in ["", "run", "secrets", "data", "events", "logs", "spans", "instances", "builds"]
-        {
-=======
         self.check_length()?;
         private_dir(&self.root)?;
-        for dir in ["run", "secrets", "data", "events", "logs", "instances", "builds"] {
->>>>>>> polish
+        for dir in ["run", "secrets", "data", "events", "logs", "spans", "instances", "builds"] {
             private_dir(&self.root.join(dir))?;
         }
         let ignore = self.root.join(".gitignore");

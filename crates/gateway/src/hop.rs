@@ -14,12 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_model::EdgePolicy;
-<<<<<<< HEAD
 use archipel_rt::clock::{self, Instant};
-use archipel_rt::random;
-=======
-use archipel_rt::{chain, clock, random};
->>>>>>> polish
+use archipel_rt::{chain, random};
 use http::header;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};

@@ -5,9 +5,6 @@
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 
-/// 128 and SIGPIPE.
-const READER_GONE: i32 = 141;
-
 /// Writes one line to standard output.
 macro_rules! outln {
     () => { $crate::show::out::text(format_args!("\n")) };
@@ -32,7 +29,7 @@ pub(crate) fn bytes(bytes: &[u8]) {
 
 fn ended(error: &std::io::Error) -> ! {
     if error.kind() == ErrorKind::BrokenPipe {
-        std::process::exit(READER_GONE);
+        std::process::exit(crate::exit::READER_GONE.into());
     }
     // Standard error may be as broken; then the exit code alone tells.
     let _ = writeln!(std::io::stderr(), "error: could not write to standard output: {error}");

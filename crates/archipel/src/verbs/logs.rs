@@ -5,7 +5,7 @@ use std::io::Write;
 
 use archipel_console::view::LogLine;
 use archipel_model::{InstanceId, ServiceName, suggest};
-use archipel_telemetry::Filter;
+use archipel_telemetry::{Expr, Filter};
 
 use super::{Query, Versioned, connect, instant};
 use crate::cli::{Global, Level, Logs};
@@ -17,21 +17,6 @@ pub(crate) async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
     let (place, client) = connect(global).await?;
     let since = logs.since.as_deref().map(instant).transpose()?;
     let until = logs.until.as_deref().map(instant).transpose()?;
-<<<<<<< HEAD
-    let mut query = Query::new("/v1/logs")
-        .maybe("since_ms", since)
-        .maybe("until_ms", until)
-        .maybe("trace", logs.trace.as_deref())
-        .maybe("level", logs.level.map(level))
-        .maybe("search", logs.search.as_deref())
-        .maybe("query", logs.query.as_deref())
-        .add("tail", logs.tail)
-        .add("follow", u8::from(logs.follow));
-    for service in &logs.services {
-        query = query.add("service", service);
-    }
-=======
->>>>>>> polish
     let style = Style::stdout(global.no_color);
     let mut width = 0;
     let mut out = std::io::stdout().lock();
@@ -43,7 +28,6 @@ pub(crate) async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
             width = width.max(line.instance.chars().count());
             log::line(&line, width, logs.timestamps, style)
         };
-        // A reader that has gone away (`| head`) ends this quietly.
         match writeln!(out, "{text}") {
             Ok(()) => true,
             Err(error) => {
@@ -68,6 +52,7 @@ pub(crate) async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
             .maybe("trace", logs.trace.as_deref())
             .maybe("level", logs.level.map(level))
             .maybe("search", logs.search.as_deref())
+            .maybe("query", logs.query.as_deref())
             .add("tail", logs.tail)
             .add("follow", u8::from(logs.follow));
         for service in &logs.services {
@@ -76,8 +61,9 @@ pub(crate) async fn run(global: &Global, logs: &Logs) -> Result<u8, Failure> {
         client.stream(query.as_str(), each).await?;
     }
     match failed {
-        Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(0),
+        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::READER_GONE),
+        Some(error) => Err(error.into()),
+        None => Ok(0),
     }
 }
 
@@ -101,6 +87,8 @@ fn filter(
         trace_id: logs.trace.as_deref().map(str::to_ascii_lowercase),
         level: logs.level.map(level).and_then(archipel_telemetry::Level::of_word),
         text: logs.search.clone(),
+        expr: Expr::parse(logs.query.as_deref().unwrap_or_default())
+            .map_err(|error| Failure::new(exit::USAGE, error.to_string()))?,
         ..Filter::default()
     };
     let mut known = written;

@@ -182,6 +182,7 @@ impl From<&archipel_telemetry::LogRecord> for LogLine {
             level: record.level.map(|level| level.as_str().to_owned()),
             message: record.message.clone(),
             trace_id: record.trace_id.clone(),
+            span_id: record.span_id.clone(),
             fields: (!fields.is_empty()).then(|| serde_json::Value::Object(fields.clone())),
         }
     }
