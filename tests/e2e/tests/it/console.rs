@@ -110,6 +110,10 @@ fn a_browser_may_read_and_restart_but_gets_no_secret_and_ends_nothing() {
     assert_eq!(ask("POST", "/api/v1/restart", &[cookie, origin], restart).status, 200);
     let dead = ask("GET", "/api/v1/events/dead", &[cookie], "").json().expect("JSON");
     let letter = dead["dead"][0]["id"].as_str().expect("an id");
+    eventually_blocking(Duration::from_secs(20), || {
+        let traffic = ask("GET", "/api/v1/traffic", &[cookie], "").body; // read every two seconds
+        if traffic.contains("/back/**") { Ok(()) } else { Err(traffic) }
+    });
     for (path, says) in [
         ("/api/v1/status", "lonely"),
         ("/api/v1/graph", "thing.done"),
