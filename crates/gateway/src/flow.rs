@@ -168,11 +168,9 @@ impl Flight {
 }
 
 impl Drop for Flight {
+    /// Without an end before, it is the caller who left, also in the middle of an answer: whoever
+    /// closes a page that streams has not seen a failure. An instance's break is said by its body.
     fn drop(&mut self) {
-        if !self.ended && self.status != CALLER_GONE && self.refusal.is_none() {
-            // The head went out and the body did not get to its end.
-            self.broken = true;
-        }
         self.end();
     }
 }

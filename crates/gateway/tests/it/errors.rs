@@ -159,6 +159,29 @@ async fn a_body_that_breaks_off_is_never_taken_for_whole() {
 }
 
 #[tokio::test]
+async fn who_closes_a_page_that_streams_has_not_seen_a_failure() {
+    let world = World::new();
+    let (listener, addr) = world.raw().await;
+    let stop = world.tasks.stop_token();
+    world.tasks.spawn("test.raw", async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        stream.write_all(head).await.unwrap();
+        stop.cancelled().await;
+    });
+    world.apply(Plan::default().service("a", &[addr]).edge("a").table()).await;
+    let response = world.get(world.addr("a"), "/live").await;
+    assert_eq!(response.status(), 200);
+    drop(response);
+    let series = eventually(
+        || world.gateway.counters().series[0].clone(),
+        |series| (series.requests(), series.inflight) == (1, 0),
+    );
+    series.await;
+    assert_eq!(world.gateway.counters().series[0].broken, 0);
+}
+
+#[tokio::test]
 async fn counters_and_records_tell_what_happened() {
     let world = World::new();
     let app = world.app(echo).await;
