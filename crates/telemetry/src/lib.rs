@@ -19,6 +19,7 @@ mod record;
 mod segment;
 mod span;
 mod store;
+mod turns;
 mod writer;
 
 pub use expr::{Expr, ExprError, Op, Operand};

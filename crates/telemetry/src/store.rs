@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::query::{self, Filter};
 use crate::record::{Line, LogRecord};
 use crate::segment::Marks;
+use crate::turns;
 use crate::writer::{self, Writer};
 
 /// Lines that may wait for the disk, and what they may weigh.
@@ -132,7 +133,7 @@ impl LogStore {
         let (live, _) = broadcast::channel(LIVE);
         let backlog = Arc::new(Backlog::default());
         let writer = Writer::new(root.clone(), Arc::clone(&backlog), live);
-        tasks.spawn("telemetry.writer", writer::run(writer, receiver, tasks.stop_token()));
+        tasks.spawn("telemetry.writer", turns::run(writer, receiver, tasks.stop_token()));
         Ok(Self { root, commands, backlog })
     }
 

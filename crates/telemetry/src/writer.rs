@@ -11,16 +11,14 @@ use std::time::Duration;
 
 use archipel_model::{InstanceId, LogPolicy, ServiceName};
 use archipel_rt::clock::{self, Instant};
-use archipel_rt::{CancellationToken, Receiver, blocking};
 use tokio::sync::broadcast;
 
 use crate::record::{Line, LogRecord, Stream};
 use crate::segment::{self, Segments};
 use crate::store::{Backlog, Command, Flushed};
+use crate::turns::Turns;
 use crate::{Level, join, parse};
 
-/// Commands handled with one turn.
-const BATCH: usize = 2 << 10;
 /// How long a record waits for the rest of its stack trace.
 const JOIN_WAIT: Duration = Duration::from_millis(50);
 /// How often services that print nothing are held to their budget.
@@ -64,54 +62,11 @@ pub(crate) fn weight(record: &LogRecord) -> usize {
     record.message.len() + record.fields.iter().map(of_field).sum::<usize>()
 }
 
-/// Runs until told to stop, and then until nothing waits any more.
-pub(crate) async fn run(
-    mut writer: Writer,
-    mut commands: Receiver<Command>,
-    stop: CancellationToken,
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut stopping = false;
-    while !stopping {
-        let due = writer.due();
-        tokio::select! {
-            biased;
-            count = commands.recv_many(&mut batch, BATCH) => stopping = count == 0,
-            () = clock::sleep_until(due) => {}
-            () = stop.cancelled() => stopping = true,
-        }
-        if stopping {
-            commands.close();
-        }
-        loop {
-            (writer, batch) = blocking(move || writer.turn(batch)).await;
-            if !stopping || commands.recv_many(&mut batch, BATCH).await == 0 {
-                break;
-            }
-        }
-    }
-    blocking(move || writer.finish_pending(true)).await;
-}
+impl Turns for Writer {
+    type Command = Command;
+    /// Commands handled with one turn.
+    const BATCH: usize = 2 << 10;
 
-impl Writer {
-    pub(crate) fn new(
-        root: PathBuf,
-        backlog: Arc<Backlog>,
-        live: broadcast::Sender<Arc<LogRecord>>,
-    ) -> Self {
-        Self {
-            root,
-            files: BTreeMap::new(),
-            policies: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            backlog,
-            live,
-            tidy_at: clock::now(),
-            failing: false,
-        }
-    }
-
-    /// When there is something to do without a command.
     fn due(&self) -> Instant {
         let joined = self.pending.values().map(|pending| pending.since + JOIN_WAIT).min();
         joined.map_or(self.tidy_at, |joined| joined.min(self.tidy_at))
@@ -154,6 +109,29 @@ impl Writer {
             self.tidy();
         }
         (self, batch)
+    }
+
+    fn finish(mut self) {
+        self.finish_pending(true);
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(
+        root: PathBuf,
+        backlog: Arc<Backlog>,
+        live: broadcast::Sender<Arc<LogRecord>>,
+    ) -> Self {
+        Self {
+            root,
+            files: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            backlog,
+            live,
+            tidy_at: clock::now(),
+            failing: false,
+        }
     }
 
     /// Joins the line to the record it belongs to, or begins a new one; what is complete by it

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::files::Group;
 use super::model::Span;
-use super::writer::{self, Writer};
-use crate::OpenError;
+use super::writer::Writer;
+use crate::{OpenError, turns};
 
 /// Spans that may wait for the disk.
 const QUEUE: usize = 64 << 10;
@@ -100,7 +100,7 @@ impl SpanStore {
         let writer = Writer::open(dir.clone(), policy, shared.clone())
             .map_err(|source| OpenError { path: dir, source })?;
         let (commands, receiver) = channel("telemetry.spans", 1024);
-        tasks.spawn("telemetry.spans", writer::run(writer, receiver, tasks.stop_token()));
+        tasks.spawn("telemetry.spans", turns::run(writer, receiver, tasks.stop_token()));
         Ok(Self { commands, shared })
     }
 

@@ -11,14 +11,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
-use archipel_rt::{CancellationToken, Receiver, blocking};
 
 use super::files::{self, Appending, Group};
 use super::group::{Encoder, Fields, ROWS_MAX};
 use super::model::Span;
 use super::store::{Command, Shared, SpanPolicy};
+use crate::turns::Turns;
 
-const BATCH: usize = 256;
 /// What a crash may lose.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -45,32 +44,48 @@ pub(crate) struct Writer {
     failing: bool,
 }
 
-pub(crate) async fn run(
-    mut writer: Writer,
-    mut commands: Receiver<Command>,
-    stop: CancellationToken,
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut stopping = false;
-    while !stopping {
-        let due = writer.due();
-        tokio::select! {
-            biased;
-            count = commands.recv_many(&mut batch, BATCH) => stopping = count == 0,
-            () = clock::sleep_until(due) => {}
-            () = stop.cancelled() => stopping = true,
-        }
-        if stopping {
-            commands.close();
-        }
-        loop {
-            (writer, batch) = blocking(move || writer.turn(batch)).await;
-            if !stopping || commands.recv_many(&mut batch, BATCH).await == 0 {
-                break;
+impl Turns for Writer {
+    type Command = Command;
+    const BATCH: usize = 256;
+
+    fn due(&self) -> Instant {
+        let unsaved = self.saved < self.open.len();
+        if unsaved { self.save_at.min(self.tidy_at) } else { self.tidy_at }
+    }
+
+    fn turn(mut self, mut batch: Vec<Command>) -> (Self, Vec<Command>) {
+        let mut waiting = Vec::new();
+        for command in batch.drain(..) {
+            match command {
+                Command::Spans(spans) => {
+                    self.shared.taken(spans.len());
+                    if self.saved == self.open.len() {
+                        self.save_at = clock::now() + SAVE_EVERY;
+                    }
+                    self.open.extend(spans);
+                    while self.open.len() >= ROWS_MAX {
+                        self.seal();
+                    }
+                }
+                Command::Flush(done) => waiting.push(done),
             }
         }
+        if !waiting.is_empty() || self.save_at <= clock::now() {
+            self.save();
+        }
+        for done in waiting {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+        if self.tidy_at <= clock::now() {
+            self.tidy();
+        }
+        (self, batch)
     }
-    blocking(move || writer.save()).await;
+
+    fn finish(mut self) {
+        self.save();
+    }
 }
 
 impl Writer {
@@ -144,41 +159,6 @@ impl Writer {
     fn publish_tail(&self) {
         let tail = self.tail_groups.clone();
         self.shared.change(|groups| groups.tail = tail);
-    }
-
-    fn due(&self) -> Instant {
-        let unsaved = self.saved < self.open.len();
-        if unsaved { self.save_at.min(self.tidy_at) } else { self.tidy_at }
-    }
-
-    fn turn(mut self, mut batch: Vec<Command>) -> (Self, Vec<Command>) {
-        let mut waiting = Vec::new();
-        for command in batch.drain(..) {
-            match command {
-                Command::Spans(spans) => {
-                    self.shared.taken(spans.len());
-                    if self.saved == self.open.len() {
-                        self.save_at = clock::now() + SAVE_EVERY;
-                    }
-                    self.open.extend(spans);
-                    while self.open.len() >= ROWS_MAX {
-                        self.seal();
-                    }
-                }
-                Command::Flush(done) => waiting.push(done),
-            }
-        }
-        if !waiting.is_empty() || self.save_at <= clock::now() {
-            self.save();
-        }
-        for done in waiting {
-            // Whoever asked may have gone.
-            let _ = done.send(());
-        }
-        if self.tidy_at <= clock::now() {
-            self.tidy();
-        }
-        (self, batch)
     }
 
     /// Writes what is new to the tail.
