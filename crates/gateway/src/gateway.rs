@@ -12,21 +12,22 @@ use archipel_rt::clock;
 use archipel_rt::{CancellationToken, Receiver};
 use http::{Request, Response, header};
 
-use crate::access::{Access, Caller};
-use crate::body::Body;
-use crate::budget;
-use crate::counters::{SeriesCount, SeriesKey};
-use crate::entrance::WayIn;
-use crate::flow::{Flight, Start};
-use crate::hop::{self, Origin};
-use crate::instance::Instance;
-use crate::listener::Door;
+use crate::entry::entrance::WayIn;
+use crate::entry::listener::Door;
+use crate::hop;
+use crate::hop::budget;
+use crate::hop::outgoing::Origin;
+use crate::message::body::Body;
+use crate::message::trace::Trace;
+use crate::record::access::{Access, Caller};
+use crate::record::counters::{SeriesCount, SeriesKey};
+use crate::record::flow::{Flight, Start};
 use crate::refusal::{Problem, Refusal};
 use crate::route::{Router, Rule};
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
-use crate::trace::Trace;
-use crate::upstream::Service;
+use crate::upstream::instance::Instance;
+use crate::upstream::service::Service;
 use crate::way::{self, Way};
 
 /// The data plane; cloning shares it.

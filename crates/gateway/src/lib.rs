@@ -15,37 +15,22 @@
 //! Not here: which instances are fit to serve, what may call what, TLS, what becomes of
 //! access records.
 
-mod access;
-mod balancer;
-mod body;
-mod budget;
-mod counters;
-mod deadline;
-mod entrance;
-mod flow;
+mod entry;
 mod gateway;
-mod headers;
-mod hold;
 mod hop;
-mod instance;
-mod link;
-mod listener;
-mod path;
+mod message;
+mod record;
 mod refusal;
-mod retry;
 mod route;
 mod shared;
 mod table;
-mod trace;
-mod tunnel;
 mod upstream;
 mod way;
-mod wire;
 
-pub use access::{Access, Caller};
-pub use body::{Body, BodyError};
-pub use counters::{Histogram, SeriesCount, SeriesKey};
 pub use gateway::{Counters, Gateway};
+pub use message::body::{Body, BodyError};
+pub use record::access::{Access, Caller};
+pub use record::counters::{Histogram, SeriesCount, SeriesKey};
 pub use refusal::{Form, Problem, Refusal};
 pub use shared::Limits;
 pub use table::{Endpoint, Entrance, ListenError, Listener, PublicRoutes, Table, Upstream};

@@ -7,8 +7,8 @@ use archipel_model::EdgePolicy;
 use http::HeaderValue;
 
 use crate::Caller;
-use crate::counters::Series;
-use crate::upstream::Service;
+use crate::record::counters::Series;
+use crate::upstream::service::Service;
 
 pub(crate) struct Way {
     /// `None` for requests that found no route: they are counted too.

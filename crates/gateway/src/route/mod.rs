@@ -7,13 +7,15 @@
 //!
 //! Generic over what a route leads to, so that the rules are tested without a socket.
 
+pub(crate) mod path;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use archipel_model::{PathPattern, Segment};
 use http::Method;
 
-use crate::path::Canonical;
+use crate::route::path::Canonical;
 
 pub(crate) struct Rule<T> {
     pub(crate) host: Option<String>,
@@ -210,5 +212,4 @@ pub(crate) fn canonical_host(authority: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-#[path = "route_tests.rs"]
 mod tests;

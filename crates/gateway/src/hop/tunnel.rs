@@ -6,12 +6,12 @@ use http::{Response, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::body::Body;
-use crate::flow::Flight;
-use crate::headers::{self, Kinds};
-use crate::instance::Answer;
+use crate::message::body::Body;
+use crate::message::headers::{self, Kinds};
+use crate::message::trace::REQUEST_ID;
+use crate::record::flow::Flight;
 use crate::shared::Shared;
-use crate::trace::REQUEST_ID;
+use crate::upstream::instance::Answer;
 
 /// Answers the caller's wish and joins the two connections. The flight lasts as long as they do,
 /// so an instance with an open WebSocket counts as busy when it is drained.

@@ -9,10 +9,10 @@ use http::HeaderValue;
 use http::uri::{PathAndQuery, Uri};
 use tokio::sync::Notify;
 
-use crate::instance::{Instance, Speaks, Target};
 use crate::refusal::{Problem, Refusal};
 use crate::shared::Shared;
 use crate::table::Upstream;
+use crate::upstream::instance::{Instance, Speaks, Target};
 
 /// Routes and edges hold this; what is behind it changes without them.
 pub(crate) struct Service {

@@ -11,15 +11,18 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use crate::body::Body;
-use crate::flow::{Flight, Start};
-use crate::hop::{self, Origin};
-use crate::listener::{Busy, Conn};
+use crate::entry::listener::{Busy, Conn};
+use crate::hop;
+use crate::hop::outgoing::{self, Origin};
+use crate::hop::tunnel;
+use crate::message::body::Body;
+use crate::message::headers;
+use crate::message::trace::{REQUEST_ID, Trace};
+use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
+use crate::route::path;
 use crate::route::{Found, Router, canonical_host};
-use crate::trace::{REQUEST_ID, Trace};
 use crate::way::Way;
-use crate::{headers, path, tunnel};
 
 /// What a listener leads to, made from a [`crate::Entrance`].
 pub(crate) enum WayIn {
@@ -65,7 +68,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         Err(refusal) => {
             // After a framing fault nobody knows where the body ends.
             if refusal.problem != Problem::BadFraming {
-                hop::swallow(request.map(Body::from)).await;
+                outgoing::swallow(request.map(Body::from)).await;
             }
             Err(refusal)
         }

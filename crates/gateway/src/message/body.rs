@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::flow::FlowBody;
+use crate::record::flow::FlowBody;
 
 /// What is read of a refused request, and for how long.
 const SWALLOW_BYTES_MAX: u64 = 256 << 10;

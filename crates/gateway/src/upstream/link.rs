@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
-use crate::wire::Upstream;
+use crate::entry::wire::Upstream;
 
 pub(crate) struct Link {
     sender: SendRequest<Body>,

@@ -13,7 +13,7 @@ use archipel_model::show_duration;
 use archipel_rt::clock::{self, Instant};
 
 use crate::shared::Shared;
-use crate::upstream::{Live, Service};
+use crate::upstream::service::{Live, Service};
 
 /// The patience of one request, over all its waits.
 pub(crate) struct Hold {

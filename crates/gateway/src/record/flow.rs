@@ -17,15 +17,15 @@ use http::uri::PathAndQuery;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::access::Access;
-use crate::body::BodyError;
-use crate::counters::Finished;
-use crate::instance::Instance;
-use crate::link::Link;
-use crate::listener::Busy;
+use crate::entry::listener::Busy;
+use crate::message::body::BodyError;
+use crate::message::trace::Trace;
+use crate::record::access::Access;
+use crate::record::counters::Finished;
 use crate::refusal::Problem;
 use crate::shared::Shared;
-use crate::trace::Trace;
+use crate::upstream::instance::Instance;
+use crate::upstream::link::Link;
 use crate::way::Way;
 
 /// What we report when there was nobody left to answer.

@@ -3,7 +3,7 @@ use std::cmp::Reverse;
 use proptest::prelude::*;
 
 use super::*;
-use crate::path;
+use crate::route::path;
 
 type Line<'a> = (Option<&'a str>, Option<&'a str>, &'a str);
 

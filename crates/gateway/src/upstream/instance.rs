@@ -15,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
-use crate::link::Link;
 use crate::shared::Shared;
+use crate::upstream::link::Link;
 
 /// Where an instance is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(crate) struct Answer {
     pub(crate) link: Option<Box<Link>>,
 }
 
-/// A try that came to nothing; see [`crate::retry::Reached`].
+/// A try that came to nothing; see [`crate::hop::retry::Reached`].
 pub(crate) enum Failure {
     Connect { request: Box<Request<Body>>, source: io::Error },
     Unsent { request: Box<Request<Body>>, source: hyper::Error },

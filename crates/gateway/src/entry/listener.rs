@@ -19,10 +19,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::Body;
-use crate::entrance::{self, WayIn};
-use crate::headers;
+use crate::entry::entrance::{self, WayIn};
+use crate::entry::wire::Client;
+use crate::message::headers;
 use crate::shared::Shared;
-use crate::wire::Client;
 
 /// RFC 9113, section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

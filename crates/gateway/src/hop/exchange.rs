@@ -1,13 +1,4 @@
-//! The hop itself: one request from its way to an instance and the answer back.
-//!
-//! `forward` turns what came in into what goes out and finds an instance that takes it, within the
-//! policy's patience; `answer` turns what came back into what the caller gets. The
-//! same two for the public entrance, for edges and for calls from inside.
-//!
-//! `Host` passes as the caller wrote it, also on an edge: apps build links and check hosts by
-//! it, and the address of the listener is the one that works for the caller. Foreign systems
-//! get their own. `Expect: 100-continue` ends here: the caller is told to go on when an instance
-//! begins to take the body.
+//! Finds an instance that takes a request, within the policy's patience.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,176 +7,30 @@ use std::time::Duration;
 use archipel_model::EdgePolicy;
 use archipel_rt::clock::{self, Instant};
 use archipel_rt::{chain, random};
-use http::header;
-use http::uri::{PathAndQuery, Scheme, Uri};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, header};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 
-use crate::body::{Body, BodyError};
-use crate::flow::{self, Flight, FlowBody};
-use crate::headers::Kinds;
-use crate::hold::{Hold, Released};
-use crate::instance::{Answer, Failure, Instance, Speaks};
+use crate::hop::deadline;
+use crate::hop::hold::{Hold, Released};
+use crate::hop::outgoing::swallow;
+use crate::hop::retry::{self, Next, Reached, Tries};
+use crate::message::body::{Body, BodyError};
+use crate::record::flow::Flight;
 use crate::refusal::{Problem, Refusal};
-use crate::retry::{self, Next, Reached, Tries};
 use crate::shared::Shared;
-use crate::trace::{REQUEST_ID, Trace};
-use crate::upstream::{Live, Service};
-use crate::way::Way;
-use crate::{balancer, deadline, headers, path};
-
-/// A request as it goes out.
-struct Outgoing {
-    request: Request<Body>,
-    /// The caller's end of the connection, when it asks to switch protocols.
-    upgrade: Option<OnUpgrade>,
-    /// Until when its sender waits for an answer.
-    deadline: Option<Instant>,
-}
+use crate::upstream::balancer;
+use crate::upstream::instance::{Answer, Failure, Instance, Speaks};
+use crate::upstream::service::{Live, Service};
 
 /// What a request may cost until it has an answer.
-struct Terms<'a> {
-    policy: &'a EdgePolicy,
-    deadline: Option<Instant>,
-    upgrade: bool,
-}
-
-/// Remembers `Expect: 100-continue`, which does not go on to the instance.
-#[derive(Clone, Copy)]
-struct WaitsToSend;
-
-/// Where a request came from, as far as its headers are concerned.
-#[derive(Debug, Clone)]
-pub(crate) enum Origin {
-    /// Nothing it says about itself is believed; what we know is its address.
-    Outside(HeaderValue),
-    Inside,
-}
-
-/// Brings one request to an instance and its answer back. `request` has its path in the URI and
-/// its authority in `Host`. With the answer comes the caller's end of the connection when it
-/// asked to switch protocols.
-pub(crate) async fn forward(
-    shared: &Shared,
-    flight: &mut Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
-    let way = Arc::clone(&flight.way);
-    let Some(service) = &way.service else {
-        let detail = "the route leads to a service that does not exist";
-        return Err(Refusal::new(Problem::UnknownService, way.rule.clone(), detail));
-    };
-    let Outgoing { request, upgrade, deadline } =
-        prepare(request, &way, service, &flight.trace, request_id, origin);
-    let terms = Terms { policy, deadline, upgrade: upgrade.is_some() };
-    let answer = exchange(shared, flight, service, &terms, request).await?;
-    if is_switch(&answer) && !terms.upgrade {
-        let detail = format!("`{}` switched protocols without being asked to", service.name);
-        return Err(Refusal::new(Problem::UpstreamReset, way.rule.clone(), detail));
-    }
-    Ok((answer, upgrade))
-}
-
-fn prepare(
-    mut request: Request<Body>,
-    way: &Way,
-    service: &Service,
-    trace: &Trace,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Outgoing {
-    let live = service.live.load();
-    let from_http2 = request.version() == Version::HTTP_2;
-    let waits = request.headers().contains_key(header::EXPECT);
-    let kinds = Kinds::of(request.headers());
-    let wish = headers::strip_hop(request.headers_mut(), kinds, live.speaks == Speaks::Http2);
-    // `h2c` would change how we talk to the instance, which is not the caller's to choose.
-    let wish = wish.filter(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
-    let upgrade = wish.filter(|_| live.speaks == Speaks::Http1 && !from_http2).map(|to| {
-        let upgrade = hyper::upgrade::on(&mut request);
-        (to, upgrade)
-    });
-    request.extensions_mut().clear();
-    if waits {
-        request.extensions_mut().insert(WaitsToSend);
-    }
-    let target = request.headers_mut();
-    headers::strip_claims(target, kinds);
-    let deadline = match kinds.has_deadline() {
-        true => deadline::take(target, matches!(origin, Origin::Outside(_))),
-        false => None,
-    };
-    if let Origin::Outside(peer) = origin {
-        headers::replace_forwarded(target, kinds, peer);
-    }
-    if from_http2 {
-        headers::join_cookies(target, kinds);
-    }
-    trace.write(target, request_id);
-    if live.external.is_none() {
-        if let Some(token) = &live.app_token {
-            target.insert(headers::API_TOKEN, token.clone());
-        }
-        if let Some(caller) = &way.caller_header {
-            target.insert(headers::CALLER, caller.clone());
-        }
-        target.insert(headers::CALLEE, service.name_header.clone());
-    }
-    if let Some((to, _)) = &upgrade {
-        target.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        target.insert(header::UPGRADE, to.clone());
-    }
-    *request.version_mut() = Version::HTTP_11;
-    address(&mut request, way, &live);
-    Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade), deadline }
-}
-
-/// Takes in what a refused request still brings, unless its caller waits to be asked for it.
-pub(crate) async fn swallow(request: Request<Body>) {
-    let waits = request.headers().contains_key(header::EXPECT)
-        || request.extensions().get::<WaitsToSend>().is_some();
-    if !waits {
-        request.into_body().swallow().await;
-    }
-}
-
-/// Sets the URI in the form that the instance's protocol wants.
-fn address(request: &mut Request<Body>, way: &Way, live: &Live) {
-    let mut changed = None;
-    if way.strip > 0
-        && let Some(whole) = request.uri().path_and_query()
-    {
-        let rest = path::without_first(whole.as_str(), way.strip);
-        changed = PathAndQuery::try_from(rest.as_ref()).ok();
-    }
-    if let Some(external) = &live.external {
-        headers::set_host(request.headers_mut(), &external.authority);
-        let whole = changed.as_ref().or(request.uri().path_and_query());
-        changed = whole.and_then(|whole| external.path(whole)).or(changed);
-    }
-    if live.speaks == Speaks::Http2 {
-        let path = changed.or_else(|| request.uri().path_and_query().cloned());
-        let host = request.headers_mut().remove(header::HOST);
-        let authority = host.and_then(|host| host.as_bytes().try_into().ok());
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority =
-            Some(authority.unwrap_or_else(|| http::uri::Authority::from_static("localhost")));
-        parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
-    } else if let Some(changed) = changed {
-        *request.uri_mut() = Uri::from(changed);
-    }
+pub(crate) struct Terms<'a> {
+    pub(crate) policy: &'a EdgePolicy,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) upgrade: bool,
 }
 
 /// Sends the request to an instance that takes it.
-async fn exchange(
+pub(crate) async fn exchange(
     shared: &Shared,
     flight: &mut Flight,
     service: &Service,
@@ -461,33 +306,4 @@ fn copy_of(request: &Request<Body>) -> Request<Body> {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
-}
-
-/// Makes the answer for the caller; from here on the flight ends with the body.
-pub(crate) fn answer(
-    mut flight: Flight,
-    answer: Answer,
-    request_id: HeaderValue,
-    idle: Option<Duration>,
-) -> Response<Body> {
-    let (mut head, incoming) = answer.response.into_parts();
-    let kinds = Kinds::of(&head.headers);
-    headers::strip_hop(&mut head.headers, kinds, false);
-    head.headers.insert(REQUEST_ID, request_id);
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    flight.answered(head.status.as_u16());
-    if !incoming.is_end_stream() {
-        let body = FlowBody::new(incoming, answer.link, Box::new(flight), idle);
-        return Response::from_parts(head, Body::flow(body));
-    }
-    if let Some(link) = answer.link {
-        flow::give_back(link, &flight);
-    }
-    flight.end();
-    Response::from_parts(head, Body::empty())
-}
-
-pub(crate) fn is_switch(answer: &Answer) -> bool {
-    answer.response.status() == StatusCode::SWITCHING_PROTOCOLS
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use archipel_model::ServiceName;
 
 use crate::Caller;
-use crate::budget::Budget;
+use crate::hop::budget::Budget;
 
 /// Latency buckets: four per doubling, from a microsecond to about a minute and a half. The
 /// error of a quantile is below a quarter of its value, whatever its scale.
@@ -217,7 +217,7 @@ impl Registry {
         all.retain(|_, series| Arc::strong_count(series) > 1);
     }
 
-    /// Due every [`budget::TURN`](crate::budget::TURN).
+    /// Due every [`budget::TURN`](crate::hop::budget::TURN).
     pub(crate) fn turn_budgets(&self) {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for series in all.values() {

@@ -1,0 +1,92 @@
+//! The hop itself: one request from its way to an instance and the answer back.
+//!
+//! `forward` turns what came in into what goes out and finds an instance that takes it, within the
+//! policy's patience; `answer` turns what came back into what the caller gets. The
+//! same two for the public entrance, for edges and for calls from inside.
+//!
+//! `Host` passes as the caller wrote it, also on an edge: apps build links and check hosts by
+//! it, and the address of the listener is the one that works for the caller. Foreign systems
+//! get their own. `Expect: 100-continue` ends here: the caller is told to go on when an instance
+//! begins to take the body.
+
+pub(crate) mod budget;
+pub(crate) mod deadline;
+pub(crate) mod exchange;
+pub(crate) mod hold;
+pub(crate) mod outgoing;
+pub(crate) mod retry;
+pub(crate) mod tunnel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use archipel_model::EdgePolicy;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::upgrade::OnUpgrade;
+
+use crate::hop::exchange::Terms;
+use crate::hop::outgoing::{Origin, Outgoing};
+use crate::message::body::Body;
+use crate::message::headers::{self, Kinds};
+use crate::message::trace::REQUEST_ID;
+use crate::record::flow::{self, Flight, FlowBody};
+use crate::refusal::{Problem, Refusal};
+use crate::shared::Shared;
+use crate::upstream::instance::Answer;
+
+/// Brings one request to an instance and its answer back. `request` has its path in the URI and
+/// its authority in `Host`. With the answer comes the caller's end of the connection when it
+/// asked to switch protocols.
+pub(crate) async fn forward(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    let way = Arc::clone(&flight.way);
+    let Some(service) = &way.service else {
+        let detail = "the route leads to a service that does not exist";
+        return Err(Refusal::new(Problem::UnknownService, way.rule.clone(), detail));
+    };
+    let Outgoing { request, upgrade, deadline } =
+        outgoing::prepare(request, &way, service, &flight.trace, request_id, origin);
+    let terms = Terms { policy, deadline, upgrade: upgrade.is_some() };
+    let answer = exchange::exchange(shared, flight, service, &terms, request).await?;
+    if is_switch(&answer) && !terms.upgrade {
+        let detail = format!("`{}` switched protocols without being asked to", service.name);
+        return Err(Refusal::new(Problem::UpstreamReset, way.rule.clone(), detail));
+    }
+    Ok((answer, upgrade))
+}
+
+/// Makes the answer for the caller; from here on the flight ends with the body.
+pub(crate) fn answer(
+    mut flight: Flight,
+    answer: Answer,
+    request_id: HeaderValue,
+    idle: Option<Duration>,
+) -> Response<Body> {
+    let (mut head, incoming) = answer.response.into_parts();
+    let kinds = Kinds::of(&head.headers);
+    headers::strip_hop(&mut head.headers, kinds, false);
+    head.headers.insert(REQUEST_ID, request_id);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    flight.answered(head.status.as_u16());
+    if !incoming.is_end_stream() {
+        let body = FlowBody::new(incoming, answer.link, Box::new(flight), idle);
+        return Response::from_parts(head, Body::flow(body));
+    }
+    if let Some(link) = answer.link {
+        flow::give_back(link, &flight);
+    }
+    flight.end();
+    Response::from_parts(head, Body::empty())
+}
+
+pub(crate) fn is_switch(answer: &Answer) -> bool {
+    answer.response.status() == StatusCode::SWITCHING_PROTOCOLS
+}

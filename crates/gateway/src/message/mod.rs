@@ -1,0 +1,5 @@
+//! What travels: headers, bodies, the trace context.
+
+pub(crate) mod body;
+pub(crate) mod headers;
+pub(crate) mod trace;
