@@ -76,7 +76,69 @@ export interface LogLine {
   level: string | null;
   message: string;
   trace_id?: string;
+  span_id?: string;
   fields?: Record<string, unknown>;
+}
+
+export interface TraceSummary {
+  trace_id: string;
+  service: string;
+  name: string;
+  start_us: number;
+  duration_us: number;
+  spans: number;
+  errors: number;
+  services: Record<string, number>;
+}
+
+export interface Traces {
+  traces: TraceSummary[];
+  cut_at_ms: number | null;
+}
+
+export interface Span {
+  trace_id: string;
+  span_id: string;
+  parent_id: string | null;
+  service: string;
+  instance: string | null;
+  name: string;
+  kind: string;
+  status: string;
+  start_us: number;
+  duration_us: number;
+  attributes: Record<string, unknown>;
+  resource: Record<string, unknown>;
+  events: { name: string; at_us: number; attributes: Record<string, unknown> }[];
+  links: { trace_id: string; span_id: string; attributes: Record<string, unknown> }[];
+}
+
+export interface Trace {
+  trace_id: string;
+  spans: Span[];
+  logs: LogLine[];
+}
+
+export interface Timing {
+  count: number;
+  errors: number;
+  p50_us: number;
+  p95_us: number;
+  p99_us: number;
+}
+
+export interface TraceHistogram {
+  since_ms: number;
+  until_ms: number;
+  step_ms: number;
+  buckets: (Timing & { at_ms: number; classes: [number, number][] })[];
+  cut_at_ms: number | null;
+}
+
+export interface Tallies {
+  keys: string[];
+  rows: (Timing & { values: string[] })[];
+  cut_at_ms: number | null;
 }
 
 export interface LogSummary {

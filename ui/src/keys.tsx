@@ -12,6 +12,7 @@ export const PAGES: { path: string; label: string; key: string; icon: string }[]
   { path: "/", label: "Overview", key: "o", icon: "M3 3h6v7H3zM11 3h6v4h-6zM11 9h6v8h-6zM3 12h6v5H3z" },
   { path: "/services", label: "Services", key: "s", icon: "M3 4h14v4H3zM3 12h14v4H3zM6 6h.01M6 14h.01" },
   { path: "/map", label: "Map", key: "m", icon: "M5 7a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM15 12a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM6 17a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM7 6l6 3M8 14.500l5-3" },
+  { path: "/traces", label: "Traces", key: "r", icon: "M3 4h10M5 8h9M8 12h6M10 16h7" },
   { path: "/logs", label: "Logs", key: "l", icon: "M3 5h14M3 10h10M3 15h12" },
   { path: "/events", label: "Events", key: "e", icon: "M3 10h3l2-6 4 12 2-6h3" },
   { path: "/gateway", label: "Gateway", key: "w", icon: "M3 10h9M9 6l4 4-4 4M16 3v14" },

@@ -4,6 +4,7 @@ import "./style/base.css";
 import "./style/shell.css";
 import "./style/parts.css";
 import "./style/pages.css";
+import "./style/telemetry.css";
 import { concerns } from "./attention.ts";
 import { listen, PAGES, Palette, palette } from "./keys.tsx";
 import { Empty, Glyph, Page } from "./parts.tsx";
@@ -15,6 +16,8 @@ import { Databases, Jobs, Settings } from "./pages/more.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { Service } from "./pages/service.tsx";
 import { Services } from "./pages/services.tsx";
+import { Trace } from "./pages/trace.tsx";
+import { Traces } from "./pages/traces.tsx";
 import { A, path } from "./router.tsx";
 import { dismiss, heard, link, notes, now, start, status, topics, total } from "./state.ts";
 import { span } from "./format.ts";
@@ -29,6 +32,8 @@ function View() {
       return name ? <Service key={name} name={name} /> : <Services />;
     case "map":
       return <Map_ />;
+    case "traces":
+      return name ? <Trace key={name} id={name} /> : <Traces />;
     case "logs":
       return <Logs />;
     case "events":
