@@ -84,6 +84,7 @@ export interface TraceSummary {
   trace_id: string;
   service: string;
   name: string;
+  path?: string;
   start_us: number;
   duration_us: number;
   spans: number;
@@ -148,6 +149,7 @@ export interface LogSummary {
   truncated: boolean;
   buckets: { error: number; warn: number; other: number }[];
   services: Record<string, number>;
+  instances: Record<string, number>;
   levels: Record<string, number>;
 }
 
@@ -298,6 +300,51 @@ export interface JobRun {
   took_ms: number;
   exit_code: number;
   outcome: string;
+}
+
+export interface ErrorGroup {
+  id: string;
+  source: "span" | "log";
+  service: string;
+  title: string;
+  place: string;
+  count: number;
+  first_ms: number;
+  last_ms: number;
+  instances: string[];
+  releases: string[];
+  example: string;
+  trace_id: string | null;
+  span_id: string | null;
+  steps: [number, number][];
+}
+
+export interface Errors {
+  total: number;
+  errors: ErrorGroup[];
+}
+
+export interface Found {
+  key: string;
+  traces: TraceSummary[];
+  logs: LogLine[];
+  events: StoredEvent[];
+  dead: DeadLetter[];
+  cut: boolean;
+}
+
+export interface MetricLine {
+  metric: string;
+  service: string;
+  instance: string;
+  values: (number | null)[];
+}
+
+export interface MetricLines {
+  since_ms: number;
+  step_ms: number;
+  lines: MetricLine[];
+  left_out: number;
 }
 
 /** What the API said when it refused, or why it could not be asked. */

@@ -8,10 +8,13 @@ import "./style/telemetry.css";
 import { concerns } from "./attention.ts";
 import { listen, PAGES, Palette, palette } from "./keys.tsx";
 import { Empty, Glyph, Page } from "./parts.tsx";
+import { ErrorPage, Errors } from "./pages/errors.tsx";
 import { DeadLetters, Events, TopicPage } from "./pages/events.tsx";
+import { Find } from "./pages/find.tsx";
 import { Gateway } from "./pages/gateway.tsx";
 import { Logs } from "./pages/logs.tsx";
 import { Map_ } from "./pages/map.tsx";
+import { Metrics } from "./pages/metrics.tsx";
 import { Databases, Jobs, Settings } from "./pages/more.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { Service } from "./pages/service.tsx";
@@ -36,6 +39,12 @@ function View() {
       return name ? <Trace key={name} id={name} /> : <Traces />;
     case "logs":
       return <Logs />;
+    case "errors":
+      return name ? <ErrorPage key={name} id={name} /> : <Errors />;
+    case "metrics":
+      return <Metrics />;
+    case "find":
+      return <Find wanted={name ?? ""} />;
     case "events":
       return name === "dead" ? <DeadLetters /> : name ? <TopicPage key={name} name={name} /> : <Events />;
     case "gateway":

@@ -157,7 +157,10 @@ function place(logs: LogLine[], all: Node[], byId: Map<string, Node>, startUs: n
     // Times of lines are whole milliseconds.
     const within = (n: Node) => n.start - 1000 <= at && at <= n.end + 1000;
     let best: Node | undefined = named;
-    if (!best) for (const n of of.get(line.service) ?? []) if (within(n) && (!best || n.depth > best.depth)) best = n;
+    // Of several at once, the one that ends then: what is said of a request is said at its end.
+    const closer = (n: Node, than: Node) =>
+      n.depth !== than.depth ? n.depth > than.depth : Math.abs(n.end - at) + n.logs.length * 1000 < Math.abs(than.end - at) + than.logs.length * 1000;
+    if (!best) for (const n of of.get(line.service) ?? []) if (within(n) && (!best || closer(n, best))) best = n;
     if (best) best.logs.push(line);
     else loose.push(line);
   }
@@ -196,12 +199,18 @@ export function rows(of: Tree, folded: ReadonlySet<string>, withLogs: boolean): 
   return out;
 }
 
+/** A hop is called after its route or its callee; people look for the path. */
+export function nameOf({ name, attributes }: Span): string {
+  const [method, path] = [attributes["http.request.method"], attributes["url.path"]];
+  return attributes["archipel.hop"] === true && typeof path === "string" ? `${String(method)} ${path}` : name;
+}
+
 /** Siblings of one name, ten or more: most likely one question asked in a loop. */
 export function repeated(node: Node): { name: string; count: number; total: number } | null {
   const counts = new Map<string, { name: string; count: number; total: number }>();
   for (const { span } of node.children) {
-    const key = `${span.service} ${span.name}`;
-    const of = counts.get(key) ?? { name: span.name, count: 0, total: 0 };
+    const key = `${span.service} ${nameOf(span)}`;
+    const of = counts.get(key) ?? { name: nameOf(span), count: 0, total: 0 };
     of.count++;
     of.total += span.duration_us;
     counts.set(key, of);

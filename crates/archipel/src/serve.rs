@@ -17,7 +17,9 @@ use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
 use archipel_storage::{Kv, Logs};
 use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
 use archipel_telemetry::otlp::Otlp;
-use archipel_telemetry::{Line, LogStore, SpanPolicy, SpanStore};
+use archipel_telemetry::{
+    Errors, Line, LogStore, MetricPolicy, MetricStore, SpanPolicy, SpanStore,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -81,6 +83,9 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let state = &place.state;
     let logs = LogStore::open(state.logs(), &storage)?;
     let spans = SpanStore::open(state.spans(), SpanPolicy::default(), &storage)?;
+    let (errors, grouping) =
+        Errors::open(state.errors(), spans.clone(), logs.clone(), loops.stop_token());
+    loops.spawn("archipel.errors", grouping);
     let supervisor = supervise(place, app, &logs, &storage).await?;
     let gateway = Gateway::new(&root);
     let records = gateway.access(hops::QUEUE);
@@ -114,6 +119,8 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             broker: broker.clone(),
             logs: logs.clone(),
             spans: spans.clone(),
+            errors,
+            metrics: MetricStore::open(state.metrics(), MetricPolicy::default())?,
             about,
             requests: request,
         },

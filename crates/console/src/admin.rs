@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
-use crate::{log_summary, present, topology, traces, view};
+use crate::{errors, find, log_summary, present, samples, topology, traces, view};
 
 /// Bodies are commands of a few lines, or one event.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -55,6 +55,10 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "traces", id]) => traces::one(shared, id).await,
         (&Method::GET, ["v1", "spans"]) => traces::spans(shared, &query).await,
         (&Method::GET, ["v1", "edges"]) => traces::edges(shared, &query).await,
+        (&Method::GET, ["v1", "find"]) => find::find(shared, &query).await,
+        (&Method::GET, ["v1", "metrics"]) => samples::lines(shared, &query).await,
+        (&Method::GET, ["v1", "errors"]) => errors::list(shared, &query),
+        (&Method::GET, ["v1", "errors", id]) => errors::one(shared, id),
         (&Method::GET, ["v1", "jobs"]) => jobs(shared).await,
         (&Method::GET, ["v1", "events", "topics"]) => Ok(answer::json(&topics(shared))),
         (&Method::GET, ["v1", "events", "topics", topic]) => {
@@ -404,7 +408,7 @@ async fn dead(shared: &Shared, query: &Query) -> Done {
     Ok(answer::json(&view::DeadLetters { schema, dead: dead.collect() }))
 }
 
-fn shown(letter: DeadLetter) -> view::DeadLetter {
+pub(crate) fn shown(letter: DeadLetter) -> view::DeadLetter {
     view::DeadLetter {
         id: letter.id.to_string(),
         topic: letter.topic,

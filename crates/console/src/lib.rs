@@ -8,12 +8,15 @@
 mod admin;
 mod answer;
 mod browser;
+mod errors;
+mod find;
 mod guard;
 mod live;
 mod log_summary;
 mod metrics;
 mod plain;
 mod present;
+mod samples;
 mod server;
 mod topology;
 mod traces;

@@ -23,6 +23,7 @@ pub(crate) fn summary(
     let bucket_ms = ((until_ms - from_ms) / buckets as u64 + 1).max(1);
     let mut counts = vec![view::LogBucket::default(); buckets];
     let mut services: BTreeMap<String, u64> = BTreeMap::new();
+    let mut instances: BTreeMap<String, u64> = BTreeMap::new();
     let mut levels: BTreeMap<String, u64> = BTreeMap::new();
     for record in records {
         let at = (record.at_ms.saturating_sub(from_ms) / bucket_ms) as usize;
@@ -34,6 +35,7 @@ pub(crate) fn summary(
         }
         let level = record.level.map_or("none", Level::as_str);
         *levels.entry(level.to_owned()).or_default() += 1;
+        *instances.entry(record.instance.to_string()).or_default() += 1;
         *services.entry(record.instance.service.to_string()).or_default() += 1;
     }
     view::LogSummary {
@@ -44,6 +46,7 @@ pub(crate) fn summary(
         truncated,
         buckets: counts,
         services,
+        instances,
         levels,
     }
 }

@@ -88,6 +88,11 @@ impl Operand {
         Self { text: lower(text), prefix, number }
     }
 
+    /// These words, one after the other, and nothing of them is a sign.
+    pub fn phrase(text: &str) -> Self {
+        Self::new(text, true)
+    }
+
     /// Whether a whole value is this.
     pub(crate) fn is(&self, value: &str) -> bool {
         let mut lower = value.chars().flat_map(char::to_lowercase);

@@ -9,8 +9,10 @@
 //! [`SpanStore`] takes spans and keeps them as columns, so that a question reads only what it is
 //! about. [`Expr`] is the language in which both are asked. [`otlp`] takes what SDKs send.
 
+mod errors;
 mod expr;
 mod join;
+mod metric;
 mod names;
 pub mod otlp;
 pub mod parse;
@@ -22,7 +24,11 @@ mod store;
 mod turns;
 mod writer;
 
+pub use errors::{ErrorGroup, Errors, Source};
 pub use expr::{Expr, ExprError, Op, Operand};
+pub use metric::{
+    METRIC_SAMPLE_MS, MetricKey, MetricLines, MetricPolicy, MetricQuery, MetricStore, process,
+};
 pub use query::{Filter, Level};
 pub use record::{Line, LogRecord, Stream};
 pub use span::{

@@ -8,7 +8,7 @@ import { Code, Empty, Failed, Figure, Json, Page, Panel, Rows, Time } from "../p
 import { A, go, query, withQuery } from "../router.tsx";
 import { services, topics } from "../state.ts";
 import { term } from "../terms.ts";
-import { type Node, repeated, type Row, rows, type Tree, tree } from "../waterfall.ts";
+import { nameOf, type Node, repeated, type Row, rows, type Tree, tree } from "../waterfall.ts";
 import { zone } from "../settings.ts";
 import { hueOf, LogText } from "./log-line.tsx";
 import { Compared } from "./compare.tsx";
@@ -39,7 +39,7 @@ export function Trace({ id }: { id: string }) {
   const root = of.roots[0];
   return (
     <Page
-      title={root ? <><span class={`who ${hueOf(root.span.service)}`}>{root.span.service}</span> {root.span.name}</> : "Trace"}
+      title={root ? <><span class={`who ${hueOf(root.span.service)}`}>{root.span.service}</span> {nameOf(root.span)}</> : "Trace"}
       lead={
         <>
           <Code text={whole.trace_id} /> <Time at={of.startUs / 1000} date />
@@ -285,10 +285,10 @@ function SpanRow(props: { node: Node; view: [number, number]; chosen: boolean; f
           <span class="fold" />
         )}
         <span class={`swatch fill-${hueOf(span.service)}`} aria-hidden="true" />
-        <button type="button" class="span-open" tabIndex={-1} aria-pressed={props.chosen} title={`${span.service} ${span.name}, ${time}${node.failed ? ", failed" : ""}`}>
+        <button type="button" class="span-open" tabIndex={-1} aria-pressed={props.chosen} title={`${span.service} ${nameOf(span)}, ${time}${node.failed ? ", failed" : ""}`}>
           {node.failed && <b class="bad-text" aria-label="failed">◆ </b>}
           {(span.kind === "producer" || span.kind === "consumer") && <span class="dim" aria-label={span.kind}>{span.kind === "producer" ? "⇢ " : "⇠ "}</span>}
-          <span class="dim">{span.service}</span> {span.name}
+          <span class="dim">{span.service}</span> {nameOf(span)}
         </button>
         {node.orphan && <span class="tag" title="Its parent was not received: it was not sent, or came too late">no parent</span>}
         {loop && <span class="tag warn-text" title={`${loop.name}, ${length(loop.total / 1000)} in all: most likely asked in a loop`}>×{loop.count}</span>}
@@ -328,7 +328,7 @@ function Side({ node, of, close }: { node: Node; of: Tree; close: () => void }) 
       <button type="button" class="quiet close" aria-label="close" onClick={close}>
         ✕
       </button>
-      <h2>{span.name}</h2>
+      <h2>{nameOf(span)}</h2>
       <p class="dim">
         {services.value.has(span.service) ? <A href={`/services/${span.service}`}>{span.instance ?? span.service}</A> : (span.instance ?? span.service)} · {span.kind}
         {span.status !== "unset" && <> · <span class={node.failed ? "bad-text" : ""}>{span.status}</span></>}

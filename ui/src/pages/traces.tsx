@@ -103,7 +103,7 @@ export function Traces() {
               title={FACETS[i]![1]}
               of={FACETS[i]![0]}
               hue={FACETS[i]![0] === "service"}
-              choices={tallies.rows.map((row) => ({ value: row.values[0] ?? "", count: row.count, bad: FACETS[i]![0] === "status" && row.values[0] === "error" }))}
+              choices={tallies.rows.map((row) => ({ value: row.values[0] ?? "", count: row.count, bad: FACETS[i]![0] === "status" && row.errors > 0 }))}
             />
           ))}
         </details>
@@ -157,7 +157,7 @@ function List({ traces, sort }: { traces: TraceSummary[]; sort: string }) {
             <th class="num" aria-sort={sort === "duration" ? "descending" : "none"}>
               {head("duration", "Duration")}
             </th>
-            <th class="wide-only">Share of the slowest</th>
+            <th class="wide-only">Of the slowest</th>
             <th class="num">Spans</th>
             <th>Services</th>
           </tr>
@@ -170,7 +170,7 @@ function List({ traces, sort }: { traces: TraceSummary[]; sort: string }) {
               </td>
               <th scope="row">
                 <A class="row-link" href={compared && compared !== t.trace_id ? `/traces/${compared}?vs=${t.trace_id}` : `/traces/${t.trace_id}`}>
-                  <span class={`who ${hueOf(t.service)}`}>{t.service || "?"}</span> {t.name}
+                  <span class={`who ${hueOf(t.service)}`}>{t.service || "?"}</span> {t.path ? `${t.name.split(" ")[0]} ${t.path}` : t.name}
                 </A>
                 {t.errors > 0 && <span class="tag bad-text">{plural(t.errors, "error")}</span>}
               </th>

@@ -1,6 +1,7 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+mod story;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
 
+pub use story::*;
 pub use traces::{
     Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,
     Traces,
@@ -510,6 +512,8 @@ pub struct LogSummary {
     pub truncated: bool,
     pub buckets: Vec<LogBucket>,
     pub services: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub instances: BTreeMap<String, u64>,
     /// By level; `none` for lines without one.
     pub levels: BTreeMap<String, u64>,
 }

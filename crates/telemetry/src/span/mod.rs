@@ -7,7 +7,7 @@
 
 mod answers;
 mod bloom;
-mod codec;
+pub(crate) mod codec;
 mod column;
 mod files;
 mod group;
