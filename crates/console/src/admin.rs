@@ -215,9 +215,9 @@ async fn log_summary(shared: &Shared, query: &Query) -> Done {
     let filter = log_filter(shared, query)?;
     let buckets = usize::try_from(query.number("buckets")?.unwrap_or(60)).unwrap_or(usize::MAX);
     let until_ms = filter.until_ms.unwrap_or_else(archipel_rt::clock::wall_ms);
-    let records = shared.parts.logs.last(&filter, log_summary::COUNTED_MAX).await;
-    let records = records.map_err(|error| unreadable(&error))?;
-    Ok(answer::json(&log_summary::summary(&records, filter.since_ms, until_ms, buckets)))
+    let counts = shared.parts.logs.count(&filter).await;
+    let counts = counts.map_err(|error| unreadable(&error))?;
+    Ok(answer::json(&log_summary::summary(counts, filter.since_ms, until_ms, buckets)))
 }
 
 fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::span::bloom::words;
+
 /// Longer questions are no questions of people.
 const BYTES_MAX: usize = 4096;
 /// Parentheses within parentheses; each is a call of the parser.
@@ -120,6 +122,15 @@ impl Operand {
         })
     }
 
+    /// The words of it that are whole: the last one may be the beginning of a longer one.
+    fn whole_words(&self) -> Vec<String> {
+        let mut found: Vec<String> = words(&self.text).map(str::to_owned).collect();
+        if self.prefix && self.text.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            found.pop();
+        }
+        found
+    }
+
     /// `key:*`: any value.
     pub(crate) fn is_any(&self) -> bool {
         self.prefix && self.text.is_empty()
@@ -180,6 +191,38 @@ impl Expr {
             None => Ok(expr),
             Some(_) => Err(parser.wrong(parser.at, "this `)` closes nothing")),
         }
+    }
+
+    /// Whether more of a log line than time, level and who said it decides.
+    pub(crate) fn needs_content(&self) -> bool {
+        match self {
+            Self::And(terms) | Self::Or(terms) => terms.iter().any(Self::needs_content),
+            Self::Not(inner) => inner.needs_content(),
+            Self::Text(_) => true,
+            Self::Compare { key, .. } => {
+                !matches!(key.as_str(), "service" | "instance" | "stream" | "level")
+            }
+        }
+    }
+
+    /// Words that every matching log line holds, and the trace it belongs to, if that is told.
+    pub(crate) fn log_words(&self) -> (Vec<String>, Option<&str>) {
+        let (mut words, mut trace) = (Vec::new(), None);
+        for term in self.conjuncts() {
+            match term {
+                Self::Text(operand) => words.extend(operand.whole_words()),
+                Self::Compare { key, op: Op::Is, operand } => match key.as_str() {
+                    "service" | "instance" | "stream" | "level" | "span" => {}
+                    "trace" if !operand.prefix => trace = Some(operand.text.as_str()),
+                    "trace" => {}
+                    // Numbers are compared as such, whatever their digits.
+                    _ if operand.number.is_some() => {}
+                    _ => words.extend(operand.whole_words()),
+                },
+                _ => {}
+            }
+        }
+        (words, trace)
     }
 
     /// Terms that every match holds.

@@ -18,6 +18,7 @@ pub mod otlp;
 pub mod parse;
 mod query;
 mod record;
+mod sealed;
 mod segment;
 mod span;
 mod store;
@@ -29,7 +30,7 @@ pub use expr::{Expr, ExprError, Op, Operand};
 pub use metric::{
     METRIC_SAMPLE_MS, MetricKey, MetricLines, MetricPolicy, MetricQuery, MetricStore, process,
 };
-pub use query::{Filter, Level};
+pub use query::{Filter, Level, LogCounts};
 pub use record::{Line, LogRecord, Stream};
 pub use span::{
     Answer, Bucket, Durations, Extra, Kind, Resource, Span, SpanCounts, SpanPolicy, SpanQuery,

@@ -93,7 +93,7 @@ impl Happened {
             .map(str::to_owned)
             .or_else(|| attribute("otel.status_description"));
         let status = attribute("http.response.status_code");
-        let words = [kind.clone(), said.clone()];
+        let words = [kind, said];
         let mut title = words.into_iter().flatten().collect::<Vec<_>>().join(": ");
         if title.is_empty() || title.bytes().all(|byte| byte.is_ascii_digit()) {
             title = status.map_or("failed".to_owned(), |status| format!("answered {status}"));
@@ -103,8 +103,8 @@ impl Happened {
         Some(Self::new(
             Source::Span,
             &span.resource.service,
-            title.clone(),
-            span.name.to_string(),
+            &title,
+            &span.name,
             span.start_ns / 1_000_000,
             example,
             &[&span.resource.service, &span.name, &shape(&title)],
@@ -146,8 +146,8 @@ impl Happened {
         Self::new(
             Source::Log,
             service,
-            title,
-            places.first().cloned().unwrap_or_default(),
+            &title,
+            places.first().map_or("", String::as_str),
             record.at_ms,
             &example,
             &parts,
@@ -166,8 +166,8 @@ impl Happened {
     fn new(
         source: Source,
         service: &str,
-        title: String,
-        place: String,
+        title: &str,
+        place: &str,
         at_ms: u64,
         example: &str,
         parts: &[&str],

@@ -6,9 +6,9 @@
 //! ```
 
 mod answers;
-mod bloom;
+pub(crate) mod bloom;
 pub(crate) mod codec;
-mod column;
+pub(crate) mod column;
 mod files;
 mod group;
 mod index;
