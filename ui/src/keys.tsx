@@ -16,7 +16,7 @@ export const PAGES: { path: string; label: string; key: string; icon: string }[]
   { path: "/logs", label: "Logs", key: "l", icon: "M3 5h14M3 10h10M3 15h12" },
   { path: "/errors", label: "Errors", key: "x", icon: "M10 3 18 16H2ZM10 8v4M10 14h.01" },
   { path: "/find", label: "Follow a key", key: "f", icon: "M6 5a2 2 0 1 0 0-.010M6 7v3c0 2 1.500 3 4 3h2M14 15a2 2 0 1 0 0-4 2 2 0 0 0 0 4" },
-  { path: "/metrics", label: "Metrics", key: "p", icon: "M3 16h14M4 13l4-5 3 3 5-7" },
+  { path: "/measures", label: "Metrics", key: "p", icon: "M3 16h14M4 13l4-5 3 3 5-7" },
   { path: "/events", label: "Events", key: "e", icon: "M3 10h3l2-6 4 12 2-6h3" },
   { path: "/gateway", label: "Gateway", key: "w", icon: "M3 10h9M9 6l4 4-4 4M16 3v14" },
   { path: "/databases", label: "Databases", key: "d", icon: "M4 5c0-1.200 2.700-2 6-2s6 .800 6 2-2.700 2-6 2-6-.800-6-2ZM4 5v10c0 1.200 2.700 2 6 2s6-.800 6-2V5M4 10c0 1.200 2.700 2 6 2s6-.800 6-2" },

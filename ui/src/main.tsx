@@ -41,7 +41,7 @@ function View() {
       return <Logs />;
     case "errors":
       return name ? <ErrorPage key={name} id={name} /> : <Errors />;
-    case "metrics":
+    case "measures": // /metrics is for Prometheus
       return <Metrics />;
     case "find":
       return <Find wanted={name ?? ""} />;

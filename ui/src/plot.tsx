@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { day, clock } from "./format.ts";
 import { go, withQuery } from "./router.tsx";
+import { ceiling } from "./scale.ts";
 import { zone } from "./settings.ts";
 
 export interface Line {
@@ -12,13 +13,6 @@ export interface Line {
 }
 
 const [WIDTH, HEIGHT] = [600, 130];
-
-/** A round number at or above. */
-export function ceiling(n: number): number {
-  if (n <= 0) return 1;
-  const power = 10 ** Math.floor(Math.log10(n));
-  return ([1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * power >= n * 0.9999) ?? 10) * power;
-}
 
 export function Plot(props: { title: string; lines: Line[]; since: number; step: number; show: (n: number) => string; limit?: number | null; note?: string }) {
   const { lines, since, step, show } = props;

@@ -11,7 +11,7 @@ use archipel_console::view::Status;
 use archipel_console::{About, Console, ConsoleRequest, ReloadProblem};
 use archipel_control::{Control, Plan, SecretStore, Snapshot};
 use archipel_gateway::Gateway;
-use archipel_model::{App, ServiceName};
+use archipel_model::{App, ServiceName, TelemetryPolicy};
 use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
 use archipel_storage::{Kv, Logs};
@@ -77,12 +77,21 @@ struct Stores {
     kv: Arc<EmbeddedKv>,
 }
 
+/// Of the budget, an eighth is for metrics: they take little, and are asked for the longest.
+fn span_policy(of: &TelemetryPolicy) -> SpanPolicy {
+    SpanPolicy { bytes_max: of.max.0 - of.max.0 / 8, age_max: of.traces }
+}
+
+fn metric_policy(of: &TelemetryPolicy) -> MetricPolicy {
+    MetricPolicy { bytes_max: of.max.0 / 8, age_max: of.metrics }
+}
+
 async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts, Failure> {
     let root = CancellationToken::new();
     let (loops, doors, storage) = (Tasks::new(&root), Tasks::new(&root), Tasks::new(&root));
     let state = &place.state;
     let logs = LogStore::open(state.logs(), &storage)?;
-    let spans = SpanStore::open(state.spans(), SpanPolicy::default(), &storage)?;
+    let spans = SpanStore::open(state.spans(), span_policy(&app.telemetry), &storage)?;
     let (errors, grouping) =
         Errors::open(state.errors(), spans.clone(), logs.clone(), loops.stop_token());
     loops.spawn("archipel.errors", grouping);
@@ -120,7 +129,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             logs: logs.clone(),
             spans: spans.clone(),
             errors,
-            metrics: MetricStore::open(state.metrics(), MetricPolicy::default())?,
+            metrics: MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?,
             about,
             requests: request,
         },
