@@ -366,7 +366,8 @@ export const address = (path: string, query: Query = {}): string => {
       if (one !== undefined && one !== "") words.append(key, String(one));
     }
   }
-  const text = words.toString();
+  // A plus is a plus to the server.
+  const text = words.toString().replace(/\+/g, "%20");
   return `${BASE}${path}${text ? `?${text}` : ""}`;
 };
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Instance, Series, Service, Span, Status, Topics, Traffic } from "../src/api.ts";
+import { address } from "../src/api.ts";
 import { concerns } from "../src/attention.ts";
 import { bytes, clock, percent, plain, rate, short, span } from "../src/format.ts";
 import { best, score } from "../src/fuzzy.ts";
@@ -316,4 +317,8 @@ test("a story is told in the order of time, with what could not be delivered", (
 
 test("the scale of a plot ends at a round number", () => {
   assert.deepEqual([0, 0.7, 1, 1.2, 95, 3400].map(ceiling), [1, 0.8, 1, 1.5, 100, 4000]);
+});
+
+test("a question of several words arrives as it was asked", () => {
+  assert.equal(address("/traces", { query: "a:b c+d", limit: 5, none: undefined, service: ["x", "y"] }), "/api/v1/traces?query=a%3Ab%20c%2Bd&limit=5&service=x&service=y");
 });
