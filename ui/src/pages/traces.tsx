@@ -184,13 +184,13 @@ function List({ traces, sort }: { traces: TraceSummary[]; sort: string }) {
               <td class="services-of">
                 {Object.entries(t.services)
                   .sort((a, b) => b[1] - a[1])
-                  .slice(0, 6)
+                  .slice(0, 4)
                   .map(([name, spans]) => (
                     <span key={name} class={`dot ${hueOf(name)}`} title={`${name}: ${plural(spans, "span")}`}>
                       {name}
                     </span>
                   ))}
-                {Object.keys(t.services).length > 6 && <span class="dim">+{Object.keys(t.services).length - 6}</span>}
+                {Object.keys(t.services).length > 4 && <span class="dim">+{Object.keys(t.services).length - 4}</span>}
               </td>
             </tr>
           ))}
