@@ -411,19 +411,19 @@ pub(crate) enum ChaosVerb {
     Refuse(Edge),
     /// Requests arrive later
     Delay {
+        #[command(flatten)]
+        edge: Edge,
         /// A time, or a span to draw from: `2s`, `100ms..5s`
         #[arg(value_parser = span, value_name = "TIME")]
         by: (Duration, Duration),
-        #[command(flatten)]
-        edge: Edge,
     },
     /// Callers see the connection break; requests arrive later all the same
     Late {
+        #[command(flatten)]
+        edge: Edge,
         /// A time, or a span to draw from: `2s`, `5s..200s`
         #[arg(value_parser = span, value_name = "TIME")]
         by: (Duration, Duration),
-        #[command(flatten)]
-        edge: Edge,
     },
     /// Kill the processes of services (SIGKILL)
     Kill {
