@@ -42,15 +42,20 @@ impl Stage {
         let built = Command::new("cargo").args(build).current_dir(&store).status();
         assert!(built.is_ok_and(|status| status.success()), "store-load and store-audit build");
         let mut app = App::at(&store, 0).expect("a directory").env("ARCHIPEL_PROFILE", "test");
-        let mounts = SMALL_DISKS
-            .iter()
-            .filter(|name| faults.contains(&Fault::DiskFull(name)))
-            .map(|name| small_disk(&app.state().join("data").join(name)))
-            .collect();
         let outcome = app.run(&["up", "--detach", "--dashboard-port", "0", "--timeout", "30m"]);
         assert_eq!(outcome.code, 0, "{}", outcome.err);
         let url = app.status()["gateway"]["url"].as_str().expect("a gateway").to_owned();
         app.gateway_port = url.rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
+        let mounts = SMALL_DISKS
+            .iter()
+            .filter(|name| faults.contains(&Fault::DiskFull(name)))
+            .map(|name| {
+                app.run(&["stop", name]).ok();
+                let path = small_disk(&app.state().join("data").join(name));
+                app.run(&["start", name]).ok();
+                path
+            })
+            .collect();
         let bin = |name: &str| store.join("target/release").join(name);
         Self {
             app,
@@ -127,12 +132,19 @@ impl Drop for Stage {
     }
 }
 
-/// A disk of its own for one database.
+/// A disk of its own for one database, with what it holds already.
 fn small_disk(path: &Path) -> PathBuf {
-    std::fs::create_dir_all(path).expect("a directory");
+    let files: Vec<(PathBuf, Vec<u8>)> = std::fs::read_dir(path)
+        .expect("a database has a directory")
+        .flatten()
+        .filter_map(|entry| Some((entry.path(), std::fs::read(entry.path()).ok()?)))
+        .collect();
     let size = format!("size={DISK_BYTES},mode=0700");
     let mounted =
         Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).status();
     assert!(mounted.is_ok_and(|s| s.success()), "faults named `disk full` need root");
+    for (file, content) in files {
+        std::fs::write(file, content).expect("it fits");
+    }
     path.to_owned()
 }
