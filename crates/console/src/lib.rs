@@ -9,6 +9,7 @@ mod admin;
 mod answer;
 mod browser;
 mod errors;
+mod faults;
 mod find;
 mod guard;
 mod live;
