@@ -78,12 +78,12 @@ pub(crate) enum Verb {
     Logs(Logs),
     /// List traces: `archipel traces service:orders 'duration>200ms'`
     Traces(TracesOf),
-    /// What fails, grouped by kind; the latest first
-    Errors(ErrorsOf),
-    /// All that services did and said about one key, for example the id of an order
-    Find(FindOf),
     /// Show one trace as a waterfall, with its logs
     Trace(TraceOf),
+    /// List what fails, grouped by kind, or show one group
+    Errors(ErrorsOf),
+    /// Show all that services did and said about one key, for example the id of an order
+    Find(FindOf),
     /// Tell all about one service
     Describe(Describe),
     /// Stop and start services
