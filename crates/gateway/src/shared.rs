@@ -7,8 +7,8 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
-use crate::record::access::Tap;
 use crate::record::counters::Registry;
+use crate::record::tap::Tap;
 
 /// Bounds that hold for every listener and instance.
 #[derive(Debug, Clone)]

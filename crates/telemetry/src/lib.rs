@@ -26,8 +26,8 @@ pub use expr::{Expr, ExprError, Op, Operand};
 pub use query::{Filter, Level};
 pub use record::{Line, LogRecord, Stream};
 pub use span::{
-    Answer, Bucket, Durations, Extra, Kind, Resource, Span, SpanCounts, SpanPolicy, SpanQuery,
-    SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
+    Answer, Bucket, Durations, Extra, Hop, HopKind, Kind, Resource, Span, SpanCounts, SpanPolicy,
+    SpanQuery, SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
 };
 pub use store::{LogStore, OpenError};
 
