@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
+use crate::safeguard;
 
 /// Bounds that hold for every listener and instance.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Limits {
     pub avoid: Duration,
     /// Requests that wait for one service to come up; more are refused.
     pub held_max: usize,
+    /// How long an instance that joins others gets less than its share.
+    pub slow_start: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +55,7 @@ impl Default for Limits {
             idle_upstream_max: 256,
             avoid: Duration::from_secs(1),
             held_max: 1_024,
+            slow_start: Duration::from_secs(10),
         }
     }
 }
@@ -68,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
 }
 
@@ -83,13 +88,18 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            safeguards: safeguard::Registry::default(),
             epoch: clock::now(),
         }
     }
 
     /// Since the gateway was made; small enough for an atomic.
     pub(crate) fn millis(&self) -> u64 {
-        (clock::now() - self.epoch).as_millis() as u64
+        self.millis_at(clock::now())
+    }
+
+    pub(crate) fn millis_at(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
     pub(crate) fn executor(&self) -> Executor {

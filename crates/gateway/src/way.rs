@@ -8,6 +8,8 @@ use http::HeaderValue;
 
 use crate::Caller;
 use crate::record::counters::Series;
+use crate::safeguard::State;
+use crate::safeguard::limiter::Limiter;
 use crate::upstream::service::Service;
 
 pub(crate) struct Way {
@@ -20,8 +22,25 @@ pub(crate) struct Way {
     /// What the callee is told about who calls.
     pub(crate) caller_header: Option<HeaderValue>,
     pub(crate) series: Arc<Series>,
+    /// Of what its policy asks for beyond limits and retries.
+    pub(crate) state: Option<Arc<State>>,
+    /// Of its service, where it has one.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     /// As a refusal names it: `edge cart->catalog`.
     pub(crate) rule: String,
+}
+
+impl Way {
+    /// Whether calls under this policy may share it with those it was made for.
+    pub(crate) fn is_for(&self, policy: &EdgePolicy) -> bool {
+        let limits = |way: &Self| way.service.as_ref().is_some_and(|s| s.limiter.load().is_some());
+        self.policy.safeguards == policy.safeguards && self.limiter.is_some() == limits(self)
+    }
+
+    /// Whether a request must ask before it sets out.
+    pub(crate) fn has_safeguards(&self) -> bool {
+        self.state.is_some() || self.limiter.is_some()
+    }
 }
 
 pub(crate) fn caller_header(caller: &Caller) -> Option<HeaderValue> {
