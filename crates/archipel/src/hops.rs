@@ -95,6 +95,9 @@ fn span(access: Access, resources: &mut Resources) -> Span {
         (None, false) if failed => Some(access.status.to_string().into()),
         (None, false) => None,
     };
+    if let Some(kind) = access.fallback {
+        put("archipel.fallback", Value::Text(kind.into()));
+    }
     if let Some(error) = error {
         put("error.type", Value::Text(error));
     }
@@ -165,6 +168,7 @@ mod tests {
             bytes: 10,
             retries: 0,
             refusal: None,
+            fallback: None,
             broken: false,
         }
     }
@@ -195,6 +199,17 @@ mod tests {
         let broken = made(|access| access.broken = true);
         assert_eq!(broken.status, SpanStatus::Error);
         assert_eq!(broken.attribute("error.type"), Some(&Value::Text("broken-off".into())));
+    }
+
+    #[test]
+    fn what_stood_in_for_an_answer_says_why() {
+        let span = made(|access| {
+            access.fallback = Some("stale");
+            access.refusal = Some(archipel_gateway::Problem::Timeout);
+        });
+        assert_eq!(span.status, SpanStatus::Unset, "the caller has an answer");
+        assert_eq!(span.attribute("archipel.fallback"), Some(&Value::Text("stale".into())));
+        assert_eq!(span.attribute("error.type"), Some(&Value::Text("timeout".into())));
     }
 
     #[test]

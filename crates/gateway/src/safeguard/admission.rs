@@ -58,7 +58,7 @@ pub(crate) async fn admit<'a>(
     let slot = match &way.limiter {
         Some(limiter) => Some(limiter.enter(priority).map_err(|full| {
             let detail = format!(
-                "`{}` has {} requests under way and can take about {}; those that matter more go first",
+                "`{}` has {} requests under way, and room for {} of this priority",
                 service.name, full.inflight, full.limit
             );
             busy(Problem::Overloaded, way.rule.clone(), detail)

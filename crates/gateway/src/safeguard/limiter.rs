@@ -7,9 +7,9 @@
 //! asked for, and the rest is refused at once, those of low priority first.
 //!
 //! The base must neither be taken while the service is busy, or an overload would become the
-//! norm, nor kept for ever, or a service that has become slower would be starved. It rises only
-//! while little is under way, or when the limit is so low that nothing can queue; and a limit that
-//! was busy for long is halved for a moment, so that the truth shows.
+//! norm, nor kept for ever, or a service that has become slower would be starved. So it rises only
+//! while little is under way; and when a limit was busy for some seconds, it is cut to a quarter
+//! for a moment: about a half of what fits without a queue, so that the truth shows.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -27,8 +27,9 @@ const WINDOW_MS: u64 = 100;
 const SAMPLES_MIN: u32 = 10;
 /// Or after this, on what there is.
 const WINDOW_MS_MAX: u64 = 1_000;
-/// How many busy windows before the base is looked for again.
-const BUSY_MAX: u32 = 100;
+/// How many busy windows before the base is looked for again, and how many that may take.
+const BUSY_MAX: u32 = 50;
+const PROBE_MAX: u32 = 10;
 
 #[derive(Debug)]
 struct Gradient {
@@ -36,7 +37,17 @@ struct Gradient {
     /// Microseconds; 0: not known yet.
     base: f32,
     busy: u32,
+    probe: Option<Probe>,
     window: Window,
+}
+
+/// The limit is low for a moment, to find out what an answer takes then.
+#[derive(Debug)]
+struct Probe {
+    /// What it was.
+    limit: f32,
+    windows: u32,
+    settled: u32,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +61,7 @@ struct Window {
 impl Gradient {
     fn new(now: u64) -> Self {
         let window = Window { since: now, ..Window::default() };
-        Self { limit: START, base: 0.0, busy: 0, window }
+        Self { limit: START, base: 0.0, busy: 0, probe: None, window }
     }
 
     /// One answer; `inflight` were under way, itself included.
@@ -70,6 +81,20 @@ impl Gradient {
 
     fn close(&mut self, window: &Window) {
         let average = ((window.micros / f64::from(window.count)) as f32).max(1.0);
+        if let Some(probe) = &mut self.probe {
+            probe.windows += 1;
+            let settled = window.peak as f32 <= self.limit + 1.0;
+            probe.settled = if settled { probe.settled + 1 } else { 0 };
+            // In the first settled one there are still answers that began before.
+            if probe.settled >= 2 {
+                self.base = average;
+            }
+            if probe.settled >= 2 || probe.windows >= PROBE_MAX {
+                self.limit = probe.limit;
+                self.probe = None;
+            }
+            return;
+        }
         let busy = window.peak as f32 * 2.0 >= self.limit;
         let quiet = !busy || self.limit <= FLOOR;
         if self.base == 0.0 {
@@ -82,12 +107,16 @@ impl Gradient {
         self.busy = if quiet { 0 } else { self.busy + 1 };
         if self.busy > BUSY_MAX {
             self.busy = 0;
-            self.limit = (self.limit / 2.0).max(FLOOR);
+            self.probe = Some(Probe { limit: self.limit, windows: 0, settled: 0 });
+            self.limit = (self.limit / 4.0).max(FLOOR);
+            return;
+        }
+        if !busy {
+            // That it takes long has other reasons: it could not be for the number of requests.
             return;
         }
         let gradient = (TOLERANCE * self.base / average).clamp(0.5, 1.0);
-        let room = if busy { self.limit.sqrt() } else { 0.0 };
-        let next = self.limit * gradient + room;
+        let next = self.limit * gradient + self.limit.sqrt();
         self.limit = (self.limit * 0.7 + next * 0.3).clamp(FLOOR, CEILING);
     }
 }
@@ -97,6 +126,8 @@ impl Gradient {
 pub(crate) struct Limiter {
     inflight: AtomicU32,
     limit: AtomicU32,
+    /// The same, but for those who matter most while the base is looked for.
+    critical: AtomicU32,
     refused: AtomicU64,
     gradient: Mutex<Gradient>,
 }
@@ -115,15 +146,20 @@ pub(crate) struct Full {
 impl Limiter {
     pub(crate) fn new(now_ms: u64) -> Self {
         let gradient = Mutex::new(Gradient::new(now_ms));
-        let (inflight, limit) = (AtomicU32::new(0), AtomicU32::new(START as u32));
-        Self { inflight, limit, refused: AtomicU64::new(0), gradient }
+        Self {
+            inflight: AtomicU32::new(0),
+            limit: AtomicU32::new(START as u32),
+            critical: AtomicU32::new(START as u32),
+            refused: AtomicU64::new(0),
+            gradient,
+        }
     }
 
     pub(crate) fn enter(self: &Arc<Self>, priority: Priority) -> Result<Slot, Full> {
-        let limit = self.limit.load(Relaxed);
+        let limit = share(priority, self.limit.load(Relaxed), self.critical.load(Relaxed));
         let inflight = self.inflight.fetch_add(1, Relaxed);
         let slot = Slot(Arc::clone(self));
-        if inflight >= share(priority, limit) {
+        if inflight >= limit {
             self.refused.fetch_add(1, Relaxed);
             return Err(Full { inflight, limit });
         }
@@ -140,11 +176,11 @@ impl Limiter {
 }
 
 /// The rest is kept for those who matter more.
-fn share(priority: Priority, limit: u32) -> u32 {
+fn share(priority: Priority, limit: u32, critical: u32) -> u32 {
     match priority {
         Priority::Low => limit * 6 / 10,
         Priority::Normal => limit * 85 / 100,
-        Priority::Critical => limit,
+        Priority::Critical => critical,
     }
 }
 
@@ -156,7 +192,10 @@ impl Slot {
         // Whoever comes while another one decides adds nothing to it; that is one of many.
         let Ok(mut gradient) = limiter.gradient.try_lock() else { return };
         gradient.add(took, inflight, now_ms);
-        limiter.limit.store(gradient.limit as u32, Relaxed);
+        let limit = gradient.limit as u32;
+        limiter.limit.store(limit, Relaxed);
+        let critical = gradient.probe.as_ref().map_or(limit, |probe| probe.limit as u32);
+        limiter.critical.store(critical, Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@
 //! Knows nothing of HTTP or sockets: it sees numbers, and two draws that the caller makes.
 
 /// Added to every latency: what differs by less is noise.
-const NOISE_MICROS: f32 = 10_000.0;
+const NOISE_MICROS: f32 = 20_000.0;
 /// In a class.
 const EJECTED: u8 = 2;
 
@@ -39,12 +39,19 @@ impl Candidate {
     }
 
     /// A third more is a difference; below, the requests in flight decide, and then the draw.
-    fn is_better_than(&self, other: &Self) -> bool {
+    ///
+    /// Where only latency speaks against one, it still gets a few: the less the slower it was. It
+    /// may have been slow once, for a reason that is gone, and only an answer can tell.
+    fn is_better_than(&self, other: &Self, draw: u64) -> bool {
         let (own, others) = (self.load(), other.load());
-        if own * 4.0 < others * 3.0 {
-            return true;
+        let by_load = if own < others { own * 4.0 < others * 3.0 } else { others * 4.0 < own * 3.0 };
+        if !by_load {
+            return self.inflight < other.inflight;
         }
-        others * 4.0 >= own * 3.0 && self.inflight < other.inflight
+        let (better, worse) = if own < others { (self, other) } else { (other, self) };
+        let ratio = (own / others).min(others / own).powi(2);
+        let anyway = (draw as u32 as f32 / u32::MAX as f32) < ratio / (1.0 + ratio);
+        (own < others) != (anyway && worse.inflight <= better.inflight)
     }
 }
 
@@ -68,7 +75,7 @@ pub(crate) fn choose(
     let (i, j) = two(count, draws);
     let (a, b) = (at(i), at(j));
     match (a.class(), b.class()) {
-        (0, 0) => return Some(if b.is_better_than(&a) { j } else { i }),
+        (0, 0) => return Some(if b.is_better_than(&a, draws.1) { j } else { i }),
         (0, class) if class & EJECTED == 0 => return Some(i),
         (class, 0) if class & EJECTED == 0 => return Some(j),
         _ => {}
@@ -85,7 +92,7 @@ pub(crate) fn choose(
     }
     let (i, j) = two(fit.len(), draws);
     let (i, j) = (fit[i], fit[j]);
-    Some(if all[j].is_better_than(&all[i]) { j } else { i })
+    Some(if all[j].is_better_than(&all[i], draws.1) { j } else { i })
 }
 
 /// Two different positions below `count`, which is at least 2.
@@ -159,7 +166,11 @@ mod tests {
             let i = draw(&load).unwrap();
             load[i].inflight += 1;
         }
-        assert!((80..160).contains(&load[1].inflight), "{load:?}");
+        assert!((180..280).contains(&load[1].inflight), "{load:?}");
+        // One at a time it gets a few, to see whether it still is.
+        let idle_again = [idle(), Candidate { micros: 90_000.0, ..idle() }];
+        let slow = (0..1_000).filter(|_| draw(&idle_again) == Some(1)).count();
+        assert!((10..60).contains(&slow), "{slow}");
         // What may be noise changes nothing.
         let near = [Candidate { micros: 2_000.0, ..idle() }, idle()];
         let first = (0..1_000).filter(|_| draw(&near) == Some(0)).count();

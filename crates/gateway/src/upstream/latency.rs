@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// After this long without news a third of the average is left.
-const FADES_MS: f32 = 5_000.0;
+const FADES_MS: f32 = 2_000.0;
+/// What one quick answer leaves of it at most, however soon it comes after the last.
+const KEEPS_MAX: f32 = 0.9;
 
 /// The average in microseconds, as `f32`, above the millisecond of the last sample.
 #[derive(Debug, Default)]
@@ -40,11 +42,11 @@ fn sample(average: f32, last_ms: u32, took: f32, now_ms: u64) -> f32 {
     if took >= average {
         return took;
     }
-    // At least a little: samples within one millisecond say something too.
-    let passed = (now_ms as u32).wrapping_sub(last_ms).max(1) as f32;
-    let keep = (-passed / FADES_MS).exp();
-    // `average` has faded by `keep` already, as if nothing had come.
-    average + took * (1.0 - keep)
+    let passed = (now_ms as u32).wrapping_sub(last_ms) as f32;
+    // `average` has faded by this already, as if nothing had come.
+    let faded = (-passed / FADES_MS).exp();
+    let keep = faded.min(KEEPS_MAX);
+    average * (keep / faded) + took * (1.0 - keep)
 }
 
 fn pack(average: f32, now_ms: u64) -> u64 {
@@ -81,15 +83,13 @@ mod tests {
         assert!((900.0..1_100.0).contains(&latency.now(1_000)), "{}", latency.now(1_000));
         latency.add(MS * 100, 1_000);
         assert!(latency.now(1_000) > 99_000.0);
-        for now in 1_000..3_000 {
-            latency.add(MS, now);
-        }
-        assert!((30_000.0..80_000.0).contains(&latency.now(3_000)), "{}", latency.now(3_000));
-        for now in 3_000..60_000 {
-            latency.add(MS, now);
-        }
-        assert!(latency.now(60_000) < 1_500.0, "{}", latency.now(60_000));
-        assert!(latency.now(120_000) < 1.0, "without news it fades");
+        (0..5).for_each(|_| latency.add(MS, 1_000));
+        assert!((50_000.0..70_000.0).contains(&latency.now(1_000)), "{}", latency.now(1_000));
+        (0..50).for_each(|_| latency.add(MS, 1_001));
+        assert!(latency.now(1_001) < 2_000.0, "{}", latency.now(1_001));
+        latency.add(MS * 100, 2_000);
+        assert!((30_000.0..40_000.0).contains(&latency.now(4_000)), "without news it fades");
+        assert!(latency.now(60_000) < 1.0);
     }
 
     #[test]
