@@ -24,8 +24,7 @@ use crate::record::counters::{SeriesCount, SeriesKey};
 use crate::record::flow::{Flight, Start};
 use crate::refusal::{Problem, Refusal};
 use crate::route::{Router, Rule};
-use crate::safeguard::SafeguardCount;
-use crate::safeguard::fallback;
+use crate::safeguard::{self, SafeguardCount, fallback};
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::upstream::instance::Instance;
@@ -251,7 +250,7 @@ impl Inner {
             let new = || Arc::new(Service::new(name.clone()));
             services.entry(name.clone()).or_insert_with(new);
         }
-        let ranked = with_priority(table);
+        let ranked = safeguard::with_priority(table);
         for (name, service) in &services {
             service.limit(ranked.contains(name), self.shared.millis());
         }
@@ -349,7 +348,7 @@ impl Inner {
     ) -> Way {
         Way {
             state: self.shared.safeguards.state(key, &policy.safeguards),
-            limiter: service.as_ref().and_then(|service| service.limiter.load_full()),
+            limiter: service.as_ref().and_then(|service| service.limiter_for(&key.caller)),
             service,
             policy,
             body_max: None,
@@ -382,22 +381,6 @@ impl Inner {
         calls.insert(key, Arc::clone(&way));
         Ok(way)
     }
-}
-
-/// Services of which something that leads to them says who matters more.
-fn with_priority(table: &Table) -> BTreeSet<&ServiceName> {
-    let mut ranked = BTreeSet::new();
-    for Listener { entrance, .. } in &table.listeners {
-        match entrance {
-            Entrance::Edge { callee, policy, .. } => {
-                ranked.extend(policy.safeguards.priority.map(|_| callee));
-            }
-            Entrance::Public(public) => ranked.extend(
-                public.routes.iter().filter(|r| r.safeguards.priority.is_some()).map(|r| &r.to),
-            ),
-        }
-    }
-    ranked
 }
 
 fn callees(entrance: &Entrance) -> Vec<&ServiceName> {

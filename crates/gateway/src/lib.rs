@@ -35,5 +35,5 @@ pub use record::counters::{Histogram, SeriesCount, SeriesKey};
 pub use refusal::{Form, Problem, Refusal};
 pub use safeguard::{BreakerState, SafeguardCount};
 pub use shared::Limits;
-pub use upstream::service::{InstanceCount, ServiceCount};
 pub use table::{Endpoint, Entrance, ListenError, Listener, PublicRoutes, Table, Upstream};
+pub use upstream::service::{InstanceCount, ServiceCount};

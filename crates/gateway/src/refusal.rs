@@ -112,9 +112,12 @@ impl Problem {
                 "Too many requests are waiting for this service",
                 8,
             ),
-            Self::CircuitOpen => {
-                ("circuit-open", S::SERVICE_UNAVAILABLE, "The service failed too often just now", 14)
-            }
+            Self::CircuitOpen => (
+                "circuit-open",
+                S::SERVICE_UNAVAILABLE,
+                "The service failed too often just now",
+                14,
+            ),
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, "The service has too much to do just now", 8)
             }

@@ -33,8 +33,9 @@ pub(crate) struct Way {
 impl Way {
     /// Whether calls under this policy may share it with those it was made for.
     pub(crate) fn is_for(&self, policy: &EdgePolicy) -> bool {
-        let limits = |way: &Self| way.service.as_ref().is_some_and(|s| s.limiter.load().is_some());
-        self.policy.safeguards == policy.safeguards && self.limiter.is_some() == limits(self)
+        let caller = &self.series.key().caller;
+        let limiter = self.service.as_ref().and_then(|service| service.limiter_for(caller));
+        self.policy.safeguards == policy.safeguards && self.limiter.is_some() == limiter.is_some()
     }
 
     /// Whether a request must ask before it sets out.

@@ -31,8 +31,6 @@ pub use policy::{
     Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
-pub use safeguards::{
-    Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare,
-};
+pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};
 pub use state::InstanceState;
 pub use trace::{SpanId, TraceId, TraceIdError};

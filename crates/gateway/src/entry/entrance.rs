@@ -21,8 +21,8 @@ use crate::message::trace::{REQUEST_ID, Trace};
 use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
 use crate::route::path;
-use crate::safeguard::fallback;
 use crate::route::{Found, Router, canonical_host};
+use crate::safeguard::fallback;
 use crate::way::Way;
 
 /// What a listener leads to, made from a [`crate::Entrance`].

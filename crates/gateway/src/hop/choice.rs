@@ -89,11 +89,13 @@ pub(crate) fn learn_timeout(shared: &Shared, flight: &Flight, service: &Service)
 }
 
 fn note(shared: &Shared, flight: &Flight, live: &Live, service: &Service, verdict: &Verdict) {
-    let (Some(instance), Some(took)) = (flight.instance(), flight.try_took()) else { return };
     if live.instances.len() < 2 {
         return;
     }
-    let now = shared.millis();
+    let (Some(instance), Some((took, now))) = (flight.instance(), flight.try_took()) else {
+        return;
+    };
+    let now = shared.millis_at(now);
     match verdict {
         Verdict::Good => {
             instance.latency.add(took, now);

@@ -11,16 +11,16 @@ use http::{Method, Request, header};
 use http_body::Body as _;
 
 use crate::hop::hedge::{self, Race};
-use crate::hop::{choice, deadline};
 use crate::hop::hold::{Hold, Released};
 use crate::hop::outgoing::swallow;
 use crate::hop::retry::{self, Next, Reached, Tries};
+use crate::hop::{choice, deadline};
 use crate::message::body::{Body, BodyError};
 use crate::record::flow::Flight;
 use crate::refusal::{Problem, Refusal};
-use crate::shared::Shared;
 use crate::safeguard::admission;
 use crate::safeguard::hedge::Hedge;
+use crate::shared::Shared;
 use crate::upstream::instance::{Answer, Failure, Instance, Speaks};
 use crate::upstream::service::{Live, Service};
 use crate::way::Way;
@@ -212,7 +212,7 @@ async fn tries(
             _ => instance.send(request, fresh, !repeatable, connect).await,
         };
         if let Some(hedge) = hedge.filter(|_| sent.is_ok())
-            && let Some(took) = flight.try_took()
+            && let Some((took, _)) = flight.try_took()
         {
             hedge.answered(took);
         }
@@ -232,7 +232,10 @@ async fn tries(
             Err(failure) => {
                 flight.leave();
                 let (reached, returned, refusal) = assess(failure, &instance, service, flight);
-                match (left.after(reached, budget), returned.map(|request| *request).or(copy.map(copied))) {
+                match (
+                    left.after(reached, budget),
+                    returned.map(|request| *request).or(copy.map(copied)),
+                ) {
                     (Next::GiveUp, Some(request)) if reached == Reached::Nowhere => {
                         return Err(Lost::Nobody(Box::new(Nobody {
                             request,

@@ -101,9 +101,10 @@ impl Flight {
         self.tried = timed;
     }
 
-    /// How long the last try has taken by now, if it was timed.
-    pub(crate) fn try_took(&self) -> Option<Duration> {
-        self.tried.map(|tried| clock::now().saturating_duration_since(tried))
+    /// How long the last try has taken by now, if it was timed; and what "now" is.
+    pub(crate) fn try_took(&self) -> Option<(Duration, Instant)> {
+        let (tried, now) = (self.tried?, clock::now());
+        Some((now.saturating_duration_since(tried), now))
     }
 
     pub(crate) fn is_at_instance(&self) -> bool {

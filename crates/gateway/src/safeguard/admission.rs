@@ -85,10 +85,7 @@ fn busy(problem: Problem, rule: String, detail: String) -> Refusal {
     refusal
 }
 
-fn ask_breaker<'a>(
-    state: &Arc<State>,
-    shared: &'a Shared,
-) -> Result<Option<Held<'a>>, Refused> {
+fn ask_breaker<'a>(state: &Arc<State>, shared: &'a Shared) -> Result<Option<Held<'a>>, Refused> {
     let Some(breaker) = &state.breaker else { return Ok(None) };
     let now = shared.millis();
     let pass = breaker.lock().unwrap_or_else(PoisonError::into_inner).ask(now)?;
@@ -107,8 +104,8 @@ impl Admitted<'_> {
             Ok(_) => true,
             Err(refusal) => matches!(refusal.problem, Problem::Timeout | Problem::Deadline),
         };
-        if let (Some(slot), Some(took), true) = (&self.slot, flight.try_took(), waited) {
-            slot.answered(took, self.shared.millis());
+        if let (Some(slot), Some((took, now)), true) = (&self.slot, flight.try_took(), waited) {
+            slot.answered(took, self.shared.millis_at(now));
         }
     }
 }
@@ -143,9 +140,9 @@ fn outcome(result: &Result<Answer, Refusal>) -> Outcome {
 pub(crate) fn is_failure(status: StatusCode, headers: &HeaderMap) -> bool {
     if status == StatusCode::OK {
         // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
-        return headers
-            .get(GRPC_STATUS)
-            .is_some_and(|status| matches!(status.as_bytes(), b"2" | b"4" | b"13" | b"14" | b"15"));
+        return headers.get(GRPC_STATUS).is_some_and(|status| {
+            matches!(status.as_bytes(), b"2" | b"4" | b"13" | b"14" | b"15")
+        });
     }
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }

@@ -12,10 +12,10 @@ pub(crate) mod hedge;
 pub(crate) mod limiter;
 pub(crate) mod stale;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use archipel_model::Safeguards;
+use archipel_model::{Safeguards, ServiceName};
 
 pub use breaker::BreakerState;
 
@@ -24,6 +24,7 @@ use crate::safeguard::breaker::Breaker;
 use crate::safeguard::bulkhead::Bulkhead;
 use crate::safeguard::fallback::Fallback;
 use crate::safeguard::hedge::Hedge;
+use crate::table::{Entrance, Listener, Table};
 
 /// Of one edge or route.
 pub(crate) struct State {
@@ -117,4 +118,20 @@ impl Registry {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SeriesKey, Arc<State>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Services of which something that leads to them says who matters more.
+pub(crate) fn with_priority(table: &Table) -> BTreeSet<&ServiceName> {
+    let mut ranked = BTreeSet::new();
+    for Listener { entrance, .. } in &table.listeners {
+        match entrance {
+            Entrance::Edge { callee, policy, .. } => {
+                ranked.extend(policy.safeguards.priority.map(|_| callee));
+            }
+            Entrance::Public(public) => ranked.extend(
+                public.routes.iter().filter(|r| r.safeguards.priority.is_some()).map(|r| &r.to),
+            ),
+        }
+    }
+    ranked
 }

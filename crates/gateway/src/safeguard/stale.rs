@@ -75,11 +75,30 @@ pub(crate) fn key_of<B>(request: &Request<B>) -> Option<Key> {
 fn is_neutral(name: &str) -> bool {
     matches!(
         name,
-        "traceparent" | "tracestate" | "baggage" | "b3" | "x-request-id" | "user-agent"
-            | "connection" | "keep-alive" | "te" | "content-length" | "cache-control" | "pragma"
-            | "if-none-match" | "if-modified-since" | "referer" | "priority" | "dnt" | "via"
-            | "upgrade-insecure-requests" | "forwarded" | "x-real-ip" | "grpc-timeout"
-            | "x-envoy-expected-rq-timeout-ms" | "dapr-api-token"
+        "traceparent"
+            | "tracestate"
+            | "baggage"
+            | "b3"
+            | "x-request-id"
+            | "user-agent"
+            | "connection"
+            | "keep-alive"
+            | "te"
+            | "content-length"
+            | "cache-control"
+            | "pragma"
+            | "if-none-match"
+            | "if-modified-since"
+            | "referer"
+            | "priority"
+            | "dnt"
+            | "via"
+            | "upgrade-insecure-requests"
+            | "forwarded"
+            | "x-real-ip"
+            | "grpc-timeout"
+            | "x-envoy-expected-rq-timeout-ms"
+            | "dapr-api-token"
     ) || ["sec-fetch-", "sec-ch-", "x-b3-", "x-forwarded-"].iter().any(|p| name.starts_with(p))
 }
 
@@ -300,7 +319,8 @@ mod tests {
         assert_eq!(again.into_body().collect(10).await.unwrap(), "x");
         // Half an answer is none.
         let store = Arc::new(Stale::default());
-        let broken = futures_util::stream::iter([Ok(Bytes::from("x")), Err(std::io::Error::other("y"))]);
+        let broken =
+            futures_util::stream::iter([Ok(Bytes::from("x")), Err(std::io::Error::other("y"))]);
         let passed = store.remember(Arc::clone(&key), Response::new(Body::stream(broken)));
         assert!(passed.into_body().collect(10).await.is_err());
         assert!(store.find(&key, long).is_none());

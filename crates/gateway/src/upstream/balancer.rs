@@ -35,7 +35,10 @@ impl Candidate {
     /// The better ones first.
     fn class(&self) -> u8 {
         let bit = |set: bool, bit: u8| u8::from(set) * bit;
-        bit(self.tried, 8) | bit(self.avoided, 4) | bit(self.ejected, EJECTED) | bit(self.warming, 1)
+        bit(self.tried, 8)
+            | bit(self.avoided, 4)
+            | bit(self.ejected, EJECTED)
+            | bit(self.warming, 1)
     }
 
     /// A third more is a difference; below, the requests in flight decide, and then the draw.
@@ -44,7 +47,8 @@ impl Candidate {
     /// may have been slow once, for a reason that is gone, and only an answer can tell.
     fn is_better_than(&self, other: &Self, draw: u64) -> bool {
         let (own, others) = (self.load(), other.load());
-        let by_load = if own < others { own * 4.0 < others * 3.0 } else { others * 4.0 < own * 3.0 };
+        let by_load =
+            if own < others { own * 4.0 < others * 3.0 } else { others * 4.0 < own * 3.0 };
         if !by_load {
             return self.inflight < other.inflight;
         }

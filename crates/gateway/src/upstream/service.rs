@@ -10,6 +10,7 @@ use http::HeaderValue;
 use http::uri::{PathAndQuery, Uri};
 use tokio::sync::Notify;
 
+use crate::Caller;
 use crate::refusal::{Problem, Refusal};
 use crate::safeguard::limiter::Limiter;
 use crate::shared::Shared;
@@ -120,6 +121,11 @@ impl Service {
             limit: limit.as_ref().map(|limiter| (limiter.limit(), limiter.refused())),
             instances: live.instances.iter().filter_map(count).collect(),
         }
+    }
+
+    /// What we ask for ourselves has bounds of its own, and some of it waits on purpose.
+    pub(crate) fn limiter_for(&self, caller: &Caller) -> Option<Arc<Limiter>> {
+        if *caller == Caller::Archipel { None } else { self.limiter.load_full() }
     }
 
     /// How much it can take is found out only where that decides who is refused.

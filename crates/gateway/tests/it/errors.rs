@@ -96,7 +96,9 @@ async fn an_instance_that_is_too_slow() {
         })
         .await;
     let policy = EdgePolicy { timeout: Some(Duration::from_millis(200)), ..EdgePolicy::default() };
-    world.apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy.clone()).table()).await;
+    world
+        .apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy.clone()).table())
+        .await;
     let body = check(&world, get("/never"), 504, "timeout").await;
     assert!(body.contains("200ms"), "{body}");
     eventually(|| world.gateway.inflight(&id("a-0")), |n| *n == 0).await;

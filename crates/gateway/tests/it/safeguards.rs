@@ -46,11 +46,8 @@ async fn a_breaker_spares_a_service_that_fails_and_lets_a_few_try_it_out() {
     let world = World::new();
     let status = Arc::new(AtomicU16::new(500));
     let app = saying(&world, &status).await;
-    let breaker = Breaker {
-        min_requests: 10,
-        open_for: Duration::from_millis(1_500),
-        ..Breaker::default()
-    };
+    let breaker =
+        Breaker { min_requests: 10, open_for: Duration::from_millis(1_500), ..Breaker::default() };
     let policy = with(Safeguards { breaker: Some(breaker), ..Safeguards::default() });
     world.apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy).table()).await;
     let addr = world.addr("a");
@@ -228,9 +225,7 @@ async fn a_static_answer_stands_in_for_a_service_that_cannot() {
             last = records.try_recv().ok().or(last.take());
             last.as_ref().map(|access| (access.status, access.fallback, access.refusal))
         },
-        |seen| {
-            *seen == Some((200, Some("static"), Some(archipel_gateway::Problem::NoInstance)))
-        },
+        |seen| *seen == Some((200, Some("static"), Some(archipel_gateway::Problem::NoInstance))),
     )
     .await;
     assert!(world.gateway.counters().safeguards.iter().all(|of| of.fallbacks >= Some(1)));

@@ -1,8 +1,6 @@
 //! Breaker, bulkhead, hedge, priority and fallback, of an edge or of a route.
 
-use archipel_model::{
-    Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare,
-};
+use archipel_model::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};
 
 use super::{Reader, count, text, texts};
 use crate::shape::format::Format;

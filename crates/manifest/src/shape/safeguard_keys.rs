@@ -51,10 +51,8 @@ static ANSWER: Keys = Keys {
     rules: &[],
     synonyms: &[("type", "content_type"), ("text", "body"), ("json", "body")],
 };
-static REASONS: Choice = Choice {
-    values: &["connect", "reset", "timeout", "breaker", "overload"],
-    refused: &[],
-};
+static REASONS: Choice =
+    Choice { values: &["connect", "reset", "timeout", "breaker", "overload"], refused: &[] };
 static REASON: Either =
     Either { options: &[Shape::Integer(100, 599), Shape::Choice(&REASONS)], expand: None };
 static ON: List = List { of: Shape::Either(&REASON), nonempty: true, distinct: false };

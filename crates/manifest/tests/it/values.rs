@@ -181,11 +181,11 @@ fn a_call_and_a_route_may_say_how_long_each_part_takes() {
     );
     let app = parse(&text).unwrap().app;
     let millis = |limit: Option<std::time::Duration>| limit.map(|limit| limit.as_millis());
-    let call = app.services["a"].calls["b"];
+    let call = &app.services["a"].calls["b"];
     assert_eq!((millis(call.connect), millis(call.idle)), (Some(200), Some(60_000)));
     let route = &app.gateway.unwrap().routes[0];
     assert_eq!((millis(route.connect), millis(route.idle)), (Some(1_000), Some(120_000)));
-    let call = app.services["b"].calls["a"];
+    let call = &app.services["b"].calls["a"];
     assert_eq!((call.connect, call.idle), (None, None));
     let zero = text.replace("200ms", "0s");
     assert_eq!(problems(parse(&zero)).len(), 1, "a limit of nothing refuses everything");
