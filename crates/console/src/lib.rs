@@ -18,6 +18,7 @@ mod metrics;
 mod plain;
 mod present;
 mod samples;
+mod safeguard_metrics;
 mod server;
 mod topology;
 mod traces;

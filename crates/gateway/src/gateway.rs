@@ -1,6 +1,6 @@
 //! The handle: takes tables, opens and closes listeners, makes calls, tells what is going on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -25,10 +25,11 @@ use crate::record::flow::{Flight, Start};
 use crate::record::tap::Records;
 use crate::refusal::{Problem, Refusal};
 use crate::route::{Router, Rule};
+use crate::safeguard::{self, SafeguardCount, fallback};
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::upstream::instance::Instance;
-use crate::upstream::service::Service;
+use crate::upstream::service::{Service, ServiceCount};
 use crate::way::{self, Way};
 
 /// The data plane; cloning shares it.
@@ -58,6 +59,8 @@ struct OpenDoor {
 #[derive(Debug, Clone)]
 pub struct Counters {
     pub series: Vec<SeriesCount>,
+    pub safeguards: Vec<SafeguardCount>,
+    pub services: Vec<ServiceCount>,
     /// Open client connections.
     pub connections: usize,
     /// Access records that nobody took in time.
@@ -149,7 +152,8 @@ impl Gateway {
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Refusal> {
         let shared = &self.inner.shared;
-        let way = self.inner.call_way(caller, callee)?;
+        let way = self.inner.call_way(caller, callee, policy)?;
+        let ready = fallback::ready(&way, &request);
         let trace = Trace::read(request.headers());
         let request_id = trace.request_id(request.headers());
         if !request.headers().contains_key(header::HOST)
@@ -167,8 +171,19 @@ impl Gateway {
         };
         let mut flight = Flight::new(Arc::clone(shared), start);
         let origin = Origin::Inside;
-        match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
-            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id, policy.idle)),
+        let forwarded =
+            hop::forward(shared, &mut flight, policy, request, &request_id, origin).await;
+        if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
+            return Ok(instead.answer(flight, request_id));
+        }
+        match forwarded {
+            Ok((answer, _)) => {
+                let response = hop::answer(flight, answer, request_id, policy.idle);
+                Ok(match ready {
+                    None => response,
+                    Some(ready) => ready.remember(response),
+                })
+            }
             Err(refusal) => {
                 flight.refused(refusal.problem);
                 Err(refusal)
@@ -211,6 +226,8 @@ impl Gateway {
         let shared = &self.inner.shared;
         Counters {
             series: shared.counters.read(),
+            safeguards: shared.safeguards.read(),
+            services: self.inner.services.load().values().map(|s| s.count(shared)).collect(),
             connections: shared
                 .limits
                 .connections_max
@@ -244,6 +261,10 @@ impl Inner {
             let new = || Arc::new(Service::new(name.clone()));
             services.entry(name.clone()).or_insert_with(new);
         }
+        let ranked = safeguard::with_priority(table);
+        for (name, service) in &services {
+            service.limit(ranked.contains(name), self.shared.millis());
+        }
         for (name, upstream) in &table.services {
             let gone = services[name].update(Some(upstream), &self.shared);
             self.remember_retired(&gone);
@@ -253,7 +274,7 @@ impl Inner {
         services
     }
 
-    fn forget_services(&self, keep: &std::collections::BTreeSet<ServiceName>) {
+    fn forget_services(&self, keep: &BTreeSet<ServiceName>) {
         let mut services = BTreeMap::clone(&self.services.load());
         services.retain(|name, service| {
             let stays = keep.contains(name);
@@ -265,6 +286,7 @@ impl Inner {
         self.services.store(Arc::new(services));
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
+        self.shared.safeguards.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -306,6 +328,7 @@ impl Inner {
             route: Some(label.as_str().into()),
         };
         let policy = EdgePolicy {
+            safeguards: route.safeguards,
             timeout: route.timeout,
             connect: route.connect,
             idle: route.idle,
@@ -335,6 +358,8 @@ impl Inner {
         rule: String,
     ) -> Way {
         Way {
+            state: self.shared.safeguards.state(key, &policy.safeguards),
+            limiter: service.as_ref().and_then(|service| service.limiter_for(&key.caller)),
             service,
             policy,
             body_max: None,
@@ -345,10 +370,15 @@ impl Inner {
         }
     }
 
-    fn call_way(&self, caller: Caller, callee: &ServiceName) -> Result<Arc<Way>, Refusal> {
+    fn call_way(
+        &self,
+        caller: Caller,
+        callee: &ServiceName,
+        policy: &EdgePolicy,
+    ) -> Result<Arc<Way>, Refusal> {
         let mut calls = lock(&self.calls);
         let key = (caller, callee.clone());
-        if let Some(way) = calls.get(&key) {
+        if let Some(way) = calls.get(&key).filter(|way| way.is_for(policy)) {
             return Ok(Arc::clone(way));
         }
         let rule = format!("edge {}->{callee}", key.0);
@@ -357,7 +387,8 @@ impl Inner {
             return Err(Refusal::new(Problem::UnknownService, rule, detail));
         };
         let series = SeriesKey { caller: key.0.clone(), callee: Some(key.1.clone()), route: None };
-        let way = Arc::new(self.way(&series, Some(service), EdgePolicy::default(), rule));
+        let policy = EdgePolicy { safeguards: policy.safeguards.clone(), ..EdgePolicy::default() };
+        let way = Arc::new(self.way(&series, Some(service), policy, rule));
         calls.insert(key, Arc::clone(&way));
         Ok(way)
     }
@@ -388,6 +419,10 @@ async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
         if now - turned >= budget::TURN {
             turned = now;
             inner.shared.counters.turn_budgets();
+            inner.shared.safeguards.turn();
+            for service in inner.services.load().values() {
+                service.live.load().instances.iter().for_each(|i| i.outlier.turn());
+            }
         }
         for service in inner.services.load().values() {
             for instance in &service.live.load().instances {

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::hop::fault::Faults;
 use crate::record::counters::Registry;
 use crate::record::tap::Tap;
+use crate::safeguard;
 
 /// Bounds that hold for every listener and instance.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Limits {
     pub avoid: Duration,
     /// Requests that wait for one service to come up; more are refused.
     pub held_max: usize,
+    /// How long an instance that joins others gets less than its share.
+    pub slow_start: Duration,
 }
 
 impl Default for Limits {
@@ -53,6 +56,7 @@ impl Default for Limits {
             idle_upstream_max: 256,
             avoid: Duration::from_secs(1),
             held_max: 1_024,
+            slow_start: Duration::from_secs(10),
         }
     }
 }
@@ -70,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
     pub(crate) faults: Faults,
+    pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
 }
 
@@ -86,13 +91,18 @@ impl Shared {
             tap: Tap::default(),
             counters: Registry::default(),
             faults: Faults::default(),
+            safeguards: safeguard::Registry::default(),
             epoch: clock::now(),
         }
     }
 
     /// Since the gateway was made; small enough for an atomic.
     pub(crate) fn millis(&self) -> u64 {
-        (clock::now() - self.epoch).as_millis() as u64
+        self.millis_at(clock::now())
+    }
+
+    pub(crate) fn millis_at(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
     pub(crate) fn executor(&self) -> Executor {

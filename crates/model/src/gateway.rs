@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Bytes, ServiceName};
+use crate::{Bytes, Safeguards, ServiceName};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Gateway {
@@ -31,6 +31,7 @@ pub struct Route {
     /// How long a request waits for a service that (re)starts; `None`: it is refused at once.
     pub hold: Option<Duration>,
     pub body_max: Option<Bytes>,
+    pub safeguards: Safeguards,
 }
 
 /// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself).

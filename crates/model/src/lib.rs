@@ -11,6 +11,7 @@ mod health;
 mod name;
 mod policy;
 mod quantity;
+mod safeguards;
 mod state;
 pub mod suggest;
 mod trace;
@@ -31,5 +32,6 @@ pub use policy::{
     TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
+pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};
 pub use state::InstanceState;
 pub use trace::{SpanId, TraceId, TraceIdError};

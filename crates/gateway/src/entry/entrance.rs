@@ -22,6 +22,7 @@ use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
 use crate::route::path;
 use crate::route::{Found, Router, canonical_host};
+use crate::safeguard::fallback;
 use crate::way::Way;
 
 /// What a listener leads to, made from a [`crate::Entrance`].
@@ -52,6 +53,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             }
         }
     };
+    let ready = fallback::ready(&way, &request);
     let public = matches!(origin, Origin::Outside(_));
     let form = Form::of(request.headers(), request.method(), public);
     let start = Start {
@@ -79,12 +81,19 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         }
         Err(refusal) => Err(refusal),
     };
-    match forwarded {
+    if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
+        return instead.answer(flight, request_id);
+    }
+    let response = match forwarded {
         Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
         Ok((answer, _)) => hop::answer(flight, answer, request_id, way.policy.idle),
         Err(refusal) => refuse(flight, refusal, form, request_id),
+    };
+    match ready {
+        None => response,
+        Some(ready) => ready.remember(response),
     }
 }
 

@@ -126,6 +126,7 @@ impl Reader<'_> {
         let timeout = self.period(node, "timeout");
         let (connect, idle) = (self.period(node, "connect"), self.period(node, "idle"));
         let hold = self.hold(node).unwrap_or(hold);
+        let safeguards = self.safeguards(node);
         let body_max: Option<Bytes> = self.size(node, "max_body");
         let (method, path) = parsed?;
         let (matched, to) = (matched?, to?);
@@ -141,6 +142,7 @@ impl Reader<'_> {
                 idle,
                 hold,
                 body_max,
+                safeguards,
             },
             match_at: matched.span,
             to_at: to.span,

@@ -1,26 +1,10 @@
 //! The keys of the gateway.
 
 use super::format::Format;
+use super::safeguard_keys::*;
 use super::*;
 
 static SPLIT: Names = Names { key: Format::Name, of: Shape::Integer(0, 100) };
-static FALLBACK_REASONS: Choice =
-    Choice { values: &["connect", "timeout", "breaker"], refused: &[] };
-static FALLBACK_REASON: Either =
-    Either { options: &[Shape::Integer(100, 599), Shape::Choice(&FALLBACK_REASONS)], expand: None };
-static FALLBACK_ON: List =
-    List { of: Shape::Either(&FALLBACK_REASON), nonempty: true, distinct: false };
-static FALLBACK: Keys = Keys {
-    id: "fallback",
-    what: "the fallback",
-    keys: &[
-        key("to", NAME, "Service or external to ask instead.").required(),
-        key("on", Shape::List(&FALLBACK_ON), "Statuses, or connect, timeout, breaker.").required(),
-        key("methods", Shape::List(&TEXTS), "For these methods only."),
-    ],
-    rules: &[],
-    synonyms: &[],
-};
 static COMPARE: Keys = Keys {
     id: "compare",
     what: "the comparison",
@@ -61,12 +45,11 @@ static ROUTE: Keys = Keys {
             .later("requests are matched whatever their headers"),
         key("split", Shape::Names(&SPLIT), "Share of requests per service.")
             .later("all requests go to `to`"),
-        key(
-            "fallback",
-            Shape::Keys(&FALLBACK),
-            "Ask another service when the first says \"not mine\".",
-        )
-        .later("the first answer stands"),
+        ROUTE_FALLBACK_KEY,
+        BREAKER_KEY,
+        BULKHEAD_KEY,
+        HEDGE_KEY,
+        PRIORITY_KEY,
         key("compare", Shape::Keys(&COMPARE), "Send a copy elsewhere and store the differences.")
             .later("no copy is sent"),
         key("sticky", TEXT, "What keeps a visitor on one instance: `cookie` or `header:Name`.")
