@@ -7,6 +7,8 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::guard::crowd::Crowd;
+use crate::guard::tally::Tally;
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
 
@@ -35,6 +37,8 @@ pub struct Limits {
     pub avoid: Duration,
     /// Requests that wait for one service to come up; more are refused.
     pub held_max: usize,
+    /// Between two looks for a key that a token names and its issuer did not have.
+    pub keys_pause: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +56,7 @@ impl Default for Limits {
             idle_upstream_max: 256,
             avoid: Duration::from_secs(1),
             held_max: 1_024,
+            keys_pause: Duration::from_secs(5),
         }
     }
 }
@@ -68,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) tally: Tally,
+    pub(crate) crowd: Crowd,
     epoch: Instant,
 }
 
@@ -83,6 +90,8 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            tally: Tally::default(),
+            crowd: Crowd::default(),
             epoch: clock::now(),
         }
     }

@@ -18,6 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::entry::listener::Busy;
+use crate::guard::log::Note;
 use crate::message::body::BodyError;
 use crate::message::trace::Trace;
 use crate::record::access::Access;
@@ -47,6 +48,8 @@ pub(crate) struct Flight {
     refusal: Option<Problem>,
     broken: bool,
     ended: bool,
+    /// For the access log, where there is one.
+    pub(crate) note: Option<Box<Note>>,
     /// Keeps the client's connection from counting as idle.
     _busy: Option<Busy>,
 }
@@ -80,6 +83,7 @@ impl Flight {
             refusal: None,
             broken: false,
             ended: false,
+            note: None,
             _busy: start.busy,
         }
     }
@@ -139,6 +143,9 @@ impl Flight {
             duration,
         });
         self.shared.tap.send(|| self.record(duration));
+        if let Some(note) = self.note.take() {
+            note.send(self.record(duration));
+        }
     }
 
     fn record(&self, duration: Duration) -> Access {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use archipel_gateway::{
     Body, Endpoint, Entrance, Gateway, Limits, Listener, PublicRoutes, Table, Upstream,
 };
-use archipel_model::{EdgePolicy, InstanceId, PathPattern, Protocol, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, InstanceId, PathPattern, Protocol, Route, RouteGuard, ServiceName,
+};
 use archipel_rt::{CancellationToken, Tasks, clock};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -283,7 +285,7 @@ impl Plan {
         self.0.listeners.push(Listener {
             id: "public".to_owned(),
             addr: "127.0.0.1:0".parse().unwrap(),
-            entrance: Entrance::Public(PublicRoutes { hosts, routes }),
+            entrance: Entrance::Public(PublicRoutes { hosts, routes, ..PublicRoutes::default() }),
         });
         self
     }
@@ -320,6 +322,7 @@ pub(crate) fn route(line: &str) -> Route {
         idle: None,
         hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
+        guard: RouteGuard::default(),
     }
 }
 
