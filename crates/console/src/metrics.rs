@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use archipel_gateway::SeriesCount;
+use archipel_gateway::{RefusalCount, SeriesCount};
 use archipel_model::InstanceState;
 use http::StatusCode;
 use http::request::Parts;
@@ -30,6 +30,7 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     let mut out = String::new();
     let counters = shared.parts.gateway.counters();
     requests(&mut out, &counters.series);
+    refusals(&mut out, &counters.refusals);
     instances(&mut out, &status);
     let spans = shared.parts.spans.counts();
     for (name, help, value) in [
@@ -107,6 +108,16 @@ fn requests(out: &mut String, all: &[SeriesCount]) {
         let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
         let _ = writeln!(out, "{name}_sum{{{labels}}} {}", series.latency.sum.as_secs_f64());
         let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+    }
+}
+
+/// A rule is a declared line too. What a limit refused stands here by the name of the limit.
+fn refusals(out: &mut String, all: &[RefusalCount]) {
+    let name = "archipel_refusals_total";
+    head(out, name, "counter", "Answers that Archipel made itself, by why and by the rule.");
+    for RefusalCount { problem, rule, count } in all {
+        let (problem, rule) = (problem.slug(), escape(rule));
+        let _ = writeln!(out, "{name}{{problem=\"{problem}\",rule=\"{rule}\"}} {count}");
     }
 }
 

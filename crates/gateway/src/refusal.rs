@@ -263,10 +263,10 @@ impl Refusal {
         );
         push_json_string(&mut out, &self.detail);
         if !self.rule.is_empty() {
-            out.push_str(r#","rule":"#);
-            push_json_string(&mut out, &self.rule);
             out.push_str(r#","help":"#);
             push_json_string(&mut out, self.problem.advice());
+            out.push_str(r#","rule":"#);
+            push_json_string(&mut out, &self.rule);
         }
         out.push('}');
         out

@@ -4,12 +4,15 @@
 
 mod support;
 
+mod auth;
 mod balance;
 mod edges;
 mod errors;
 mod faults;
 mod garbage;
+mod guard;
 mod hold;
+mod issuer;
 mod lifecycle;
 mod limits;
 mod protocols;

@@ -280,12 +280,16 @@ impl Plan {
         self.public_routes(hosts, lines.iter().map(|line| route(line)).collect())
     }
 
-    pub(crate) fn public_routes(mut self, hosts: &[&str], routes: Vec<Route>) -> Self {
+    pub(crate) fn public_routes(self, hosts: &[&str], routes: Vec<Route>) -> Self {
         let hosts = hosts.iter().map(|h| (*h).to_owned()).collect();
+        self.public_with(PublicRoutes { hosts, routes, ..PublicRoutes::default() })
+    }
+
+    pub(crate) fn public_with(mut self, public: PublicRoutes) -> Self {
         self.0.listeners.push(Listener {
             id: "public".to_owned(),
             addr: "127.0.0.1:0".parse().unwrap(),
-            entrance: Entrance::Public(PublicRoutes { hosts, routes, ..PublicRoutes::default() }),
+            entrance: Entrance::Public(public),
         });
         self
     }
