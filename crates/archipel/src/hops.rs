@@ -98,6 +98,10 @@ fn span(access: Access, resources: &mut Resources) -> Span {
     if let Some(error) = error {
         put("error.type", Value::Text(error));
     }
+    if let (Some(problem), Some(rule)) = (access.refusal, access.rule) {
+        put("archipel.refusal.rule", text(rule.into_string()));
+        put("archipel.refusal.help", Value::Text(problem.advice().into()));
+    }
     let name = match (route, &access.callee, &access.caller) {
         (Some(route), _, _) => format!("{method} {route}").into(),
         (None, Some(callee), Caller::Service(_) | Caller::Archipel) => {
@@ -165,6 +169,7 @@ mod tests {
             bytes: 10,
             retries: 0,
             refusal: None,
+            rule: None,
             broken: false,
         }
     }

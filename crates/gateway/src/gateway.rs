@@ -67,6 +67,8 @@ pub struct Counters {
     pub access_dropped: u64,
     /// Answers that we made ourselves, by why.
     pub refusals: Vec<RefusalCount>,
+    /// Of instances that serve now, since they do; by whoever called them.
+    pub instances: Vec<(InstanceId, SeriesCount)>,
 }
 
 impl Gateway {
@@ -214,6 +216,7 @@ impl Gateway {
                 .saturating_sub(shared.connections.available_permits()),
             access_dropped: shared.tap.dropped(),
             refusals: shared.tally.read(),
+            instances: self.inner.instances(),
         }
     }
 
@@ -234,6 +237,12 @@ impl Gateway {
 }
 
 impl Inner {
+    fn instances(&self) -> Vec<(InstanceId, SeriesCount)> {
+        let services = self.services.load();
+        let all = services.values().flat_map(|service| service.live.load().instances.clone());
+        all.filter_map(|instance| Some((instance.id.clone()?, instance.series.read()))).collect()
+    }
+
     fn upsert_services(&self, table: &Table) -> Arc<BTreeMap<ServiceName, Arc<Service>>> {
         let mut services = BTreeMap::clone(&self.services.load());
         // Also those that a listener names and the table lacks: they refuse with a reason.

@@ -184,9 +184,7 @@ fn refuse(
 ) -> Response<Body> {
     shared.tally.count(&refusal);
     flight.refused(refusal.problem);
-    if let Some(note) = &mut flight.note {
-        note.rule = Some(refusal.rule.clone());
-    }
+    flight.rule = Some(refusal.rule.as_str().into());
     let silent = flight.way.ward.as_ref().is_some_and(|ward| !ward.gate.reasons);
     let refusal = if silent { refusal.hush() } else { refusal };
     let mut response = refusal.into_response(form);

@@ -78,7 +78,6 @@ impl Gate {
             referer: request.headers().get(header::REFERER).cloned(),
             agent: request.headers().get(header::USER_AGENT).cloned(),
             version: request.version(),
-            rule: None,
         }))
     }
 

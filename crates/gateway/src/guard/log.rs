@@ -36,8 +36,6 @@ pub(crate) struct Note {
     pub(crate) referer: Option<HeaderValue>,
     pub(crate) agent: Option<HeaderValue>,
     pub(crate) version: http::Version,
-    /// Who refused it, if we did.
-    pub(crate) rule: Option<String>,
 }
 
 struct Line {
@@ -212,7 +210,8 @@ fn json(out: &mut String, Line { note, access }: &Line) {
         ("instance", access.instance.as_ref().map(ToString::to_string)),
         ("user", note.user.clone()),
         ("refused", access.refusal.map(|problem| problem.slug().to_owned())),
-        ("rule", note.rule.clone()),
+        ("rule", access.rule.as_deref().map(str::to_owned)),
+        ("help", access.refusal.map(|problem| problem.advice().to_owned())),
         ("referer", note.referer.as_ref().map(|value| field(Some(value)))),
         ("agent", note.agent.as_ref().map(|value| field(Some(value)))),
     ] {

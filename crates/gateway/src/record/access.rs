@@ -60,6 +60,8 @@ pub struct Access {
     pub bytes: u64,
     pub retries: u32,
     pub refusal: Option<Problem>,
+    /// Who refused it: `limit login`, `route /api/**`.
+    pub rule: Option<Box<str>>,
     /// The answer broke off in the middle.
     pub broken: bool,
 }

@@ -46,6 +46,7 @@ pub(crate) struct Flight {
     bytes: u64,
     pub(crate) retries: u32,
     refusal: Option<Problem>,
+    pub(crate) rule: Option<Box<str>>,
     broken: bool,
     ended: bool,
     /// For the access log, where there is one.
@@ -81,6 +82,7 @@ impl Flight {
             bytes: 0,
             retries: 0,
             refusal: None,
+            rule: None,
             broken: false,
             ended: false,
             note: None,
@@ -134,14 +136,18 @@ impl Flight {
         self.leave();
         self.way.series.inflight.fetch_sub(1, Relaxed);
         let duration = clock::now() - self.started;
-        self.way.series.add(&Finished {
+        let finished = Finished {
             status: if self.status == CALLER_GONE { 0 } else { self.status },
             refused: self.refusal.is_some(),
             broken: self.broken,
             retries: self.retries,
             bytes: self.bytes,
             duration,
-        });
+        };
+        self.way.series.add(&finished);
+        if let Some(instance) = &self.instance {
+            instance.series.add(&finished);
+        }
         self.shared.tap.send(|| self.record(duration));
         if let Some(note) = self.note.take() {
             note.send(self.record(duration));
@@ -169,6 +175,7 @@ impl Flight {
             bytes: self.bytes,
             retries: self.retries,
             refusal: self.refusal,
+            rule: self.rule.clone(),
             broken: self.broken,
         }
     }

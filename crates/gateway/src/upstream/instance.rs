@@ -15,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
+use crate::record::access::Caller;
+use crate::record::counters::{Series, SeriesKey};
 use crate::shared::Shared;
 use crate::upstream::link::Link;
 
@@ -39,6 +41,8 @@ pub(crate) struct Instance {
     pub(crate) target: Target,
     pub(crate) speaks: Speaks,
     /// Requests whose answer has not ended; also upgraded connections.
+    /// Requests that it answered, or was tried last for.
+    pub(crate) series: Series,
     pub(crate) inflight: AtomicUsize,
     /// Milliseconds of [`Shared::millis`]: until then others are preferred.
     avoid_until: AtomicU64,
@@ -77,10 +81,13 @@ impl Instance {
         speaks: Speaks,
         shared: Arc<Shared>,
     ) -> Self {
+        let callee = id.as_ref().map(|id| id.service.clone());
+        let key = SeriesKey { caller: Caller::Archipel, callee, route: None };
         Self {
             id,
             target,
             speaks,
+            series: Series::new(key),
             inflight: AtomicUsize::new(0),
             avoid_until: AtomicU64::new(0),
             retired: AtomicBool::new(false),

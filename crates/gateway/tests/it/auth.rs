@@ -116,10 +116,10 @@ async fn what_only_looks_like_a_token_is_refused() {
         change(&mut claims);
         keys.sign(&rs, &claims)
     };
-    let unsigned = |header: &Value| {
-        format!("{}.{}.", base64(header.to_string().as_bytes()), parts[1])
-    };
-    let confused = |secret: &[u8]| hs256(secret, &json!({ "alg": "HS256", "kid": "rsa" }), &claims());
+    let unsigned =
+        |header: &Value| format!("{}.{}.", base64(header.to_string().as_bytes()), parts[1]);
+    let confused =
+        |secret: &[u8]| hs256(secret, &json!({ "alg": "HS256", "kid": "rsa" }), &claims());
     let embedded = json!({ "alg": "RS256", "kid": "rsa", "jku": "http://evil.test/jwks",
         "x5u": "http://evil.test/x", "jwk": { "kty": "oct", "k": "AAAA" } });
     let other = Keys::new().sign(&json!({ "alg": "EdDSA", "kid": "ed" }), &claims());
@@ -136,9 +136,21 @@ async fn what_only_looks_like_a_token_is_refused() {
         ("empty secret", confused(b"")),
         ("alg of another key", keys.sign(&json!({ "alg": "ES256", "kid": "rsa" }), &claims())),
         ("key for encryption", keys.sign(&json!({ "alg": "RS256", "kid": "other" }), &claims())),
-        ("keys of its own", format!("{}.{}.{}", base64(embedded.to_string().as_bytes()), parts[1], parts[2])),
-        ("critical extension", keys.sign(&json!({ "alg": "RS256", "kid": "rsa", "crit": ["b64"], "b64": false }), &claims())),
-        ("other claims", format!("{}.{}.{}", parts[0], base64(br#"{"sub":"eve","exp":9999999999}"#), parts[2])),
+        (
+            "keys of its own",
+            format!("{}.{}.{}", base64(embedded.to_string().as_bytes()), parts[1], parts[2]),
+        ),
+        (
+            "critical extension",
+            keys.sign(
+                &json!({ "alg": "RS256", "kid": "rsa", "crit": ["b64"], "b64": false }),
+                &claims(),
+            ),
+        ),
+        (
+            "other claims",
+            format!("{}.{}.{}", parts[0], base64(br#"{"sub":"eve","exp":9999999999}"#), parts[2]),
+        ),
         ("expired", changed(&|c| c["exp"] = json!(now() - 31))),
         ("no exp", changed(&|c| c["exp"] = Value::Null)),
         ("exp is text", changed(&|c| c["exp"] = json!("9999999999"))),
@@ -162,7 +174,10 @@ async fn what_only_looks_like_a_token_is_refused() {
         let answer = with(&world, &token).await;
         assert_eq!(answer.status(), 401, "{what}");
         let said = challenge(&answer).to_owned();
-        assert!(said.starts_with("Bearer realm=\"customer\", error=\"invalid_token\""), "{what}: {said}");
+        assert!(
+            said.starts_with("Bearer realm=\"customer\", error=\"invalid_token\""),
+            "{what}: {said}"
+        );
         assert_eq!(answer.headers()["x-archipel-refused"], "unauthenticated; auth customer");
     }
     assert_eq!(app.count(), 1, "none of them reached the app");
@@ -295,7 +310,8 @@ async fn keys_come_from_a_url_a_file_a_secret_or_the_issuers_own_document() {
                 let base = base.get().unwrap();
                 let body = match request.uri().path() {
                     "/.well-known/openid-configuration" => {
-                        json!({ "issuer": base, "jwks_uri": format!("{base}/keys?v=1") }).to_string()
+                        json!({ "issuer": base, "jwks_uri": format!("{base}/keys?v=1") })
+                            .to_string()
                     }
                     "/keys" => jwks.clone(),
                     other => panic!("{other}"),
@@ -386,12 +402,8 @@ async fn each_holder_of_a_key_has_a_limit_of_its_own() {
     let archipel_gateway::Entrance::Public(public) = &mut table.listeners[0].entrance else {
         panic!()
     };
-    let limit = RateLimit {
-        count: 2,
-        per: Duration::from_secs(3_600),
-        burst: 2,
-        by: vec![LimitBy::Key],
-    };
+    let limit =
+        RateLimit { count: 2, per: Duration::from_secs(3_600), burst: 2, by: vec![LimitBy::Key] };
     public.guard.limits.insert("partners".to_owned(), limit);
     public.routes[1].guard.limits = vec!["partners".to_owned()];
     world.apply(table).await;

@@ -27,7 +27,8 @@ fn cidrs(list: &[&str]) -> Vec<Cidr> {
 }
 
 fn table(app: &App, guard: Guard, routes: Vec<Route>) -> Table {
-    let public = PublicRoutes { hosts: vec![], routes, guard: Box::new(guard), secrets: BTreeMap::new() };
+    let public =
+        PublicRoutes { hosts: vec![], routes, guard: Box::new(guard), secrets: BTreeMap::new() };
     Plan::default().service("a", &[app.addr]).public_with(public).table()
 }
 
@@ -122,9 +123,7 @@ async fn only_a_trusted_proxy_says_who_the_client_is() {
     let world = World::new();
     let app = world.app(ok).await;
     let (mut guard, routes) = limited(per_hour(1, vec![LimitBy::Ip]));
-    let forwarded = |who: &'static str| {
-        [("x-forwarded-for", who), ("x-forwarded-proto", "https")]
-    };
+    let forwarded = |who: &'static str| [("x-forwarded-for", who), ("x-forwarded-proto", "https")];
     world.apply(table(&app, guard.clone(), routes.clone())).await;
     assert_eq!(send(&world, "POST", "/login", &forwarded("203.0.113.1")).await.status(), 200);
     assert_eq!(app.last().headers["x-forwarded-for"], "127.0.0.1");
@@ -132,10 +131,16 @@ async fn only_a_trusted_proxy_says_who_the_client_is() {
     assert_eq!(send(&world, "POST", "/login", &forwarded("203.0.113.2")).await.status(), 429);
     guard.trusted = cidrs(&["127.0.0.0/8"]);
     world.apply(table(&app, guard, routes)).await;
-    assert_eq!(send(&world, "POST", "/login", &forwarded("9.9.9.9, 203.0.113.1")).await.status(), 200);
+    assert_eq!(
+        send(&world, "POST", "/login", &forwarded("9.9.9.9, 203.0.113.1")).await.status(),
+        200
+    );
     assert_eq!(app.last().headers["x-forwarded-for"], "203.0.113.1");
     assert_eq!(app.last().headers["x-forwarded-proto"], "https");
-    assert_eq!(send(&world, "POST", "/login", &forwarded("8.8.8.8, 203.0.113.1")).await.status(), 429);
+    assert_eq!(
+        send(&world, "POST", "/login", &forwarded("8.8.8.8, 203.0.113.1")).await.status(),
+        429
+    );
     assert_eq!(send(&world, "POST", "/login", &forwarded("203.0.113.2")).await.status(), 200);
 }
 
@@ -221,7 +226,10 @@ async fn a_preflight_is_answered_for_the_method_it_asks_about() {
     for refused in [ask(evil, "PUT", "content-type"), ask(shop, "PUT", "x-secret")] {
         let answer = send(&world, "OPTIONS", "/basket", &refused).await;
         assert_eq!(answer.status(), 403, "{refused:?}");
-        assert_eq!(answer.headers()["x-archipel-refused"], "origin-denied; cors of route PUT /basket");
+        assert_eq!(
+            answer.headers()["x-archipel-refused"],
+            "origin-denied; cors of route PUT /basket"
+        );
         assert!(!answer.headers().contains_key("access-control-allow-origin"));
     }
     // Without CORS of ours, OPTIONS is a method like any other.
@@ -261,7 +269,8 @@ async fn security_headers_stand_on_every_answer_and_yield_to_the_apps() {
     let world = World::new();
     let app = world
         .app(|_| async {
-            let answer = Response::builder().header("x-frame-options", "DENY").header("server", "x");
+            let answer =
+                Response::builder().header("x-frame-options", "DENY").header("server", "x");
             answer.body(Body::from("ok")).unwrap()
         })
         .await;
@@ -274,12 +283,10 @@ async fn security_headers_stand_on_every_answer_and_yield_to_the_apps() {
         set: [("x-from".to_owned(), "gateway".to_owned())].into(),
         remove: vec!["x-noise".to_owned()],
     };
-    let headers = SecurityHeaders { csp: Some("default-src 'self'".to_owned()), ..SecurityHeaders::strict() };
-    let guard = Guard {
-        headers: Some(headers),
-        trusted: cidrs(&["127.0.0.1"]),
-        ..Guard::default()
-    };
+    let headers =
+        SecurityHeaders { csp: Some("default-src 'self'".to_owned()), ..SecurityHeaders::strict() };
+    let guard =
+        Guard { headers: Some(headers), trusted: cidrs(&["127.0.0.1"]), ..Guard::default() };
     world.apply(table(&app, guard, vec![route])).await;
     let answer = send(&world, "GET", "/a", &[("x-noise", "1"), ("x-from", "outside")]).await;
     let got = answer.headers();

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Response;
 use ring::rand::SystemRandom;
-use ring::signature::{self, Ed25519KeyPair, EcdsaKeyPair, KeyPair as _};
+use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use ring::{hmac, rsa};
 use serde_json::{Value, json};
 
@@ -60,7 +60,11 @@ impl Keys {
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let signed = format!("{}.{}", base64(header.to_string().as_bytes()), base64(claims.to_string().as_bytes()));
+        let signed = format!(
+            "{}.{}",
+            base64(header.to_string().as_bytes()),
+            base64(claims.to_string().as_bytes())
+        );
         let random = SystemRandom::new();
         let message = signed.as_bytes();
         let rsa_sign = |padding: &'static dyn signature::RsaEncoding| {
@@ -80,7 +84,11 @@ impl Keys {
 }
 
 pub(crate) fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
-    let signed = format!("{}.{}", base64(header.to_string().as_bytes()), base64(claims.to_string().as_bytes()));
+    let signed = format!(
+        "{}.{}",
+        base64(header.to_string().as_bytes()),
+        base64(claims.to_string().as_bytes())
+    );
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
     format!("{signed}.{}", base64(tag.as_ref()))
 }

@@ -151,7 +151,7 @@ impl Reader<'_> {
                 connect,
                 idle,
                 hold,
-                body_max: body_max.or(guard.body_max),
+                body_max,
                 guard: own_guard,
             },
             match_at: matched.span,
