@@ -435,6 +435,7 @@ async fn policies_change_under_load_without_a_failure() {
         let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
         clients.push(async move {
             while !stop.load(Relaxed) {
+                client.ready().await.expect("the connection stays open");
                 let sent = client.send_request(get("/extra/3/x")).await;
                 let answer = sent.expect("the connection stays open");
                 assert_eq!(answer.status(), 200);
