@@ -30,6 +30,7 @@ mod way;
 
 pub use gateway::{Counters, Gateway};
 pub use guard::RefusalCount;
+pub use hop::fault::{Fault, FaultCount, FaultKind};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};
 pub use record::counters::{Histogram, SeriesCount, SeriesKey};

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::guard::crowd::Crowd;
 use crate::guard::tally::Tally;
+use crate::hop::fault::Faults;
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
 
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Registry,
     pub(crate) tally: Tally,
     pub(crate) crowd: Crowd,
+    pub(crate) faults: Faults,
     epoch: Instant,
 }
 
@@ -92,6 +94,7 @@ impl Shared {
             counters: Registry::default(),
             tally: Tally::default(),
             crowd: Crowd::default(),
+            faults: Faults::default(),
             epoch: clock::now(),
         }
     }

@@ -6,6 +6,7 @@ mod support;
 
 mod auth;
 mod balance;
+mod chaos;
 mod edges;
 mod errors;
 mod faults;
