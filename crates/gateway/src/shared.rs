@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use crate::guard::crowd::Crowd;
 use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
-use crate::record::access::Tap;
 use crate::record::counters::Registry;
+use crate::record::tap::Tap;
 
 /// Bounds that hold for every listener and instance.
 #[derive(Debug, Clone)]

@@ -11,10 +11,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use archipel_model::{AccessFormat, AccessLog};
-use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, blocking, channel};
+use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, blocking, channel, clock};
+use bytes::Bytes;
 use http::HeaderValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -61,7 +62,12 @@ impl Writer {
 }
 
 impl Note {
-    pub(crate) fn send(self: Box<Self>, access: Access) {
+    /// `access`: without its start on the wall clock and its path.
+    pub(crate) fn send(self: Box<Self>, mut access: Access, path: &str, duration: Duration) {
+        let began = clock::wall().checked_sub(duration);
+        let since = began.and_then(|began| began.duration_since(SystemTime::UNIX_EPOCH).ok());
+        access.at_ns = since.map_or(0, |since| since.as_nanos() as u64);
+        access.path = Bytes::copy_from_slice(cut(path).as_bytes());
         let to = Arc::clone(&self.to);
         if to.to.try_send(Line { note: self, access }).is_err() {
             to.dropped.fetch_add(1, Relaxed);
@@ -198,15 +204,15 @@ fn json(out: &mut String, Line { note, access }: &Line) {
     put("time", text(&at(access).format(&Rfc3339).unwrap_or_default()));
     put("client", text(&field(Some(&note.client))));
     put("method", text(access.method.as_str()));
-    put("path", text(cut(&access.path)));
+    put("path", text(&String::from_utf8_lossy(&access.path)));
     put("status", access.status.into());
     put("bytes", access.bytes.into());
     put("duration_ms", ms(access.duration));
     put("head_ms", ms(access.head));
     put("trace", text(&access.trace_id.to_string()));
     for (key, value) in [
-        ("route", access.route.as_deref().map(str::to_owned)),
-        ("service", access.callee.as_ref().map(ToString::to_string)),
+        ("route", access.of.route.as_deref().map(str::to_owned)),
+        ("service", access.of.callee.as_ref().map(ToString::to_string)),
         ("instance", access.instance.as_ref().map(ToString::to_string)),
         ("user", note.user.clone()),
         ("refused", access.refusal.map(|problem| problem.slug().to_owned())),
@@ -242,7 +248,7 @@ fn combined(out: &mut String, Line { note, access }: &Line) {
         field(Some(&note.client)),
         dash(note.user.as_deref().unwrap_or_default().replace(' ', "_")),
         access.method,
-        quoted(cut(&access.path)),
+        quoted(&String::from_utf8_lossy(&access.path)),
         note.version,
         access.status,
         access.bytes,
