@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
+use archipel_model::{EdgePolicy, InstanceId, Route, RouteCache, ServiceName};
 use archipel_rt::clock;
 use archipel_rt::{CancellationToken, Receiver};
 use http::{Request, Response, header};
 
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
+use crate::cache::{self, CacheCount, Caching};
 use crate::hop;
 use crate::hop::budget;
 use crate::hop::outgoing::Origin;
@@ -61,6 +62,10 @@ pub struct Counters {
     pub connections: usize,
     /// Access records that nobody took in time.
     pub access_dropped: u64,
+    /// Of routes that cache.
+    pub cache: Vec<CacheCount>,
+    /// Bytes of stored answers.
+    pub cache_bytes: usize,
 }
 
 impl Gateway {
@@ -205,7 +210,15 @@ impl Gateway {
                 .connections_max
                 .saturating_sub(shared.connections.available_permits()),
             access_dropped: shared.tap.dropped(),
+            cache: shared.cache.counts(),
+            cache_bytes: shared.cache.bytes(),
         }
+    }
+
+    /// Forgets stored answers: of one route as it stands in the file, of one path (its query and
+    /// all below with `/**`), or all. Returns how many that were.
+    pub fn purge_cache(&self, route: Option<&str>, path: Option<&str>) -> usize {
+        self.inner.shared.cache.purge(route, path)
     }
 
     /// Stops accepting, lets requests finish (`connection: close`, GOAWAY), and cuts what is left
@@ -254,6 +267,7 @@ impl Inner {
         self.services.store(Arc::new(services));
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
+        self.shared.cache.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -271,17 +285,27 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, cache_max }) => {
+                let caches = routes.iter().any(|route| route.cache.is_some());
+                if caches {
+                    self.shared.cache.allow(cache_max);
+                }
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
                 let nowhere = self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned());
-                let rules = routes.into_iter().map(|route| self.rule(route, services)).collect();
+                let rules = routes.into_iter().map(|route| self.rule(route, services, caches)).collect();
                 let router = Box::new(Router::new(&hosts, rules));
                 WayIn::Public { router, nowhere: Arc::new(nowhere) }
             }
         }
     }
 
-    fn rule(&self, route: Route, services: &BTreeMap<ServiceName, Arc<Service>>) -> Rule<Arc<Way>> {
+    /// `caches`: any route of the gateway does.
+    fn rule(
+        &self,
+        route: Route,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+        caches: bool,
+    ) -> Rule<Arc<Way>> {
         let label = format!(
             "{}{}{}{}",
             route.method.as_deref().unwrap_or_default(),
@@ -302,10 +326,25 @@ impl Inner {
             ..EdgePolicy::default()
         };
         let service = services.get(&route.to).cloned();
+        let strip = route.strip.as_deref().map_or(0, segments);
+        let policy_of = |cache: &RouteCache| {
+            let key = SeriesKey { caller: Caller::Archipel, ..key.clone() };
+            let rule = format!("cache of route {label}");
+            let inside = Way { strip, ..self.way(&key, service.clone(), policy, rule) };
+            let label = label.as_str().into();
+            let store = &self.shared.cache;
+            cache::Policy::new(store, &label, cache, route.compress, Arc::new(inside))
+        };
+        let caching = caches.then(|| {
+            let policy = route.cache.as_ref().map(policy_of);
+            Caching::new(Arc::clone(&self.shared.cache), policy)
+        });
         let way = Way {
+            cache: caching,
+            compress: route.compress,
             body_max: route.body_max.map(|max| max.0),
-            strip: route.strip.as_deref().map_or(0, segments),
-            ..self.way(&key, service, policy, format!("route {label}"))
+            strip,
+            ..self.way(&key, service.clone(), policy, format!("route {label}"))
         };
         Rule {
             host: route.host,
@@ -327,6 +366,8 @@ impl Inner {
             service,
             policy,
             body_max: None,
+            cache: None,
+            compress: false,
             strip: 0,
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),

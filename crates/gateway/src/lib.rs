@@ -15,6 +15,8 @@
 //! Not here: which instances are fit to serve, what may call what, TLS, what becomes of
 //! access records.
 
+mod cache;
+mod compress;
 mod entry;
 mod gateway;
 mod hop;
@@ -27,6 +29,7 @@ mod table;
 mod upstream;
 mod way;
 
+pub use cache::CacheCount;
 pub use gateway::{Counters, Gateway};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};

@@ -33,6 +33,8 @@ pub enum Problem {
     /// The caller will not wait any longer.
     Deadline,
     TooManyInflight,
+    /// The caller wants only what is stored.
+    NotCached,
     /// We cannot speak what the callee speaks.
     Unsupported,
     /// The caller went away before it had its answer; nobody reads this one.
@@ -107,6 +109,12 @@ impl Problem {
                 S::SERVICE_UNAVAILABLE,
                 "Too many requests are waiting for this service",
                 8,
+            ),
+            Self::NotCached => (
+                "not-cached",
+                S::GATEWAY_TIMEOUT,
+                "Nothing that is stored can answer this",
+                14,
             ),
             Self::Unsupported => {
                 ("unsupported", S::NOT_IMPLEMENTED, "This cannot be forwarded", 12)

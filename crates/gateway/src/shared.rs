@@ -7,6 +7,7 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::cache::Store;
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
 
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) cache: Arc<Store>,
     epoch: Instant,
 }
 
@@ -83,6 +85,7 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            cache: Arc::new(Store::new()),
             epoch: clock::now(),
         }
     }

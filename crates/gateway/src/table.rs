@@ -36,6 +36,8 @@ pub struct PublicRoutes {
     /// Exact or `*.example.org`; empty: every `Host` is served.
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
+    /// Bytes of all stored answers together.
+    pub cache_max: u64,
 }
 
 /// A callee: where its instances listen now and how to speak to them.

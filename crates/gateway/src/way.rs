@@ -7,6 +7,7 @@ use archipel_model::EdgePolicy;
 use http::HeaderValue;
 
 use crate::Caller;
+use crate::cache::Caching;
 use crate::record::counters::Series;
 use crate::upstream::service::Service;
 
@@ -20,6 +21,10 @@ pub(crate) struct Way {
     /// What the callee is told about who calls.
     pub(crate) caller_header: Option<HeaderValue>,
     pub(crate) series: Arc<Series>,
+    /// What the cache has to do with its requests.
+    pub(crate) cache: Option<Caching>,
+    /// Answers are encoded for callers who like that.
+    pub(crate) compress: bool,
     /// As a refusal names it: `edge cart->catalog`.
     pub(crate) rule: String,
 }

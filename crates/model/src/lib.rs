@@ -20,7 +20,7 @@ pub use app::{
     Overlap, Protocol, SecretRule, Service, Subscription,
 };
 pub use command::Command;
-pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};
 pub use health::{Check, Health, Probe};
 pub use name::{
     AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,

@@ -11,6 +11,8 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::cache::{self, Concern, Visit};
+use crate::compress::{self, Wish};
 use crate::entry::listener::{Busy, Conn};
 use crate::hop;
 use crate::hop::outgoing::{self, Origin};
@@ -73,22 +75,49 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             Err(refusal)
         }
     };
+    let mut doubt = None;
+    if let (Ok(request), Some(caching)) = (&admitted, &way.cache) {
+        match caching.concern(request) {
+            Concern::Nothing => {}
+            Concern::Doubt(of) => doubt = Some(of),
+            Concern::Serve(policy) => match admitted {
+                Ok(request) => {
+                    let visit = Visit { shared, flight, request_id, origin, form };
+                    return Box::pin(cache::serve(policy, visit, request)).await;
+                }
+                Err(refusal) => return refuse(flight, refusal, form, request_id),
+            },
+        }
+    }
+    let wish = match &admitted {
+        Ok(request) if way.compress => Some(Wish::of(request.method(), request.headers())),
+        _ => None,
+    };
     let forwarded = match admitted {
         Ok(request) => {
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }
         Err(refusal) => Err(refusal),
     };
+    if let (Some(doubt), Ok((answer, _))) = (doubt, &forwarded) {
+        doubt.settle(&answer.response);
+    }
     match forwarded {
         Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
-        Ok((answer, _)) => hop::answer(flight, answer, request_id, way.policy.idle),
+        Ok((answer, _)) => {
+            let response = hop::answer(flight, answer, request_id, way.policy.idle);
+            match wish {
+                Some(wish) => compress::answer(wish, response),
+                None => response,
+            }
+        }
         Err(refusal) => refuse(flight, refusal, form, request_id),
     }
 }
 
-fn refuse(
+pub(crate) fn refuse(
     mut flight: Flight,
     refusal: Refusal,
     form: Form,

@@ -48,7 +48,7 @@ pub(crate) struct Flight {
     broken: bool,
     ended: bool,
     /// Keeps the client's connection from counting as idle.
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
 }
 
 /// What is known of a request before it is sent anywhere.
@@ -80,8 +80,13 @@ impl Flight {
             refusal: None,
             broken: false,
             ended: false,
-            _busy: start.busy,
+            busy: start.busy,
         }
+    }
+
+    /// For somebody else to keep the client's connection from counting as idle.
+    pub(crate) fn part_busy(&mut self) -> Option<Busy> {
+        self.busy.take()
     }
 
     /// The request is at this instance now.

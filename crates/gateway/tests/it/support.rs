@@ -283,7 +283,7 @@ impl Plan {
         self.0.listeners.push(Listener {
             id: "public".to_owned(),
             addr: "127.0.0.1:0".parse().unwrap(),
-            entrance: Entrance::Public(PublicRoutes { hosts, routes }),
+            entrance: Entrance::Public(PublicRoutes { hosts, routes, cache_max: 16 << 20 }),
         });
         self
     }
@@ -320,6 +320,8 @@ pub(crate) fn route(line: &str) -> Route {
         idle: None,
         hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
+        cache: None,
+        compress: false,
     }
 }
 
