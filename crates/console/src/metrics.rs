@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use archipel_gateway::SeriesCount;
+use archipel_gateway::{Counters, SeriesCount};
 use archipel_model::InstanceState;
 use http::StatusCode;
 use http::request::Parts;
@@ -31,6 +31,7 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     let counters = shared.parts.gateway.counters();
     requests(&mut out, &counters.series);
     instances(&mut out, &status);
+    cache(&mut out, &counters);
     let spans = shared.parts.spans.counts();
     for (name, help, value) in [
         ("archipel_gateway_records_dropped", "Hops that left no span.", counters.access_dropped),
@@ -63,6 +64,30 @@ fn labels(series: &SeriesCount) -> String {
         escape(&callee),
         escape(route)
     )
+}
+
+fn cache(out: &mut String, counters: &Counters) {
+    let name = "archipel_cache_answers_total";
+    head(out, name, "counter", "Requests on routes that cache, by where the answer came from.");
+    for count in &counters.cache {
+        let route = escape(&count.route);
+        for (from, number) in [
+            ("hit", count.hits),
+            ("stale", count.stale),
+            ("collapsed", count.collapsed),
+            ("miss", count.misses),
+        ] {
+            let _ = writeln!(out, "{name}{{http_route=\"{route}\",from=\"{from}\"}} {number}");
+        }
+    }
+    let name = "archipel_cache_revalidated_total";
+    head(out, name, "counter", "Stored answers that their service said are still good.");
+    for count in &counters.cache {
+        let route = escape(&count.route);
+        let _ = writeln!(out, "{name}{{http_route=\"{route}\"}} {}", count.revalidated);
+    }
+    head(out, "archipel_cache_bytes", "gauge", "Bytes of stored answers.");
+    let _ = writeln!(out, "archipel_cache_bytes {}", counters.cache_bytes);
 }
 
 fn requests(out: &mut String, all: &[SeriesCount]) {

@@ -136,6 +136,7 @@ impl Plan {
             entrance: Entrance::Public(PublicRoutes {
                 hosts: gateway.hosts.clone(),
                 routes: gateway.routes.clone(),
+                cache_max: gateway.cache_max.0,
             }),
         });
         let edges = self.services.iter().flat_map(|(caller, plan)| {

@@ -42,6 +42,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .map(|draft| draft.route)
             .filter(|route| !disabled.contains(&route.to))
             .collect(),
+        cache_max: gateway.cache_max,
     });
     let mut jobs = BTreeMap::new();
     for mut job in draft.jobs.into_iter().map(|draft| draft.job) {

@@ -129,7 +129,9 @@ fn is_known(request: &HeaderMap, answer: &HeaderMap) -> bool {
         });
     }
     let since = rules::date(request, header::IF_MODIFIED_SINCE);
-    let changed = rules::date(answer, header::LAST_MODIFIED);
+    // Without one it cannot have changed after it was made (RFC 9111, section 4.3.2).
+    let changed =
+        rules::date(answer, header::LAST_MODIFIED).or_else(|| rules::date(answer, header::DATE));
     since.zip(changed).is_some_and(|(since, changed)| changed <= since)
 }
 

@@ -5,6 +5,8 @@
 mod support;
 
 mod balance;
+mod cache;
+mod compress;
 mod edges;
 mod errors;
 mod faults;

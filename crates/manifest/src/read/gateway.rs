@@ -22,6 +22,7 @@ pub(crate) struct GatewayDraft {
     pub(crate) listen_at: Option<Span>,
     pub(crate) hosts: Vec<Sited<String>>,
     pub(crate) routes: Vec<RouteDraft>,
+    pub(crate) cache_max: Bytes,
 }
 
 pub(crate) struct RouteDraft {
@@ -41,12 +42,15 @@ impl Reader<'_> {
         let hosts = hosts.iter().filter_map(|host| self.host(host)).collect();
         let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
-        let routes = items.iter().filter_map(|item| self.route(item, hold)).collect();
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or_default();
+        let cache_max = self.cache_max(node);
+        let routes = items.iter().filter_map(|item| self.route(item, hold, compress)).collect();
         Some(GatewayDraft {
             listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
             listen_at: listen.map(|text| text.span),
             hosts,
             routes,
+            cache_max,
         })
     }
 
@@ -100,8 +104,13 @@ impl Reader<'_> {
         None
     }
 
-    /// `hold`: what the gateway says of all its routes.
-    fn route(&mut self, node: &Node, hold: Option<Duration>) -> Option<RouteDraft> {
+    /// `hold`, `compress`: what the gateway says of all its routes.
+    fn route(
+        &mut self,
+        node: &Node,
+        hold: Option<Duration>,
+        compress: bool,
+    ) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
         let to = text(node, "to", Format::Name);
@@ -127,6 +136,8 @@ impl Reader<'_> {
         let (connect, idle) = (self.period(node, "connect"), self.period(node, "idle"));
         let hold = self.hold(node).unwrap_or(hold);
         let body_max: Option<Bytes> = self.size(node, "max_body");
+        let cache = self.route_cache(node);
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or(compress);
         let (method, path) = parsed?;
         let (matched, to) = (matched?, to?);
         Some(RouteDraft {
@@ -141,6 +152,8 @@ impl Reader<'_> {
                 idle,
                 hold,
                 body_max,
+                cache,
+                compress,
             },
             match_at: matched.span,
             to_at: to.span,

@@ -4,7 +4,8 @@
 //! stands in, so that one broken key hides nothing that is wrong elsewhere. The result is only
 //! used when nothing was reported.
 
-pub(crate) mod command;
+pub(crate) mod cache;
+mod command;
 pub(crate) mod events;
 pub(crate) mod gateway;
 pub(crate) mod health;

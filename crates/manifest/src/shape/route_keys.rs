@@ -1,5 +1,6 @@
 //! The keys of the gateway.
 
+use super::cache_keys::{GATEWAY_CACHE, ROUTE_CACHE};
 use super::format::Format;
 use super::*;
 
@@ -76,7 +77,12 @@ static ROUTE: Keys = Keys {
         key("auth", NAME, "Rule of [gateway.auth] that a request must pass.")
             .later("requests are served WITHOUT this check"),
         key("limit", NAME, "Rule of [gateway.limits].").later("requests are not limited"),
-        key("cache", DURATION, "Answer from memory for this long.").later("nothing is cached"),
+        key(
+            "cache",
+            ROUTE_CACHE,
+            "Keep answers and give them out again: a time, or a table. What an answer says of itself comes first.",
+        ),
+        key("compress", Shape::Bool, "As [gateway] compress, for this route."),
         key("cors", Shape::Free, "Cross-origin rules.").later("no CORS headers are added"),
     ],
     rules: &[Rule::AnyOf(&["to", "split"])],
@@ -141,9 +147,11 @@ pub(crate) static GATEWAY: Keys = Keys {
         key("limits", Shape::Names(&LIMITS), LIMITS_DOC).later(LIMITS_LATER),
         key("routes", Shape::List(&ROUTES), ROUTES_DOC),
         key("hold", DURATION, "How long a request waits for a service that starts or restarts, instead of being refused; 0s turns that off. Default 5s."),
+        key("cache", Shape::Keys(&GATEWAY_CACHE), "Of answers kept by routes with `cache`."),
+        key("compress", Shape::Bool, "Encode text (br, zstd, gzip) for callers who can read that. Default false."),
     ],
     rules: &[],
-    synonyms: &[("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
+    synonyms: &[("gzip", "compress"), ("compression", "compress"), ("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
 };
 
 /// In an included file: routes of one team, for the one gateway of the application.
