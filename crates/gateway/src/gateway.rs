@@ -12,9 +12,9 @@ use archipel_rt::clock;
 use archipel_rt::{CancellationToken, Receiver};
 use http::{Request, Response, header};
 
+use crate::cache::{self, CacheCount, Caching};
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
-use crate::cache::{self, CacheCount, Caching};
 use crate::hop;
 use crate::hop::budget;
 use crate::hop::outgoing::Origin;
@@ -292,7 +292,8 @@ impl Inner {
                 }
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
                 let nowhere = self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned());
-                let rules = routes.into_iter().map(|route| self.rule(route, services, caches)).collect();
+                let rules =
+                    routes.into_iter().map(|route| self.rule(route, services, caches)).collect();
                 let router = Box::new(Router::new(&hosts, rules));
                 WayIn::Public { router, nowhere: Arc::new(nowhere) }
             }

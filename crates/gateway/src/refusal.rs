@@ -110,12 +110,9 @@ impl Problem {
                 "Too many requests are waiting for this service",
                 8,
             ),
-            Self::NotCached => (
-                "not-cached",
-                S::GATEWAY_TIMEOUT,
-                "Nothing that is stored can answer this",
-                14,
-            ),
+            Self::NotCached => {
+                ("not-cached", S::GATEWAY_TIMEOUT, "Nothing that is stored can answer this", 14)
+            }
             Self::Unsupported => {
                 ("unsupported", S::NOT_IMPLEMENTED, "This cannot be forwarded", 12)
             }

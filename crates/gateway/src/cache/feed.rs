@@ -58,7 +58,7 @@ pub(crate) fn tee(
 ) -> (Body, impl Future<Output = Option<(Bytes, Charge)>> + Send + 'static) {
     let feed = Arc::new(Feed::default());
     let left = body.size_hint().exact();
-    let reader = Reader { feed: Arc::clone(&feed), left, rest: None, _busy: busy };
+    let reader = Reader { feed: Arc::clone(&feed), left, rest: None, failed: None, _busy: busy };
     (Body::new(reader), gather(body, feed, charge, max, cut))
 }
 
@@ -164,6 +164,8 @@ struct Reader {
     /// Bytes still to come, where that is known.
     left: Option<u64>,
     rest: Option<Body>,
+    /// Told at the next poll.
+    failed: Option<BodyError>,
     /// Keeps the caller's connection from counting as idle.
     _busy: Option<Busy>,
 }
@@ -180,6 +182,9 @@ impl http_body::Body for Reader {
         if let Some(rest) = &mut this.rest {
             return Pin::new(rest).poll_frame(cx);
         }
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let mut state = this.feed.state();
         if let Some(frame) = state.frames.pop_front() {
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -192,8 +197,11 @@ impl http_body::Body for Reader {
                 Poll::Ready(None)
             }
             Some(End::Broken(error)) => {
-                state.end = Some(End::Whole);
-                Poll::Ready(Some(Err(error)))
+                // As for any answer that breaks off: what did come is written first.
+                drop(state);
+                this.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Some(End::Rest(rest)) => {
                 drop(state);

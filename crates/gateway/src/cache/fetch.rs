@@ -180,7 +180,7 @@ impl Rest<'_> {
         if !head.headers.contains_key(header::DATE) {
             head.headers.insert(header::DATE, now_value());
         }
-        let merged = stored.freshened(stored::kept(&head.headers));
+        let merged = stored.freshened(&stored::kept(&head.headers));
         let term = self.term(stored.status, &merged);
         let storable = term.is_some();
         let term = term.unwrap_or_else(|| Term { ask_always: true, ..stored.term.clone() });
@@ -194,22 +194,17 @@ impl Rest<'_> {
             Some(leading) if useful && storable => leading.tell(Outcome::Stored),
             leading => tell(leading, Outcome::Through),
         }
-        self.from_memory(&shown, "fwd=stale; fwd-status=304", visit).await
+        self.give_out(&shown, "fwd=stale; fwd-status=304", visit).await
     }
 
     /// The service fails, and an older answer is better than none.
     async fn stale(self, stored: &Arc<Stored>, mut visit: Visit) -> Response<Body> {
         visit.flight.leave();
         self.policy.tally.stale.fetch_add(1, Relaxed);
-        self.from_memory(stored, "hit; fwd=stale; detail=error", visit).await
+        self.give_out(stored, "hit; fwd=stale; detail=error", visit).await
     }
 
-    async fn from_memory(
-        &self,
-        stored: &Arc<Stored>,
-        told: &str,
-        visit: Visit,
-    ) -> Response<Body> {
+    async fn give_out(&self, stored: &Arc<Stored>, told: &str, visit: Visit) -> Response<Body> {
         let uri = uri_of(&self.key);
         let reader = Reader {
             uri: &uri,
@@ -236,8 +231,7 @@ impl Rest<'_> {
     ) -> impl FnOnce(Arc<Payload>) -> Stored + Send + 'static {
         let mut kept = stored::kept(headers);
         let policy = self.policy;
-        let variant =
-            Variant::of(&policy.route, &policy.parts, self.request.headers(), &kept);
+        let variant = Variant::of(&policy.route, &policy.parts, self.request.headers(), &kept);
         let may_encode = policy.compress && compress::is_compressible(status, &kept);
         let since = clock::now();
         move |payload| {
@@ -252,18 +246,13 @@ impl Rest<'_> {
 
 /// The question is ours; the caller's own conditions are looked at with the answer.
 fn ask_whether_changed(headers: &mut HeaderMap, stored: &Stored) {
-    for name in [
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::RANGE,
-        header::IF_RANGE,
-    ] {
+    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE]
+    {
         headers.remove(name);
     }
-    for (question, validator) in [
-        (header::IF_NONE_MATCH, header::ETAG),
-        (header::IF_MODIFIED_SINCE, header::LAST_MODIFIED),
-    ] {
+    for (question, validator) in
+        [(header::IF_NONE_MATCH, header::ETAG), (header::IF_MODIFIED_SINCE, header::LAST_MODIFIED)]
+    {
         if let Some(value) = stored.headers.get(validator) {
             headers.insert(question, value.clone());
         }

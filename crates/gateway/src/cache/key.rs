@@ -124,9 +124,8 @@ impl Variant {
             let value = words.join(&b","[..]).into();
             (name, value)
         };
-        let cookie = |name: &String| {
-            (name.clone(), cookie(request, name).unwrap_or_default().into())
-        };
+        let cookie =
+            |name: &String| (name.clone(), cookie(request, name).unwrap_or_default().into());
         Self {
             route: Arc::clone(route),
             headers: names.into_iter().map(value).collect(),
@@ -144,9 +143,10 @@ impl Variant {
                 let stored = value.split(|b| *b == b',').filter(|word| !word.is_empty());
                 words(request, name).eq(stored)
             })
-            && self.cookies.iter().all(|(name, value)| {
-                cookie(request, name).unwrap_or_default() == &**value
-            })
+            && self
+                .cookies
+                .iter()
+                .all(|(name, value)| cookie(request, name).unwrap_or_default() == &**value)
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -38,9 +38,9 @@ use http_body::Body as _;
 
 use crate::cache::key::{Key, Parts, Uri};
 use crate::cache::rules::Defaults;
+pub use crate::cache::store::CacheCount;
 pub(crate) use crate::cache::store::Store;
 use crate::cache::store::Tally;
-pub use crate::cache::store::CacheCount;
 pub(crate) use crate::cache::visit::{Visit, serve};
 use crate::message::body::Body;
 use crate::way::Way;

@@ -64,7 +64,7 @@ pub(crate) fn storable(
     }
     // Who says `must-understand` means its `no-store` for those who do not know the status.
     let understood = control.must_understand && is_understood(status);
-    if (control.no_store && !understood) || (control.must_understand && !understood) {
+    if !understood && (control.no_store || control.must_understand) {
         return None;
     }
     if headers.contains_key(header::SET_COOKIE) || is_stream(headers) || varies_by_all(headers) {
@@ -171,7 +171,9 @@ pub(crate) enum Verdict {
     /// Give it out: the caller said that it may be old.
     StaleAllowed,
     /// Ask first; if that fails, it may be given out when `if_error`.
-    Ask { if_error: bool },
+    Ask {
+        if_error: bool,
+    },
 }
 
 /// `age`: now.
@@ -188,10 +190,9 @@ pub(crate) fn verdict(term: &Term, age: Duration, request: &Control) -> Verdict 
     if fresh && young_enough && lasts {
         return Verdict::Fresh;
     }
-    if !fresh && young_enough && request.max_stale.is_some_and(|more| past <= more) {
-        if !term.never_stale {
-            return Verdict::StaleAllowed;
-        }
+    let old_enough = request.max_stale.is_some_and(|more| past <= more);
+    if !fresh && young_enough && old_enough && !term.never_stale {
+        return Verdict::StaleAllowed;
     }
     let caller_agrees = request.max_age.is_none() && request.min_fresh.is_none();
     if stale_by(term.while_revalidate) && caller_agrees {
@@ -205,3 +206,5 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,20 @@ const BACKGROUND_MAX: usize = 64;
 /// Smaller shards could not hold large answers, and readers do not block each other.
 const SHARDS: usize = 4;
 
-type Resource = Arc<[Arc<Stored>]>;
+/// All versions of one URI, the newest first.
+#[derive(Clone)]
+struct Resource {
+    versions: Arc<[Arc<Stored>]>,
+    /// At the moment it was put here; the cache relies on it staying the same.
+    weight: u64,
+}
+
+impl Resource {
+    fn new(key: &Key, versions: Arc<[Arc<Stored>]>) -> Self {
+        let answers: usize = versions.iter().map(|stored| stored.bytes()).sum();
+        Self { weight: (key.host.len() + key.target.len() + 64 + answers) as u64, versions }
+    }
+}
 
 pub(crate) struct Store {
     found: Cache<Key, Resource, Weigh, RandomState>,
@@ -52,9 +65,8 @@ pub(crate) struct Store {
 struct Weigh;
 
 impl Weighter<Key, Resource> for Weigh {
-    fn weight(&self, key: &Key, resource: &Resource) -> u64 {
-        let answers: usize = resource.iter().map(|stored| stored.bytes()).sum();
-        (key.host.len() + key.target.len() + 64 + answers) as u64
+    fn weight(&self, _: &Key, resource: &Resource) -> u64 {
+        resource.weight
     }
 }
 
@@ -122,7 +134,7 @@ impl Store {
     /// The newest that fits the request.
     pub(crate) fn find(&self, uri: &Uri<'_>, route: &str, request: &HeaderMap) -> Found {
         let Some(resource) = self.found.get(uri) else { return Found::Nothing };
-        match resource.iter().find(|stored| stored.variant.fits(route, request)) {
+        match resource.versions.iter().find(|stored| stored.variant.fits(route, request)) {
             Some(stored) => Found::Stored(Arc::clone(stored)),
             None => Found::Others,
         }
@@ -139,9 +151,10 @@ impl Store {
         let route = stored.variant.route().to_owned();
         let stored = Arc::new(stored);
         let old = self.found.peek(&key);
-        let others = old.iter().flat_map(|old| old.iter());
+        let others = old.iter().flat_map(|old| old.versions.iter());
         let others = others.filter(|other| !other.variant.fits(&route, request)).cloned();
-        let resource = [stored].into_iter().chain(others).take(VARIANTS_MAX).collect();
+        let versions = [stored].into_iter().chain(others).take(VARIANTS_MAX).collect();
+        let resource = Resource::new(&key, versions);
         self.found.insert(key, resource);
     }
 
@@ -149,9 +162,11 @@ impl Store {
     pub(crate) fn reweigh(&self, uri: &Uri<'_>, grown: &Arc<Stored>) {
         let _writing = lock(&self.writing);
         if let Some(resource) = self.found.peek(uri)
-            && resource.iter().any(|stored| Arc::ptr_eq(stored, grown))
+            && resource.versions.iter().any(|stored| Arc::ptr_eq(stored, grown))
         {
-            self.found.insert(uri.to_key(), resource);
+            let key = uri.to_key();
+            let resource = Resource::new(&key, resource.versions);
+            self.found.insert(key, resource);
         }
     }
 
@@ -172,12 +187,14 @@ impl Store {
         let all: Vec<(Key, Resource)> = self.found.iter().collect();
         let mut count = 0;
         for (key, resource) in all {
-            let stay: Resource = resource.iter().filter(|s| !fits(&key, s)).cloned().collect();
-            count += resource.len() - stay.len();
+            let all = resource.versions;
+            let stay: Arc<[_]> = all.iter().filter(|s| !fits(&key, s)).cloned().collect();
+            count += all.len() - stay.len();
             if stay.is_empty() {
                 self.found.remove(&key);
-            } else if stay.len() < resource.len() {
-                self.found.insert(key, stay);
+            } else if stay.len() < all.len() {
+                let resource = Resource::new(&key, stay);
+                self.found.insert(key, resource);
             }
         }
         count
@@ -223,7 +240,9 @@ impl Store {
 fn is_at(target: &str, path: &str) -> bool {
     let at = target.split('?').next().unwrap_or_default();
     match path.strip_suffix("/**") {
-        Some(top) => at.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        Some(top) => {
+            at.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
         None => at == path || target == path,
     }
 }

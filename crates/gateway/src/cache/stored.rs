@@ -89,7 +89,7 @@ impl Stored {
     }
 
     /// It was asked for again and is still good: `newer` is the head that said so.
-    pub(crate) fn freshened(&self, newer: HeaderMap) -> HeaderMap {
+    pub(crate) fn freshened(&self, newer: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers.clone();
         for name in newer.keys() {
             let about_content = [

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use archipel_rt::clock;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 
+use crate::cache::Policy;
 use crate::cache::collapse::{self, Leading, Outcome, Turn};
 use crate::cache::control::Control;
 use crate::cache::fetch::{self, Errand};
@@ -14,7 +15,6 @@ use crate::cache::respond::{self, Reader};
 use crate::cache::rules::{self, Verdict};
 use crate::cache::store::{Found, Store};
 use crate::cache::stored::Stored;
-use crate::cache::Policy;
 use crate::compress::{self, Wish};
 use crate::entry::entrance::refuse;
 use crate::hop::outgoing::Origin;
@@ -82,8 +82,10 @@ pub(crate) async fn serve(
             Look::Ask(sight) => sight,
         };
         if control.only_if_cached {
-            let detail = "the caller wants only what is stored, and nothing is that could answer it";
-            let refusal = Refusal::new(Problem::NotCached, &*policy.route, detail);
+            let detail =
+                "the caller wants only what is stored, and nothing is that could answer it";
+            let rule = visit.flight.way.rule.clone();
+            let refusal = Refusal::new(Problem::NotCached, rule, detail);
             return refuse(visit.flight, refusal, visit.form, visit.request_id);
         }
         if waited || !may_lead(&reader, &control, sight.stored.is_some()) {
@@ -207,7 +209,8 @@ struct Background {
 
 impl Background {
     async fn run(self) {
-        let Some(policy) = self.way.cache.as_ref().and_then(|caching| caching.policy.as_ref()) else {
+        let Some(policy) = self.way.cache.as_ref().and_then(|caching| caching.policy.as_ref())
+        else {
             return;
         };
         let trace = Trace::read(self.request.headers());

@@ -35,9 +35,8 @@ fn coding(name: &[u8]) -> Option<Coding> {
 fn read(part: &[u8]) -> (&[u8], u16) {
     let mut pieces = part.split(|b| *b == b';').map(<[u8]>::trim_ascii);
     let name = pieces.next().unwrap_or_default();
-    let weight = pieces.find_map(|piece| {
-        piece.strip_prefix(b"q=").or_else(|| piece.strip_prefix(b"Q="))
-    });
+    let weight =
+        pieces.find_map(|piece| piece.strip_prefix(b"q=").or_else(|| piece.strip_prefix(b"Q=")));
     let weight = weight.map_or(1000, |text| {
         let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f32>().ok());
         // What cannot be read is no consent.
@@ -59,7 +58,8 @@ mod tests {
 
     #[test]
     fn the_caller_chooses() {
-        let check = |text: &str, expected: Option<Coding>| assert_eq!(best_of(text), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<Coding>| assert_eq!(best_of(text), expected, "{text}");
         check("gzip, deflate, br, zstd", Some(Coding::Brotli));
         check("gzip, deflate, zstd", Some(Coding::Zstd));
         check("GZIP;q=1.0, br;q=0.5", Some(Coding::Gzip));

@@ -33,6 +33,11 @@ enum State {
     /// The end of the content was read; trailers may follow.
     Ending(Option<Frame<Bytes>>),
     Ended,
+    Failed {
+        error: Option<BodyError>,
+        /// The caller had its turn to be sent the rest.
+        told: bool,
+    },
 }
 
 impl Encoded {
@@ -93,13 +98,19 @@ impl http_body::Body for Encoded {
                             Some(trailers) => State::Ending(Some(trailers)),
                             None => State::Ended,
                         };
-                        return Poll::Ready(Some(out.map(Frame::data).map_err(|error| {
-                            BodyError::Source(error.into())
-                        })));
+                        return Poll::Ready(Some(
+                            out.map(Frame::data).map_err(|error| BodyError::Source(error.into())),
+                        ));
                     }
                     this.state = State::Ended;
                     return Poll::Ready(trailers.map(Ok));
                 }
+                State::Failed { told: told @ false, .. } => {
+                    *told = true;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                State::Failed { error, .. } => return Poll::Ready(error.take().map(Err)),
                 State::Reading | State::Unflushed => {}
             }
             match Pin::new(&mut this.body).poll_frame(cx) {
@@ -107,7 +118,17 @@ impl http_body::Body for Encoded {
                     Ok(data) => this.left = data,
                     Err(trailers) => this.state = State::Ending(Some(trailers)),
                 },
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Err(error))) => {
+                    // hyper drops what it has not yet written when a body fails: the caller first
+                    // gets what did come, and a turn in which that is written.
+                    let out = this.flush().ok().flatten();
+                    this.state = State::Failed { error: Some(error), told: out.is_none() };
+                    if let Some(out) = out {
+                        return Poll::Ready(Some(Ok(Frame::data(out))));
+                    }
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Ready(None) => this.state = State::Ending(None),
                 // The service pauses: the caller gets what there is.
                 Poll::Pending if matches!(this.state, State::Unflushed) => match this.flush() {

@@ -438,11 +438,13 @@ async fn broken_and_too_large_answers_are_not_kept() {
         .app(|request| async move {
             let lines = [("cache-control", "max-age=60")];
             let piece = |n: usize| Bytes::from(vec![b'x'; n]);
-            let pieces: Vec<Result<Bytes, std::io::Error>> = match request.uri().path() {
-                "/large" => (0..40).map(|_| Ok(piece(1_000))).collect(),
-                _ => vec![Ok(piece(100)), Err(std::io::Error::other("broken"))],
-            };
-            with(&lines, Body::stream(futures_util::stream::iter(pieces)))
+            match request.uri().path() {
+                "/large" => {
+                    let pieces = (0..40).map(move |_| Ok::<_, std::io::Error>(piece(1_000)));
+                    with(&lines, Body::stream(futures_util::stream::iter(pieces)))
+                }
+                _ => with(&lines, breaking(piece(100))),
+            }
         })
         .await;
     let small = RouteCache { object_max: Some(Size(20_000)), ..RouteCache::default() };

@@ -220,6 +220,17 @@ pub(crate) async fn echo(request: Request<Incoming>) -> Response<Body> {
     Response::new(Body::from(request.into_body()))
 }
 
+/// A body of which a piece arrives, and then no more.
+pub(crate) fn breaking(first: bytes::Bytes) -> Body {
+    use futures_util::{StreamExt, stream};
+    let rest = stream::once(async {
+        // The piece is written first.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("broken"))
+    });
+    Body::stream(stream::once(async { Ok(first) }).chain(rest))
+}
+
 pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).header("host", "shop.local").body(Body::empty()).unwrap()
 }

@@ -23,7 +23,9 @@ impl Reader<'_> {
             stale_while_revalidate: self.period(node, "stale_while_revalidate"),
             stale_if_error: self.period(node, "stale_if_error"),
             vary: self.tokens(node, "vary", "the name of a header"),
-            cookies: node.get("cookies").map(|_| self.tokens(node, "cookies", "the name of a cookie")),
+            cookies: node
+                .get("cookies")
+                .map(|_| self.tokens(node, "cookies", "the name of a cookie")),
             object_max: self.size(node, "max_object"),
         })
     }

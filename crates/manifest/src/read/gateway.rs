@@ -105,12 +105,7 @@ impl Reader<'_> {
     }
 
     /// `hold`, `compress`: what the gateway says of all its routes.
-    fn route(
-        &mut self,
-        node: &Node,
-        hold: Option<Duration>,
-        compress: bool,
-    ) -> Option<RouteDraft> {
+    fn route(&mut self, node: &Node, hold: Option<Duration>, compress: bool) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
         let to = text(node, "to", Format::Name);

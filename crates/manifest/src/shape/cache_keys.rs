@@ -8,11 +8,31 @@ static ROUTE_CACHE_LONG: Keys = Keys {
     id: "routeCache",
     what: "the cache of a route",
     keys: &[
-        key("ttl", DURATION, "How long an answer is good that does not say so itself. Without it, only those are kept that do."),
-        key("stale_while_revalidate", DURATION, "How long beyond its time an answer is given out while a newer one is fetched, unless it says otherwise."),
-        key("stale_if_error", DURATION, "How long beyond its time an answer is given out when the service fails, unless it says otherwise."),
-        key("vary", Shape::List(&TEXTS), "Headers of the request that answers depend on, beside those that their `Vary` names."),
-        key("cookies", Shape::List(&TEXTS), "The cookies that answers depend on; the service sees no others. [] for none. Without it, `ttl` does not hold for requests with cookies."),
+        key(
+            "ttl",
+            DURATION,
+            "How long an answer is good that does not say so itself. Without it, only those are kept that do.",
+        ),
+        key(
+            "stale_while_revalidate",
+            DURATION,
+            "How long beyond its time an answer is given out while a newer one is fetched, unless it says otherwise.",
+        ),
+        key(
+            "stale_if_error",
+            DURATION,
+            "How long beyond its time an answer is given out when the service fails, unless it says otherwise.",
+        ),
+        key(
+            "vary",
+            Shape::List(&TEXTS),
+            "Headers of the request that answers depend on, beside those that their `Vary` names.",
+        ),
+        key(
+            "cookies",
+            Shape::List(&TEXTS),
+            "The cookies that answers depend on; the service sees no others. [] for none. Without it, `ttl` does not hold for requests with cookies.",
+        ),
         key("max_object", SIZE_TEXT, "Larger answers are not kept. Default 1M."),
     ],
     rules: &[],
