@@ -31,6 +31,7 @@ mod way;
 
 pub use cache::CacheCount;
 pub use gateway::{Counters, Gateway};
+pub use hop::fault::{Fault, FaultCount, FaultKind};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};
 pub use record::counters::{Histogram, SeriesCount, SeriesKey};

@@ -8,6 +8,7 @@ use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
 use crate::cache::Store;
+use crate::hop::fault::Faults;
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
 
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
     pub(crate) cache: Arc<Store>,
+    pub(crate) faults: Faults,
     epoch: Instant,
 }
 
@@ -86,6 +88,7 @@ impl Shared {
             tap: Tap::default(),
             counters: Registry::default(),
             cache: Arc::new(Store::new()),
+            faults: Faults::default(),
             epoch: clock::now(),
         }
     }

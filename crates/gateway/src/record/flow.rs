@@ -89,6 +89,10 @@ impl Flight {
         self.busy.take()
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The request is at this instance now.
     pub(crate) fn enter(&mut self, instance: &Arc<Instance>) {
         self.leave();

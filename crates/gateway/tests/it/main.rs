@@ -6,6 +6,7 @@ mod support;
 
 mod balance;
 mod cache;
+mod chaos;
 mod compress;
 mod edges;
 mod errors;
