@@ -7,6 +7,7 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::cache::Store;
 use crate::guard::crowd::Crowd;
 use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Registry,
     pub(crate) tally: Tally,
     pub(crate) crowd: Crowd,
+    pub(crate) cache: Arc<Store>,
     pub(crate) faults: Faults,
     pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
@@ -99,6 +101,7 @@ impl Shared {
             counters: Registry::default(),
             tally: Tally::default(),
             crowd: Crowd::default(),
+            cache: Arc::new(Store::new()),
             faults: Faults::default(),
             safeguards: safeguard::Registry::default(),
             epoch: clock::now(),

@@ -57,7 +57,7 @@ pub(crate) struct Flight {
     /// For the access log, where there is one.
     pub(crate) note: Option<Box<Note>>,
     /// Keeps the client's connection from counting as idle.
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
 }
 
 /// What is known of a request before it is sent anywhere.
@@ -94,8 +94,13 @@ impl Flight {
             tried: None,
             place: None,
             note: None,
-            _busy: start.busy,
+            busy: start.busy,
         }
+    }
+
+    /// For somebody else to keep the client's connection from counting as idle.
+    pub(crate) fn part_busy(&mut self) -> Option<Busy> {
+        self.busy.take()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
