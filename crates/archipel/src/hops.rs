@@ -121,8 +121,15 @@ fn hop(access: Access, kinds: &mut Kinds) -> Hop {
         (None, false) if failed => Some(access.status.to_string().into()),
         (None, false) => None,
     };
+    if let Some(kind) = access.fallback {
+        more.push(("archipel.fallback".into(), Value::Text(kind.into())));
+    }
     if let Some(error) = error {
         more.push(("error.type".into(), Value::Text(error)));
+    }
+    if let (Some(problem), Some(rule)) = (access.refusal, access.rule) {
+        more.push(("archipel.refusal.rule".into(), Value::Text(rule.into_string().into())));
+        more.push(("archipel.refusal.help".into(), Value::Text(problem.advice().into())));
     }
     Hop {
         trace: access.trace_id,
@@ -174,6 +181,8 @@ mod tests {
             bytes: 10,
             retries: 0,
             refusal: None,
+            fallback: None,
+            rule: None,
             broken: false,
         }
     }
@@ -207,6 +216,19 @@ mod tests {
         let broken = made(|access| access.broken = true);
         assert!(broken.failed);
         assert_eq!(broken.more, [("error.type".into(), Value::Text("broken-off".into()))]);
+    }
+
+    #[test]
+    fn what_stood_in_for_an_answer_says_why() {
+        let hop = made(|access| {
+            access.fallback = Some("stale");
+            access.refusal = Some(archipel_gateway::Problem::Timeout);
+        });
+        assert!(!hop.failed, "the caller has an answer");
+        let text = |text: &str| Value::Text(text.to_owned().into());
+        let said =
+            [("archipel.fallback".into(), text("stale")), ("error.type".into(), text("timeout"))];
+        assert_eq!(hop.more, said);
     }
 
     #[test]

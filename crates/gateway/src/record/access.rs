@@ -54,6 +54,10 @@ pub struct Access {
     pub bytes: u64,
     pub retries: u32,
     pub refusal: Option<Problem>,
+    /// What was answered in place of a failure: `static`, `stale`, `skip`.
+    pub fallback: Option<&'static str>,
+    /// Who refused it: `limit login`, `route /api/**`.
+    pub rule: Option<Box<str>>,
     /// The answer broke off in the middle.
     pub broken: bool,
 }

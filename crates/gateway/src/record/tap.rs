@@ -255,6 +255,8 @@ mod tests {
             retries: 0,
             refusal: None,
             broken: false,
+            fallback: None,
+            rule: None,
         }
     }
 
