@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
@@ -286,16 +286,7 @@ impl FlowBody {
         let incoming = &mut self.incoming;
         let frame = match &mut self.link {
             None => Pin::new(incoming).poll_frame(cx),
-            Some(link) => {
-                let mut quiet = Context::from_waker(Waker::noop());
-                match Pin::new(&mut *incoming).poll_frame(&mut quiet) {
-                    Poll::Pending => {
-                        link.drive(cx);
-                        Pin::new(incoming).poll_frame(&mut quiet)
-                    }
-                    frame => frame,
-                }
-            }
+            Some(link) => link.ask(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)),
         };
         if let Some(idle) = &mut self.idle {
             match frame {
