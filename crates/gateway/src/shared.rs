@@ -7,6 +7,7 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::hop::fault::Faults;
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
 use crate::safeguard;
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
     pub(crate) safeguards: safeguard::Registry,
+    pub(crate) faults: Faults,
     epoch: Instant,
 }
 
@@ -89,6 +91,7 @@ impl Shared {
             tap: Tap::default(),
             counters: Registry::default(),
             safeguards: safeguard::Registry::default(),
+            faults: Faults::default(),
             epoch: clock::now(),
         }
     }

@@ -92,6 +92,10 @@ impl Flight {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The request is at this instance now; `timed` since, when how long it takes matters.
     pub(crate) fn enter(&mut self, instance: &Arc<Instance>, timed: Option<Instant>) {
         self.leave();
