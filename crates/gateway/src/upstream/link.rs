@@ -27,23 +27,22 @@ use crate::entry::wire::Upstream;
 
 pub(crate) struct Link {
     sender: SendRequest<Body>,
-    connection: Connection<TokioIo<Upstream>, Body>,
+    /// `None` when it has ended. It must not outlive its end: only its drop tells a request that
+    /// was handed over in the same moment that nobody will send it.
+    connection: Option<Connection<TokioIo<Upstream>, Body>>,
     look: Arc<AtomicBool>,
-    closed: bool,
 }
 
 impl Link {
     pub(crate) async fn open(stream: TcpStream) -> hyper::Result<Box<Self>> {
         let (wire, look) = Upstream::new(stream);
         let (sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
-        Ok(Box::new(Self { sender, connection, look, closed: false }))
+        Ok(Box::new(Self { sender, connection: Some(connection), look }))
     }
 
     /// Reads and writes what can be without waiting.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.closed && Pin::new(&mut self.connection).poll(cx).is_ready() {
-            self.closed = true;
-        }
+        drive(&mut self.connection, cx);
     }
 
     /// Whether the last exchange is over on both sides and the next may begin. `look` also asks
@@ -52,7 +51,7 @@ impl Link {
         self.look.store(look, Relaxed);
         self.drive(&mut Context::from_waker(Waker::noop()));
         self.look.store(false, Relaxed);
-        !self.closed && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 
     /// Sends and waits for the head of the response. Dropped before that, the connection closes,
@@ -65,13 +64,19 @@ impl Link {
         // this one does nothing. The connection itself keeps to the budget.
         let answer = self.sender.try_send_request(request);
         let mut answer = pin!(tokio::task::unconstrained(answer));
-        let (connection, closed) = (&mut self.connection, &mut self.closed);
+        let connection = &mut self.connection;
         poll_fn(|cx| {
-            if !*closed && Pin::new(&mut *connection).poll(cx).is_ready() {
-                *closed = true;
-            }
+            drive(connection, cx);
             answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         })
         .await
+    }
+}
+
+fn drive(connection: &mut Option<Connection<TokioIo<Upstream>, Body>>, cx: &mut Context<'_>) {
+    if let Some(open) = connection
+        && Pin::new(open).poll(cx).is_ready()
+    {
+        *connection = None;
     }
 }
