@@ -8,21 +8,24 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
-use archipel_rt::clock;
-use archipel_rt::{CancellationToken, Receiver};
+use archipel_rt::{CancellationToken, clock};
 use http::{Request, Response, header};
 
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
+use crate::guard::keep::{Built, Keep, Means};
+use crate::guard::tally::RefusalCount;
+use crate::guard::ward::Ward;
 use crate::hop;
 use crate::hop::budget;
 use crate::hop::fault::{Fault, FaultCount};
 use crate::hop::outgoing::Origin;
 use crate::message::body::Body;
 use crate::message::trace::Trace;
-use crate::record::access::{Access, Caller};
+use crate::record::access::Caller;
 use crate::record::counters::{SeriesCount, SeriesKey};
 use crate::record::flow::{Flight, Start};
+use crate::record::tap::Records;
 use crate::refusal::{Problem, Refusal};
 use crate::route::{Router, Rule};
 use crate::safeguard::{self, SafeguardCount, fallback};
@@ -48,6 +51,7 @@ struct Inner {
     calls: Mutex<HashMap<(Caller, ServiceName), Arc<Way>>>,
     /// Left the table with requests in flight.
     retired: Mutex<Vec<Weak<Instance>>>,
+    keep: Keep,
 }
 
 struct OpenDoor {
@@ -65,6 +69,10 @@ pub struct Counters {
     pub connections: usize,
     /// Access records that nobody took in time.
     pub access_dropped: u64,
+    /// Answers that we made ourselves, by why.
+    pub refusals: Vec<RefusalCount>,
+    /// Of instances that serve now, since they do; by whoever called them.
+    pub instances: Vec<(InstanceId, SeriesCount)>,
 }
 
 impl Gateway {
@@ -82,6 +90,7 @@ impl Gateway {
             bound: Mutex::default(),
             calls: Mutex::default(),
             retired: Mutex::default(),
+            keep: Keep::new(),
         });
         shared
             .tasks
@@ -185,6 +194,7 @@ impl Gateway {
                 })
             }
             Err(refusal) => {
+                shared.tally.count(&refusal);
                 flight.refused(refusal.problem);
                 Err(refusal)
             }
@@ -207,8 +217,8 @@ impl Gateway {
     }
 
     /// All access records from now on; a second subscriber takes the first one's place. When
-    /// `capacity` records wait, further ones are dropped and counted.
-    pub fn access(&self, capacity: usize) -> Receiver<Access> {
+    /// `capacity` records of one thread wait, further ones are dropped and counted.
+    pub fn access(&self, capacity: usize) -> Records {
         self.inner.shared.tap.subscribe(capacity)
     }
 
@@ -233,6 +243,8 @@ impl Gateway {
                 .connections_max
                 .saturating_sub(shared.connections.available_permits()),
             access_dropped: shared.tap.dropped(),
+            refusals: shared.tally.read(),
+            instances: self.inner.instances(),
         }
     }
 
@@ -253,6 +265,12 @@ impl Gateway {
 }
 
 impl Inner {
+    fn instances(&self) -> Vec<(InstanceId, SeriesCount)> {
+        let services = self.services.load();
+        let all = services.values().flat_map(|service| service.live.load().instances.clone());
+        all.filter_map(|instance| Some((instance.id.clone()?, instance.series.read()))).collect()
+    }
+
     fn upsert_services(&self, table: &Table) -> Arc<BTreeMap<ServiceName, Arc<Service>>> {
         let mut services = BTreeMap::clone(&self.services.load());
         // Also those that a listener names and the table lacks: they refuse with a reason.
@@ -304,17 +322,29 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets }) => {
+                let means = Means { secrets: &secrets, services, shared: &self.shared };
+                let built = self.keep.build(&guard, &means);
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
-                let nowhere = self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned());
-                let rules = routes.into_iter().map(|route| self.rule(route, services)).collect();
+                let nowhere = Way {
+                    ward: Some(Box::new(Ward::of_nowhere(Arc::clone(&built.gate)))),
+                    ..self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned())
+                };
+                let rule = |route| self.rule(route, services, &built);
+                let rules = routes.into_iter().map(rule).collect();
                 let router = Box::new(Router::new(&hosts, rules));
-                WayIn::Public { router, nowhere: Arc::new(nowhere) }
+                let gate = Arc::clone(&built.gate);
+                WayIn::Public { router, nowhere: Arc::new(nowhere), gate }
             }
         }
     }
 
-    fn rule(&self, route: Route, services: &BTreeMap<ServiceName, Arc<Service>>) -> Rule<Arc<Way>> {
+    fn rule(
+        &self,
+        route: Route,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+        built: &Built,
+    ) -> Rule<Arc<Way>> {
         let label = format!(
             "{}{}{}{}",
             route.method.as_deref().unwrap_or_default(),
@@ -328,7 +358,7 @@ impl Inner {
             route: Some(label.as_str().into()),
         };
         let policy = EdgePolicy {
-            safeguards: route.safeguards,
+            safeguards: route.safeguards.clone(),
             timeout: route.timeout,
             connect: route.connect,
             idle: route.idle,
@@ -339,6 +369,7 @@ impl Inner {
         let way = Way {
             body_max: route.body_max.map(|max| max.0),
             strip: route.strip.as_deref().map_or(0, segments),
+            ward: Some(Box::new(built.ward(&route, &format!("route {label}")))),
             ..self.way(&key, service, policy, format!("route {label}"))
         };
         Rule {
@@ -367,6 +398,7 @@ impl Inner {
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),
             rule,
+            ward: None,
         }
     }
 

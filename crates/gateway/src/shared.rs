@@ -7,9 +7,11 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::guard::crowd::Crowd;
+use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
-use crate::record::access::Tap;
 use crate::record::counters::Registry;
+use crate::record::tap::Tap;
 use crate::safeguard;
 
 /// Bounds that hold for every listener and instance.
@@ -39,6 +41,8 @@ pub struct Limits {
     pub held_max: usize,
     /// How long an instance that joins others gets less than its share.
     pub slow_start: Duration,
+    /// Between two looks for a key that a token names and its issuer did not have.
+    pub keys_pause: Duration,
 }
 
 impl Default for Limits {
@@ -57,6 +61,7 @@ impl Default for Limits {
             avoid: Duration::from_secs(1),
             held_max: 1_024,
             slow_start: Duration::from_secs(10),
+            keys_pause: Duration::from_secs(5),
         }
     }
 }
@@ -73,8 +78,10 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
-    pub(crate) safeguards: safeguard::Registry,
+    pub(crate) tally: Tally,
+    pub(crate) crowd: Crowd,
     pub(crate) faults: Faults,
+    pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
 }
 
@@ -90,8 +97,10 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
-            safeguards: safeguard::Registry::default(),
+            tally: Tally::default(),
+            crowd: Crowd::default(),
             faults: Faults::default(),
+            safeguards: safeguard::Registry::default(),
             epoch: clock::now(),
         }
     }

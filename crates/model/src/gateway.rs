@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Bytes, Safeguards, ServiceName};
+use crate::{Bytes, Guard, RouteGuard, Safeguards, ServiceName};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Gateway {
@@ -12,6 +12,7 @@ pub struct Gateway {
     /// Empty: every `Host` is served.
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
+    pub guard: Guard,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -32,6 +33,7 @@ pub struct Route {
     pub hold: Option<Duration>,
     pub body_max: Option<Bytes>,
     pub safeguards: Safeguards,
+    pub guard: RouteGuard,
 }
 
 /// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself).

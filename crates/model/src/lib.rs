@@ -7,6 +7,7 @@
 mod app;
 mod command;
 mod gateway;
+mod guard;
 mod health;
 mod name;
 mod policy;
@@ -22,6 +23,10 @@ pub use app::{
 };
 pub use command::Command;
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use guard::{
+    AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
+    HeaderChanges, Jwt, KeySource, LimitBy, RateLimit, RouteGuard, SecurityHeaders, is_header_name,
+};
 pub use health::{Check, Health, Probe};
 pub use name::{
     AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,
@@ -29,6 +34,7 @@ pub use name::{
 };
 pub use policy::{
     Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
+    TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};

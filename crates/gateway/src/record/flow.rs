@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::entry::listener::Busy;
+use crate::guard::log::Note;
 use crate::message::body::BodyError;
 use crate::message::trace::Trace;
 use crate::record::access::Access;
@@ -46,12 +47,15 @@ pub(crate) struct Flight {
     bytes: u64,
     pub(crate) retries: u32,
     refusal: Option<Problem>,
+    pub(crate) rule: Option<Box<str>>,
     broken: bool,
     ended: bool,
     fallback: Option<&'static str>,
     /// When the try under way began, where somebody wants to know.
     tried: Option<Instant>,
     place: Option<Place>,
+    /// For the access log, where there is one.
+    pub(crate) note: Option<Box<Note>>,
     /// Keeps the client's connection from counting as idle.
     _busy: Option<Busy>,
 }
@@ -83,11 +87,13 @@ impl Flight {
             bytes: 0,
             retries: 0,
             refusal: None,
+            rule: None,
             broken: false,
             ended: false,
             fallback: None,
             tried: None,
             place: None,
+            note: None,
             _busy: start.busy,
         }
     }
@@ -171,32 +177,36 @@ impl Flight {
         self.place = None;
         self.way.series.inflight.fetch_sub(1, Relaxed);
         let duration = clock::now() - self.started;
-        self.way.series.add(&Finished {
+        let finished = Finished {
             status: if self.status == CALLER_GONE { 0 } else { self.status },
             refused: self.refusal.is_some() && self.fallback.is_none(),
             broken: self.broken,
             retries: self.retries,
             bytes: self.bytes,
             duration,
-        });
-        self.shared.tap.send(|| self.record(duration));
+        };
+        self.way.series.add(&finished);
+        if let Some(instance) = &self.instance {
+            instance.series.add(&finished);
+        }
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        self.shared.tap.send(self.started, path, || self.record(duration));
+        if let Some(note) = self.note.take() {
+            note.send(self.record(duration), path, duration);
+        }
     }
 
+    /// Without what the tap fills in: the start on the wall clock, and the path.
     fn record(&self, duration: Duration) -> Access {
-        let key = self.way.series.key();
-        let at = clock::wall().checked_sub(duration);
-        let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         Access {
-            at_ns: since.map_or(0, |since| since.as_nanos() as u64),
+            at_ns: 0,
             trace_id: self.trace.trace,
             span_id: self.trace.span,
             parent: self.trace.parent,
-            caller: key.caller.clone(),
-            callee: key.callee.clone(),
+            of: Arc::clone(self.way.series.key()),
             instance: self.instance.as_ref().and_then(|i| i.id.clone()),
-            route: key.route.clone(),
             method: self.method.clone(),
-            path: self.path.as_ref().map_or("", PathAndQuery::path).to_owned(),
+            path: Bytes::new(),
             status: self.status,
             duration,
             head: self.head,
@@ -204,6 +214,7 @@ impl Flight {
             retries: self.retries,
             refusal: self.refusal,
             fallback: self.fallback,
+            rule: self.rule.clone(),
             broken: self.broken,
         }
     }
