@@ -29,9 +29,10 @@ use crate::entry::wire::Upstream;
 
 pub(crate) struct Link {
     sender: SendRequest<Body>,
-    connection: Connection<TokioIo<Upstream>, Body>,
+    /// `None` when it has ended. It must not outlive its end: only its drop tells a request that
+    /// was handed over in the same moment that nobody will send it.
+    connection: Option<Connection<TokioIo<Upstream>, Body>>,
     look: Arc<AtomicBool>,
-    closed: bool,
     bell: Arc<Bell>,
     waker: Waker,
 }
@@ -82,7 +83,7 @@ impl Link {
         let (sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
-        Ok(Box::new(Self { sender, connection, look, closed: false, bell, waker }))
+        Ok(Box::new(Self { sender, connection: Some(connection), look, bell, waker }))
     }
 
     /// Asks for something that comes over this connection; when it is not there, reads and writes
@@ -99,7 +100,7 @@ impl Link {
         if answer.is_pending() {
             self.bell.rung.store(false, SeqCst);
             let mut own = Context::from_waker(&self.waker);
-            drive(&mut self.connection, &mut self.closed, &mut own);
+            drive(&mut self.connection, &mut own);
             answer = poll(&mut quiet);
         }
         self.bell.leave(answer.is_pending());
@@ -111,9 +112,9 @@ impl Link {
     pub(crate) fn is_free(&mut self, look: bool) -> bool {
         self.look.store(look, Relaxed);
         let mut nobody = Context::from_waker(Waker::noop());
-        drive(&mut self.connection, &mut self.closed, &mut nobody);
+        drive(&mut self.connection, &mut nobody);
         self.look.store(false, Relaxed);
-        !self.closed && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 
     /// Sends and waits for the head of the response. Dropped before that, the connection closes,
@@ -130,7 +131,7 @@ impl Link {
             self.bell.enter(cx);
             self.bell.rung.store(false, SeqCst);
             let mut own = Context::from_waker(&self.waker);
-            drive(&mut self.connection, &mut self.closed, &mut own);
+            drive(&mut self.connection, &mut own);
             let head = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             self.bell.leave(head.is_pending());
             head
@@ -140,12 +141,10 @@ impl Link {
 }
 
 /// Reads and writes what can be without waiting.
-fn drive(
-    connection: &mut Connection<TokioIo<Upstream>, Body>,
-    closed: &mut bool,
-    cx: &mut Context<'_>,
-) {
-    if !*closed && Pin::new(connection).poll(cx).is_ready() {
-        *closed = true;
+fn drive(connection: &mut Option<Connection<TokioIo<Upstream>, Body>>, cx: &mut Context<'_>) {
+    if let Some(open) = connection
+        && Pin::new(open).poll(cx).is_ready()
+    {
+        *connection = None;
     }
 }

@@ -1,6 +1,5 @@
 //! Limits, lists, headers: what the public entrance asks before a request goes on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
