@@ -101,6 +101,7 @@ mod tests {
         let of = ServiceApi {
             service: name("cart"),
             http_port: 0,
+            grpc_port: 0,
             token: String::new(),
             publishes: BTreeSet::new(),
             subscriptions: Vec::new(),

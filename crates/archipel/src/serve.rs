@@ -18,6 +18,7 @@ use archipel_storage::{Kv, Logs};
 use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
 use archipel_telemetry::otlp::Otlp;
 use archipel_telemetry::{Line, LogStore, SpanPolicy, SpanStore};
+use archipel_workflow::Engine;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -56,6 +57,7 @@ struct Parts {
     supervisor: Supervisor,
     gateway: Gateway,
     broker: Broker,
+    engine: Engine,
     api: Api,
     control: Control,
     console: Console,
@@ -73,6 +75,7 @@ struct Parts {
 struct Stores {
     logs: Arc<EmbeddedLogs>,
     kv: Arc<EmbeddedKv>,
+    workflows: Arc<EmbeddedKv>,
 }
 
 async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts, Failure> {
@@ -88,8 +91,10 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let caller = archipel_api::AppCaller::new(gateway.clone());
     let stores = open_stores(place).await?;
     let broker = open_broker(&stores, caller, &root).await?;
-    let api =
-        Api::new(gateway.clone(), broker.clone(), Otlp::new(spans.clone(), logs.clone()), &root);
+    let workflows: Arc<dyn Kv> = stores.workflows.clone();
+    let engine = Engine::open(workflows, archipel_workflow::Config::default(), &root).await?;
+    let otlp = Otlp::new(spans.clone(), logs.clone());
+    let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &root);
     let control = Control::start(
         archipel_control::Parts {
             state: state.clone(),
@@ -127,6 +132,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         supervisor,
         gateway,
         broker,
+        engine,
         api,
         control,
         console,
@@ -183,7 +189,9 @@ async fn open_stores(place: &Place) -> Result<Stores, Failure> {
     let events = place.state.events();
     let logs = EmbeddedLogs::open(&events.join("events.db"), options).await?;
     let kv = EmbeddedKv::open(&events.join("state.db"), options).await?;
-    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv) })
+    let workflows = place.state.workflows().join("workflows.db");
+    let workflows = EmbeddedKv::open(&workflows, options).await?;
+    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv), workflows: Arc::new(workflows) })
 }
 
 async fn open_broker(
@@ -281,6 +289,7 @@ async fn tell_api(
     let apis = latest.apis().into_iter().map(|of| archipel_api::ServiceApi {
         service: of.service,
         http_port: of.port,
+        grpc_port: of.grpc_port,
         token: of.token.reveal().to_owned(),
         publishes: of.publishes,
         subscriptions: of.subscriptions,
@@ -317,6 +326,7 @@ async fn stop(
         parts.broker.shutdown(Duration::from_secs(5)).await;
         let mode = if leave { Shutdown::Leave } else { Shutdown::Down };
         parts.supervisor.shutdown(mode).await;
+        parts.engine.shutdown(Duration::from_secs(2)).await;
         parts.api.shutdown(Duration::from_secs(2)).await;
         parts.gateway.shutdown(Duration::from_secs(2)).await;
     };
@@ -346,6 +356,7 @@ async fn stop(
         parts.doors.shutdown(Duration::from_secs(1)).await;
         Logs::close(&*parts.stores.logs).await;
         Kv::close(&*parts.stores.kv).await;
+        Kv::close(&*parts.stores.workflows).await;
     };
     tokio::pin!(rest);
     loop {

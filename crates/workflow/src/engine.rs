@@ -8,7 +8,7 @@ use archipel_storage::Kv;
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::{
     ActivityResponse, CreateInstanceRequest, ExecutionResumedEvent, ExecutionStartedEvent,
-    ExecutionSuspendedEvent, HistoryEvent, TaskCompletedEvent, TaskFailedEvent, WorkItem,
+    ExecutionSuspendedEvent, HistoryEvent, TaskCompletedEvent, WorkItem,
     WorkflowInstance, WorkflowResponse, WorkflowState,
 };
 use prost::Message as _;
@@ -22,6 +22,7 @@ use crate::event;
 use crate::instance;
 use crate::key::Key;
 use crate::load;
+use crate::reach::Reach;
 use crate::pool::{Stream, TASKS_MAX, TURNS_MAX};
 use crate::state::{Effect, State, Unit};
 use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
@@ -107,6 +108,7 @@ impl Engine {
 
     /// Writes what has been accepted and stops. Returns how many tasks were left after `grace`.
     pub async fn shutdown(&self, grace: Duration) -> usize {
+        drop(self.shared.change(State::close));
         let left = self.tasks.shutdown(grace).await;
         self.last.cancel();
         left + self.committer.shutdown(grace).await
@@ -327,22 +329,23 @@ impl Engine {
         app: &str,
         response: ActivityResponse,
     ) -> Result<(), WorkflowError> {
+        let bytes = response.encoded_len();
         let (id, token) = (response.task_id, response.completion_token);
-        let result = |task_execution_id| {
-            event::outside(match response.failure_details {
-                Some(details) => EventType::TaskFailed(TaskFailedEvent {
-                    task_scheduled_id: id,
-                    failure_details: Some(details),
-                    task_execution_id,
-                    ..Default::default()
-                }),
-                None => EventType::TaskCompleted(TaskCompletedEvent {
-                    task_scheduled_id: id,
-                    result: response.result,
-                    task_execution_id,
-                    ..Default::default()
-                }),
-            })
+        // Refused, it would be tried for ever; so it is the activity's failure.
+        let details = if bytes > EVENT_BYTES_MAX {
+            let (what, limit) = ("the result of the activity", EVENT_BYTES_MAX);
+            Some(event::too_large(&WorkflowError::TooLarge { what, bytes, limit }))
+        } else {
+            response.failure_details
+        };
+        let result = |task_execution_id| match details {
+            Some(details) => event::task_failed(id, task_execution_id, details),
+            None => event::outside(EventType::TaskCompleted(TaskCompletedEvent {
+                task_scheduled_id: id,
+                result: response.result,
+                task_execution_id,
+                ..Default::default()
+            })),
         };
         let own = Key::new(app, &response.instance_id)?;
         let (done, durable) = self.shared.change_and(|state, unit| {
@@ -351,6 +354,20 @@ impl Engine {
         });
         done?;
         durable.wait().await
+    }
+
+    /// From now on apps begin work in others only as `reach` allows; before, everywhere. What is
+    /// under way goes on.
+    pub fn allow(&self, reach: Reach) {
+        self.shared.lock().reach = Some(reach);
+    }
+
+    /// Whether a client of `from` may have to do with instances of `to`.
+    ///
+    /// # Errors
+    /// [`WorkflowError::NotDeclared`].
+    pub fn check_reach(&self, from: &str, to: &str) -> Result<(), WorkflowError> {
+        self.shared.lock().reach.as_ref().map_or(Ok(()), |reach| reach.check(from, to))
     }
 
     /// How many workers an app has connected.

@@ -22,6 +22,7 @@ use crate::event;
 use crate::instance::{Instance, Running, Task, Turn, target};
 use crate::key::Key;
 use crate::pool::{Pool, Stream, TaskId};
+use crate::reach::Reach;
 use crate::rerun;
 use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
@@ -59,6 +60,10 @@ pub(crate) struct State {
     pub incarnation: u64,
     pub next_stream: u64,
     pub attempts_max: u32,
+    /// No worker is taken on any more.
+    pub closed: bool,
+    /// Without: everything.
+    pub reach: Option<Reach>,
     /// Rings when the earliest due time has changed.
     pub due_changed: Arc<Notify>,
     pub chores: Arc<Notify>,
@@ -75,6 +80,8 @@ impl State {
             incarnation,
             next_stream: 0,
             attempts_max,
+            closed: false,
+            reach: None,
             due_changed: Arc::default(),
             chores: Arc::default(),
         }
@@ -309,8 +316,22 @@ impl State {
         send_item(stream, WorkItem { completion_token: token, request: Some(request) });
     }
 
+    /// Ends the streams of all workers, and of those that come later.
+    pub(crate) fn close(&mut self, unit: &mut Unit) {
+        self.closed = true;
+        let streams = |(app, pool): (&Arc<str>, &Pool)| {
+            pool.streams.keys().map(|id| (Arc::clone(app), *id)).collect::<Vec<_>>()
+        };
+        for (app, stream) in self.pools.iter().flat_map(streams).collect::<Vec<_>>() {
+            self.disconnect(&app, stream, unit);
+        }
+    }
+
     pub(crate) fn connect(&mut self, app: &Arc<str>, stream: Stream) -> u64 {
         self.next_stream += 1;
+        if self.closed {
+            return self.next_stream;
+        }
         let pool = self.pools.entry(Arc::clone(app)).or_default();
         pool.streams.insert(self.next_stream, stream);
         self.dispatch(app);
@@ -383,7 +404,7 @@ impl State {
         }
         let new_events = taken.into_iter().map(|(_, event)| event).collect();
         instance.custom_status.clone_from(&response.custom_status);
-        let mut outcome = turn::apply(instance, turn.at, new_events, response);
+        let mut outcome = turn::apply(instance, turn.at, new_events, response, self.reach.as_ref());
         let app = Arc::clone(&key.app);
         if let Some(stream) = stream_of(&mut self.pools, &app, turn.stream) {
             stream.turns.remove(key);
