@@ -117,6 +117,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             control: control.clone(),
             gateway: gateway.clone(),
             broker: broker.clone(),
+            engine: engine.clone(),
             logs: logs.clone(),
             spans: spans.clone(),
             about,

@@ -410,7 +410,7 @@ impl Shared {
         (result, self.queue.push(unit))
     }
 
-    fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
+    pub(crate) fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
         let state = self.lock();
         let (incarnation, shown) = state.shown.get(key)?;
         let mut found = WorkflowState::clone(shown);

@@ -18,6 +18,7 @@ pub(crate) mod sql_shell;
 pub(crate) mod traces;
 pub(crate) mod up;
 pub(crate) mod wait;
+pub(crate) mod workflow;
 
 use clap::CommandFactory;
 

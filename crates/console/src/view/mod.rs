@@ -2,6 +2,7 @@
 //! removed, and each document names its shape and version in `schema`.
 
 mod traces;
+mod workflows;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,10 @@ use archipel_model::InstanceState;
 pub use traces::{
     Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,
     Traces,
+};
+pub use workflows::{
+    OpenActivity, OpenChild, OpenTimer, Workflow, WorkflowEvent, WorkflowFailure, WorkflowHistory,
+    WorkflowRef, WorkflowRefused, WorkflowWhole, Workflows, WorkflowsChanged,
 };
 
 /// `archipel ps --json`, `GET /v1/status`.
