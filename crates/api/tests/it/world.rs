@@ -217,6 +217,10 @@ impl World {
         self.api.bound(&service(name), Side::Http).await.expect("is open")
     }
 
+    pub(crate) async fn grpc_addr(&self, name: &str) -> SocketAddr {
+        self.api.bound(&service(name), Side::Grpc).await.expect("is open")
+    }
+
     /// A request to the API of `orders`, with its token.
     pub(crate) async fn ask(&self, request: http::request::Builder, body: &str) -> Told {
         let request = request.header("dapr-api-token", TOKEN);

@@ -116,7 +116,7 @@ async fn stream(
                 };
                 client.complete_activity_task(access.signed(response)).await?;
             }
-            None => {}
+            _ => {}
         }
     }
     Ok(())
