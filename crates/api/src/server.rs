@@ -307,9 +307,17 @@ async fn read(request: Request<Incoming>) -> Result<(http::request::Parts, Bytes
     }
 }
 
+/// In the header, or, from a client that can send none, in the address: `api:token@host`.
 /// Compared without stopping at the first difference.
 pub(crate) fn token_ok(request: &Request<Incoming>, token: &str) -> bool {
-    let given = request.headers().get("dapr-api-token").map_or(&b""[..], |value| value.as_bytes());
+    let given = match request.headers().get("dapr-api-token") {
+        Some(value) => value.as_bytes(),
+        None => {
+            let authority = request.uri().authority().map_or("", http::uri::Authority::as_str);
+            let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+            user.strip_prefix("api:").unwrap_or_default().as_bytes()
+        }
+    };
     given.len() == token.len()
         && given.iter().zip(token.as_bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }

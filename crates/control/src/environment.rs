@@ -202,7 +202,9 @@ fn identity(facts: &Facts<'_>, env: &mut BTreeMap<String, String>) {
     put(env, "ARCHIPEL_SERVICE", service.name.as_str());
     put(env, "ARCHIPEL_ENV", profile);
     put(env, "ARCHIPEL_URL", loopback(facts.api_port));
-    put(env, "ARCHIPEL_GRPC_URL", loopback(facts.grpc_port));
+    // With the token in it, for clients of gRPC that can send no metadata.
+    let grpc = format!("http://api:{}@127.0.0.1:{}", tokens.api.reveal(), facts.grpc_port);
+    put(env, "ARCHIPEL_GRPC_URL", grpc);
     put(env, "ARCHIPEL_TOKEN", tokens.api.reveal());
     put(env, "APP_ID", service.name.as_str());
     put(env, "APP_PROTOCOL", protocol);
