@@ -69,6 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         publishes: [placed].into(),
         subscriptions: vec![("order.placed".to_owned(), "/_archipel/events".to_owned())],
         calls: BTreeMap::new(),
+        workflows: archipel_model::WorkflowPolicy::default(),
     };
     if let Some(error) = api.apply(vec![own]).await.into_iter().next() {
         return Err(error.into());

@@ -124,9 +124,7 @@ impl ApiError {
             Self::Invoke { .. } => (S::INTERNAL_SERVER_ERROR, "ERR_DIRECT_INVOKE", None),
             Self::AppId { .. } => (S::INTERNAL_SERVER_ERROR, "ERR_HEALTH_APPID_NOT_MATCH", None),
             Self::WorkflowName => (S::BAD_REQUEST, "ERR_WORKFLOW_NAME_MISSING", None),
-            Self::InstanceIdMissing => {
-                (S::BAD_REQUEST, "ERR_INSTANCE_ID_PROVIDED_MISSING", None)
-            }
+            Self::InstanceIdMissing => (S::BAD_REQUEST, "ERR_INSTANCE_ID_PROVIDED_MISSING", None),
             Self::InstanceIdInvalid { .. } => (S::BAD_REQUEST, "ERR_INSTANCE_ID_INVALID", None),
             Self::InstanceIdTooLong { .. } => (S::BAD_REQUEST, "ERR_INSTANCE_ID_TOO_LONG", None),
             Self::WorkflowEventName => (S::BAD_REQUEST, "ERR_WORKFLOW_EVENT_NAME_MISSING", None),

@@ -106,6 +106,7 @@ mod tests {
             publishes: BTreeSet::new(),
             subscriptions: Vec::new(),
             calls: [(name("catalog"), EdgePolicy::default())].into(),
+            workflows: Default::default(),
         };
         let known = ["cart", "catalog", "orders"].map(name).into();
         let check = |id: &str, expected: &str| {

@@ -71,8 +71,8 @@ pub(crate) fn operation(method: &Method, path: &str) -> Operation {
             None => Operation::Other,
         },
         (
-            "state" | "bindings" | "secrets" | "configuration" | "jobs" | "actors"
-            | "lock" | "unlock" | "crypto" | "conversation" | "publish" | "shutdown",
+            "state" | "bindings" | "secrets" | "configuration" | "jobs" | "actors" | "lock"
+            | "unlock" | "crypto" | "conversation" | "publish" | "shutdown",
             _,
         ) => Operation::NotServed,
         _ => Operation::Other,

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use archipel_broker::Broker;
 use archipel_gateway::{Body, Gateway};
-use archipel_model::{EdgePolicy, ServiceName, TopicName};
+use archipel_model::{EdgePolicy, ServiceName, TopicName, WorkflowPolicy};
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_telemetry::otlp::{Otlp, Signal};
-use archipel_workflow::{Engine, Reach};
+use archipel_workflow::{Engine, Limits, Reach};
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -44,6 +44,7 @@ pub struct ServiceApi {
     /// Topic or pattern, and the path it is delivered to.
     pub subscriptions: Vec<(String, String)>,
     pub calls: BTreeMap<ServiceName, EdgePolicy>,
+    pub workflows: WorkflowPolicy,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +116,11 @@ impl Api {
             (api.service.to_string(), callees.collect())
         });
         self.shared.engine.allow(Reach::new(edges));
+        for api in &wanted {
+            let WorkflowPolicy { at_once, activities_at_once } = api.workflows.clone();
+            let limits = Limits { workflows: at_once, activities: activities_at_once };
+            self.shared.engine.limit(api.service.as_str(), &limits);
+        }
 
         // First close what is gone or moves: two services may have changed their ports.
         let stays = |(name, side): &(ServiceName, Side), door: &Door| {

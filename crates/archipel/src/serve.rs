@@ -92,7 +92,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let stores = open_stores(place).await?;
     let broker = open_broker(&stores, caller, &root).await?;
     let workflows: Arc<dyn Kv> = stores.workflows.clone();
-    let engine = Engine::open(workflows, archipel_workflow::Config::default(), &root).await?;
+    let engine = Engine::open(workflows, workflow_config(), &root).await?;
     let otlp = Otlp::new(spans.clone(), logs.clone());
     let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &root);
     let control = Control::start(
@@ -183,6 +183,13 @@ fn stream_of(stream: archipel_supervisor::Stream) -> archipel_telemetry::Stream 
         From::Build => To::Build,
         From::Event => To::Event,
     }
+}
+
+/// Instances that have ended are kept for a month: long enough to look into what went wrong.
+const WORKFLOWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+fn workflow_config() -> archipel_workflow::Config {
+    archipel_workflow::Config { retention: Some(WORKFLOWS_KEPT), ..Default::default() }
 }
 
 async fn open_stores(place: &Place) -> Result<Stores, Failure> {
@@ -295,6 +302,7 @@ async fn tell_api(
         publishes: of.publishes,
         subscriptions: of.subscriptions,
         calls: of.calls,
+        workflows: of.workflows,
     });
     for error in api.apply(apis.collect()).await {
         tracing::error!(%error, "an API port could not be opened");

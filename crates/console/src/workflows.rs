@@ -396,6 +396,11 @@ fn waits(of: &Details) -> Option<String> {
         (Some(why), _) => format!("given up: {why}; raise an event or resume it to try again"),
         (None, Is::Stalled) => "stalled: see the last event of its history".to_owned(),
         (None, Is::Suspended) => "suspended until somebody resumes it".to_owned(),
+        _ if of.limit.is_some() => format!(
+            "a place: at most {} of `{}` run at once",
+            of.limit.unwrap_or_default(),
+            of.summary.name
+        ),
         _ if of.turn == TurnState::Waiting && of.workers == 0 => {
             format!("a worker: no program of `{app}` is connected")
         }

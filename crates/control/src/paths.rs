@@ -65,8 +65,17 @@ impl StateDir {
         }
         self.check_length()?;
         private_dir(&self.root)?;
-        for dir in ["run", "secrets", "data", "events", "workflows", "logs", "spans", "instances", "builds"]
-        {
+        for dir in [
+            "run",
+            "secrets",
+            "data",
+            "events",
+            "workflows",
+            "logs",
+            "spans",
+            "instances",
+            "builds",
+        ] {
             private_dir(&self.root.join(dir))?;
         }
         let ignore = self.root.join(".gitignore");

@@ -49,6 +49,7 @@ pub struct ApiPlan {
     /// Topic or pattern, and where its events are posted.
     pub subscriptions: Vec<(String, String)>,
     pub calls: BTreeMap<ServiceName, archipel_model::EdgePolicy>,
+    pub workflows: archipel_model::WorkflowPolicy,
 }
 
 impl Plan {
@@ -170,6 +171,7 @@ impl Plan {
                     .map(|(pattern, how)| (pattern.to_string(), how.path.clone()))
                     .collect(),
                 calls: self.app.services[name].calls.clone(),
+                workflows: self.app.services[name].workflows.clone(),
             })
             .collect()
     }

@@ -1,5 +1,6 @@
 //! The handle: what clients ask, what workers fetch and answer.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use archipel_storage::Kv;
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::{
     ActivityResponse, CreateInstanceRequest, ExecutionResumedEvent, ExecutionStartedEvent,
-    ExecutionSuspendedEvent, HistoryEvent, TaskCompletedEvent, WorkItem,
-    WorkflowInstance, WorkflowResponse, WorkflowState,
+    ExecutionSuspendedEvent, HistoryEvent, TaskCompletedEvent, WorkItem, WorkflowInstance,
+    WorkflowResponse, WorkflowState,
 };
 use prost::Message as _;
 use tokio::sync::watch;
@@ -22,8 +23,8 @@ use crate::event;
 use crate::instance;
 use crate::key::Key;
 use crate::load;
-use crate::reach::Reach;
 use crate::pool::{Stream, TASKS_MAX, TURNS_MAX};
+use crate::reach::Reach;
 use crate::state::{Effect, State, Unit};
 use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
 
@@ -31,6 +32,16 @@ use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
 const ALARM_LOOK: Duration = Duration::from_secs(30);
 /// Creations of one name come one after the other; names share this many locks.
 const STRIPES: usize = 64;
+
+/// How many of each name may be at work at once, for one app; those without a name here have no
+/// limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Instances that have begun and not ended; the others stay pending.
+    pub workflows: BTreeMap<String, u32>,
+    /// Activities that workers of the app have in hand.
+    pub activities: BTreeMap<String, u32>,
+}
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -360,6 +371,11 @@ impl Engine {
     /// under way goes on.
     pub fn allow(&self, reach: Reach) {
         self.shared.lock().reach = Some(reach);
+    }
+
+    /// Limits of an app from now on. What is at work goes on.
+    pub fn limit(&self, app: &str, limits: &Limits) {
+        self.shared.lock().limit(&app.into(), limits);
     }
 
     /// Whether a client of `from` may have to do with instances of `to`.

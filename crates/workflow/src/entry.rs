@@ -50,7 +50,8 @@ impl Entry {
             }
             Is::ExecutionCompleted(e) => {
                 self.kind = "ended";
-                let status = dapr_durabletask_proto::OrchestrationStatus::try_from(e.workflow_status);
+                let status =
+                    dapr_durabletask_proto::OrchestrationStatus::try_from(e.workflow_status);
                 self.about = status.ok().map(|status| word(status).to_owned());
                 self.payload.clone_from(&e.result);
                 self.failure = e.failure_details.as_ref().map(failure);

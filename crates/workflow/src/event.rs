@@ -88,10 +88,7 @@ pub(crate) fn task_failed(
 
 /// What somebody else might do better on the next try is not among it.
 pub(crate) fn too_large(error: &WorkflowError) -> TaskFailureDetails {
-    TaskFailureDetails {
-        is_non_retriable: true,
-        ..failure("PayloadTooLarge", error.to_string())
-    }
+    TaskFailureDetails { is_non_retriable: true, ..failure("PayloadTooLarge", error.to_string()) }
 }
 
 pub(crate) fn failure(kind: &str, message: String) -> TaskFailureDetails {

@@ -21,6 +21,7 @@ mod engine;
 mod entry;
 mod error;
 mod event;
+mod gate;
 mod instance;
 mod key;
 mod load;
@@ -33,7 +34,8 @@ mod survey;
 mod turn;
 
 pub use admin::Filter;
-pub use engine::{Config, Engine, Reuse, Worker};
+pub use dapr_durabletask_proto::OrchestrationStatus;
+pub use engine::{Config, Engine, Limits, Reuse, Worker};
 pub use entry::Entry;
 pub use error::WorkflowError;
 pub use instance::is_terminal;
@@ -41,5 +43,6 @@ pub use key::Key;
 pub use reach::Reach;
 pub use rerun::Rerun;
 pub use stored::{EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
-pub use survey::{Details, Failure, Found, NewInstance, Open, OpenTimer, Summary, TurnState, status_named, word};
-pub use dapr_durabletask_proto::OrchestrationStatus;
+pub use survey::{
+    Details, Failure, Found, NewInstance, Open, OpenTimer, Summary, TurnState, status_named, word,
+};

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::commit;
+use crate::engine::Limits;
 use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{Instance, Running, Task, Turn, target};
@@ -37,6 +38,8 @@ pub(crate) enum Effect {
     /// Memory need not hold it any longer.
     Forget(Key, u64),
     Task(TaskId),
+    /// Somebody may have been let in through a gate.
+    Dispatch(Arc<str>),
     /// Slow work without haste: see `chores`.
     Chores,
 }
@@ -153,7 +156,7 @@ impl State {
         unit.put(stored::garbage_key(key), MarkV1 { version: 0, incarnation }.write());
         unit.delete(stored::instance_key(key));
         unit.delete(stored::active_key(key));
-        self.release(key);
+        self.release(key, unit);
         self.active.remove(key);
         unit.then(Effect::Show(key.clone(), incarnation, None));
         unit.then(Effect::Chores);
@@ -188,6 +191,14 @@ impl State {
             // What ends it need not wait for what begins it.
             None if matches!(event.event_type, Some(EventType::ExecutionTerminated(_))) => {
                 instance.held = false;
+                if let Some(pool) = self.pools.get_mut(&key.app)
+                    && let Some((_, start)) = instance.start()
+                    && pool.workflow_gate.behind(&start.name, key).is_some()
+                {
+                    let next = pool.workflow_gate.leave(&start.name, key);
+                    pool.turns.extend(next);
+                    instance.queued = false;
+                }
             }
             None => {}
         }
@@ -262,6 +273,13 @@ impl State {
         if !instance.wants_turn() {
             return;
         }
+        if let Some(pool) = self.pools.get_mut(app)
+            && !may_begin(pool, instance)
+        {
+            // Until one of its name has ended.
+            instance.queued = true;
+            return;
+        }
         let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
         let (token, at) = (Uuid::new_v4().to_string(), event::now());
         let mut new_events = vec![event::turn_started(at, None)];
@@ -291,9 +309,18 @@ impl State {
         };
         let execution_id = instance.execution_id().map(str::to_owned);
         let parked = instance.parked.is_some();
-        let free = |task: &&mut Task| task.running.is_none() && !parked;
+        let free = |task: &&mut Task| task.running.is_none();
         let Some(task) = instance.tasks.get_mut(number).filter(free) else { return };
         let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type else { return };
+        if parked {
+            // It is offered again when somebody wants it to go on; others may use its place.
+            return free_task(&mut self.pools, app, stream_id, &what.name, id);
+        }
+        if let Some(pool) = self.pools.get_mut(app)
+            && !pool.activity_gate.enter(&what.name, &id)
+        {
+            return;
+        }
         let request = ActivityRequest {
             name: what.name.clone(),
             version: what.version.clone(),
@@ -314,6 +341,18 @@ impl State {
         stream.tasks.insert(id);
         let request = work_item::Request::ActivityRequest(request);
         send_item(stream, WorkItem { completion_token: token, request: Some(request) });
+    }
+
+    /// From now on so many of each name at once.
+    pub(crate) fn limit(&mut self, app: &Arc<str>, limits: &Limits) {
+        let pool = self.pools.entry(Arc::clone(app)).or_default();
+        let (turns, tasks) = pool.limit(limits);
+        pool.turns.extend(turns);
+        pool.tasks.extend(tasks);
+        for instance in self.active.values().filter(|instance| instance.completed.is_none()) {
+            at_work(pool, app, instance);
+        }
+        self.dispatch(app);
     }
 
     /// Ends the streams of all workers, and of those that come later.
@@ -368,6 +407,11 @@ impl State {
             let Some(task) = instance.tasks.get_mut(&id.2) else { continue };
             if task.running.take_if(|r| r.stream == stream).is_none() {
                 continue;
+            }
+            if let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type {
+                let pool = self.pools.entry(Arc::clone(app)).or_default();
+                let next = pool.activity_gate.leave(&what.name, &id);
+                pool.tasks.extend(next);
             }
             task.lost += 1;
             let times = task.lost;
@@ -427,7 +471,7 @@ impl State {
     /// The turn becomes history.
     fn take_in(&mut self, key: &Key, outcome: &mut Outcome, unit: &mut Unit) {
         if crate::instance::completion(outcome.history.iter()).is_some() {
-            self.release(key);
+            self.release(key, unit);
         }
         let Some(instance) = self.active.get_mut(key) else { return };
         let incarnation = instance.incarnation;
@@ -466,7 +510,7 @@ impl State {
     }
 
     fn begin_anew(&mut self, key: &Key, events: Vec<HistoryEvent>, unit: &mut Unit) {
-        self.release(key);
+        self.release(key, unit);
         let Some(old) = self.active.remove(key) else { return };
         let incarnation = self.next_incarnation(unit);
         let mut instance = Instance::new(key.clone(), incarnation);
@@ -566,9 +610,11 @@ impl State {
             Some(EventType::TaskScheduled(what)) => what.task_execution_id.clone(),
             _ => String::new(),
         };
-        if let Some(stream) = stream_of(&mut self.pools, &app, stream) {
-            stream.tasks.remove(&(key.clone(), incarnation, task_id));
-        }
+        let name = match &task.scheduled.event_type {
+            Some(EventType::TaskScheduled(what)) => what.name.clone(),
+            _ => String::new(),
+        };
+        free_task(&mut self.pools, &app, stream, &name, (key.clone(), incarnation, task_id));
         self.deliver(key, result(execution), unit);
         self.dispatch(&app);
         Ok(())
@@ -612,6 +658,7 @@ impl State {
                     }
                 }
                 Effect::Task(id) => self.offer(id),
+                Effect::Dispatch(app) => self.dispatch(&app),
                 Effect::Chores => self.chores.notify_one(),
             }
         }
@@ -641,7 +688,7 @@ impl State {
     }
 
     /// Frees what an instance that has no more use for it holds: places in workers' hands, alarms.
-    fn release(&mut self, key: &Key) {
+    fn release(&mut self, key: &Key, unit: &mut Unit) {
         let Some(old) = self.active.get(key) else { return };
         if let Some(turn) = &old.turn
             && let Some(stream) = stream_of(&mut self.pools, &key.app, turn.stream)
@@ -649,10 +696,29 @@ impl State {
             stream.turns.remove(key);
         }
         for (id, task) in &old.tasks {
-            if let Some(running) = &task.running
-                && let Some(stream) = stream_of(&mut self.pools, &running.app, running.stream)
-            {
-                stream.tasks.remove(&(key.clone(), old.incarnation, *id));
+            let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type else { continue };
+            let id = (key.clone(), old.incarnation, *id);
+            match &task.running {
+                Some(run) => free_task(&mut self.pools, &run.app, run.stream, &what.name, id),
+                // It may stand in line.
+                None => {
+                    let app = target(&task.scheduled).unwrap_or(&key.app);
+                    if let Some(pool) = self.pools.get_mut(app) {
+                        let next = pool.activity_gate.leave(&what.name, &id);
+                        pool.tasks.extend(next);
+                    }
+                }
+            }
+            let app = target(&task.scheduled).unwrap_or(&key.app);
+            unit.then(Effect::Dispatch(app.into()));
+        }
+        if let Some(pool) = self.pools.get_mut(&key.app)
+            && let Some((_, start)) = old.start()
+        {
+            let next = pool.workflow_gate.leave(&start.name, key);
+            if next.is_some() {
+                pool.turns.extend(next);
+                unit.then(Effect::Dispatch(Arc::clone(&key.app)));
             }
         }
         for (id, at) in &old.timers {
@@ -660,6 +726,54 @@ impl State {
             self.due.remove(&(event::instant(at), key.clone(), old.incarnation, alarm));
         }
     }
+}
+
+/// Tells the gates of an app what is at work already.
+fn at_work(pool: &mut Pool, app: &Arc<str>, instance: &Instance) {
+    if instance.key.app == *app
+        && !instance.history.is_empty()
+        && let Some((_, start)) = instance.start()
+    {
+        pool.workflow_gate.admit(&start.name, &instance.key);
+    }
+    for (id, task) in &instance.tasks {
+        if let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type
+            && task.running.as_ref().is_some_and(|running| running.app == *app)
+        {
+            let id = (instance.key.clone(), instance.incarnation, *id);
+            pool.activity_gate.admit(&what.name, &id);
+        }
+    }
+}
+
+/// Whether an instance may have a turn: one that has begun may go on, and one that is to end need
+/// not begin.
+fn may_begin(pool: &mut Pool, instance: &Instance) -> bool {
+    let Some((_, start)) = instance.start() else { return true };
+    let ends = |(_, event): &(u32, HistoryEvent)| {
+        matches!(event.event_type, Some(EventType::ExecutionTerminated(_)))
+    };
+    if !instance.history.is_empty() || instance.inbox.iter().any(ends) {
+        pool.workflow_gate.admit(&start.name, &instance.key);
+        return true;
+    }
+    pool.workflow_gate.enter(&start.name, &instance.key)
+}
+
+/// A worker no longer has an activity.
+fn free_task(
+    pools: &mut HashMap<Arc<str>, Pool>,
+    app: &Arc<str>,
+    stream: u64,
+    name: &str,
+    id: TaskId,
+) {
+    let Some(pool) = pools.get_mut(app) else { return };
+    if let Some(stream) = pool.streams.get_mut(&stream) {
+        stream.tasks.remove(&id);
+    }
+    let next = pool.activity_gate.leave(name, &id);
+    pool.tasks.extend(next);
 }
 
 fn stream_of<'a>(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dapr_durabletask_proto::history_event::EventType;
-use dapr_durabletask_proto::{CreateInstanceRequest, OrchestrationStatus as Status, WorkflowState};
 use dapr_durabletask_proto::timer_created_event::Origin;
+use dapr_durabletask_proto::{CreateInstanceRequest, OrchestrationStatus as Status, WorkflowState};
 use prost_types::Timestamp;
 
 use crate::admin::Filter;
@@ -61,6 +61,8 @@ pub struct Details {
     pub parked: Option<String>,
     /// Where the next turn is: with a worker, in line for one, or nowhere.
     pub turn: TurnState,
+    /// So many of its name are at work, which is the most; it has not begun.
+    pub limit: Option<u32>,
     /// Not yet answered.
     pub activities: Vec<Open>,
     pub timers: Vec<OpenTimer>,
@@ -183,6 +185,7 @@ impl Engine {
             failure,
             parked: None,
             turn: TurnState::Idle,
+            limit: None,
             activities: Vec::new(),
             timers: Vec::new(),
             children: Vec::new(),
@@ -191,6 +194,9 @@ impl Engine {
         let memory = self.shared.lock();
         if let Some(instance) = memory.active.get(key) {
             open(&mut details, instance);
+            let pool = memory.pools.get(&key.app);
+            let name = &details.summary.name;
+            details.limit = pool.and_then(|pool| pool.workflow_gate.behind(name, key));
         }
         Ok(details)
     }

@@ -10,9 +10,9 @@ use dapr_durabletask_proto::{
     ChildWorkflowInstanceCreatedEvent, CompleteWorkflowAction, CreateChildWorkflowAction,
     CreateDetachedWorkflowAction, CreateTimerAction, DetachedWorkflowInstanceCreatedEvent,
     EventSentEvent, ExecutionCompletedEvent, ExecutionStalledEvent, ExecutionStartedEvent,
-    HistoryEvent, OrchestrationStatus as Status, ParentInstanceInfo, StalledReason, TaskRouter,
-    TaskFailureDetails, TaskScheduledEvent, TimerCreatedEvent, TraceContext, WorkflowAction, WorkflowInstance,
-    WorkflowResponse, create_timer_action, timer_created_event,
+    HistoryEvent, OrchestrationStatus as Status, ParentInstanceInfo, StalledReason,
+    TaskFailureDetails, TaskRouter, TaskScheduledEvent, TimerCreatedEvent, TraceContext,
+    WorkflowAction, WorkflowInstance, WorkflowResponse, create_timer_action, timer_created_event,
 };
 use prost::Message as _;
 use prost_types::Timestamp;

@@ -89,8 +89,10 @@ fn accepted(body: &Value) -> Response<Body> {
 }
 
 fn document(state: &WorkflowState) -> Value {
-    let properties: serde_json::Map<_, _> =
-        properties(state).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let properties: serde_json::Map<_, _> = properties(state)
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
     json!({
         "instanceID": state.instance_id,
         "workflowName": state.name,
@@ -116,7 +118,10 @@ mod tests {
     fn paths_say_what_is_asked() {
         let post = |tail: &str| ask(&Method::POST, tail);
         let get = |tail: &str| ask(&Method::GET, tail);
-        assert_eq!(post("dapr/place%20order/start"), Some(Ask::Start { name: "place order".into() }));
+        assert_eq!(
+            post("dapr/place%20order/start"),
+            Some(Ask::Start { name: "place order".into() })
+        );
         assert_eq!(get("dapr/a%2Fb"), Some(Ask::Get { id: "a/b".into() }));
         let act = |act| Some(Ask::Act { act, id: "7".into() });
         assert_eq!(post("dapr/7/pause"), act(Act::Pause));

@@ -150,6 +150,7 @@ fn api(name: &str, publishes: &[&str], calls: &[&str]) -> ServiceApi {
         publishes: publishes.iter().map(|name| topic(name)).collect(),
         subscriptions: Vec::new(),
         calls: calls.iter().map(edge).collect(),
+        workflows: archipel_model::WorkflowPolicy::default(),
     }
 }
 

@@ -5,8 +5,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{Query, connect, instant, print_json};
-use crate::cli::workflow::{Many, One, Which, WorkflowVerb};
 use crate::cli::Global;
+use crate::cli::workflow::{Many, One, Which, WorkflowVerb};
 use crate::client::Client;
 use crate::exit::{self, Failure};
 use crate::show::workflow as show;
@@ -84,8 +84,7 @@ impl Ask {
                 many_of("purge", many, json!({ "recursive": recursive, "force": force }))?
             }
             Verb::Rerun { one, from, new_id, input } => {
-                let body =
-                    json!({ "event_id": from, "new_id": new_id, "input": payload(input)? });
+                let body = json!({ "event_id": from, "new_id": new_id, "input": payload(input)? });
                 Self::Change(format!("{}/rerun", path(&one)), body)
             }
         })
@@ -126,12 +125,7 @@ fn filter(which: &Which) -> Result<Value, Failure> {
     }))
 }
 
-async fn change(
-    global: &Global,
-    client: &Client,
-    path: &str,
-    body: &Value,
-) -> Result<u8, Failure> {
+async fn change(global: &Global, client: &Client, path: &str, body: &Value) -> Result<u8, Failure> {
     let changed: WorkflowsChanged = client.post(path, body).await?;
     if global.json {
         print_json(&changed)?;
