@@ -568,12 +568,16 @@ impl State {
     }
 
     /// The instance whose activity a worker of `own.app` answers. It is another app's when that
-    /// one sent the activity here; the token says which.
+    /// one sent the activity here; the token says which. Not every SDK sends one: then it is what
+    /// a worker of `own.app` has in hand under that name.
     pub(crate) fn whose_task(&self, own: &Key, task_id: i32, token: &str) -> Key {
         let by_token = |key: &&Key| {
             let task = self.active.get(*key).and_then(|instance| instance.tasks.get(&task_id));
             let running = task.and_then(|task| task.running.as_ref());
-            running.is_some_and(|running| running.token == token)
+            running.is_some_and(|running| match token {
+                "" => running.app == own.app,
+                token => running.token == token,
+            })
         };
         if by_token(&own) {
             return own.clone();

@@ -68,7 +68,7 @@ pub(crate) fn describe(whole: &WorkflowWhole) {
         ("took", Some(took(of)).filter(|took| !took.is_empty())),
         ("child of", parent),
         ("tags", tags),
-        ("own status", of.custom_status.clone()),
+        ("own status", of.custom_status.clone().filter(|text| !text.is_empty())),
         ("input", whole.input.clone()),
         ("output", whole.output.clone()),
         ("failure", failure),
