@@ -314,7 +314,7 @@ impl State {
         let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type else { return };
         if parked {
             // It is offered again when somebody wants it to go on; others may use its place.
-            return free_task(&mut self.pools, app, stream_id, &what.name, id);
+            return free_task(&mut self.pools, app, stream_id, &what.name, &id);
         }
         if let Some(pool) = self.pools.get_mut(app)
             && !pool.activity_gate.enter(&what.name, &id)
@@ -618,7 +618,8 @@ impl State {
             Some(EventType::TaskScheduled(what)) => what.name.clone(),
             _ => String::new(),
         };
-        free_task(&mut self.pools, &app, stream, &name, (key.clone(), incarnation, task_id));
+        let id = (key.clone(), incarnation, task_id);
+        free_task(&mut self.pools, &app, stream, &name, &id);
         self.deliver(key, result(execution), unit);
         self.dispatch(&app);
         Ok(())
@@ -703,7 +704,7 @@ impl State {
             let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type else { continue };
             let id = (key.clone(), old.incarnation, *id);
             match &task.running {
-                Some(run) => free_task(&mut self.pools, &run.app, run.stream, &what.name, id),
+                Some(run) => free_task(&mut self.pools, &run.app, run.stream, &what.name, &id),
                 // It may stand in line.
                 None => {
                     let app = target(&task.scheduled).unwrap_or(&key.app);
@@ -770,13 +771,13 @@ fn free_task(
     app: &Arc<str>,
     stream: u64,
     name: &str,
-    id: TaskId,
+    id: &TaskId,
 ) {
     let Some(pool) = pools.get_mut(app) else { return };
     if let Some(stream) = pool.streams.get_mut(&stream) {
-        stream.tasks.remove(&id);
+        stream.tasks.remove(id);
     }
-    let next = pool.activity_gate.leave(name, &id);
+    let next = pool.activity_gate.leave(name, id);
     pool.tasks.extend(next);
 }
 
