@@ -14,6 +14,7 @@ mod log_summary;
 mod metrics;
 mod plain;
 mod present;
+mod routes;
 mod server;
 mod topology;
 mod traces;

@@ -29,13 +29,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         host: None,
         method: None,
         path: PathPattern::new("/**")?,
-        to: service.clone(),
+        to: service.clone().into(),
         strip: None,
         timeout: None,
         connect: None,
         idle: None,
         hold: None,
         body_max: None,
+        steer: Default::default(),
     };
     let entrance = match edge {
         true => Entrance::Edge {

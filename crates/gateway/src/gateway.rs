@@ -23,7 +23,9 @@ use crate::record::access::{Access, Caller};
 use crate::record::counters::{SeriesCount, SeriesKey};
 use crate::record::flow::{Flight, Start};
 use crate::refusal::{Problem, Refusal};
+use crate::route::steer::{self, Lane};
 use crate::route::{Router, Rule};
+use crate::shadow::report::RouteReport;
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::upstream::instance::Instance;
@@ -208,6 +210,17 @@ impl Gateway {
         }
     }
 
+    /// What copies and fallbacks have come to, of the routes that have any.
+    pub fn routes(&self) -> Vec<RouteReport> {
+        self.inner.shared.watches.read()
+    }
+
+    /// The secret under which sticky visitors are hashed: the same one keeps them where they are
+    /// over restarts. Without it one is drawn.
+    pub fn set_visitor_secret(&self, secret: &str) {
+        self.inner.shared.visitors.set(secret);
+    }
+
     /// Stops accepting, lets requests finish (`connection: close`, GOAWAY), and cuts what is left
     /// after `grace`. Returns how many connections had to be cut.
     pub async fn shutdown(&self, grace: Duration) -> usize {
@@ -254,6 +267,7 @@ impl Inner {
         self.services.store(Arc::new(services));
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
+        self.shared.watches.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -282,17 +296,30 @@ impl Inner {
     }
 
     fn rule(&self, route: Route, services: &BTreeMap<ServiceName, Arc<Service>>) -> Rule<Arc<Way>> {
-        let label = format!(
-            "{}{}{}{}",
-            route.method.as_deref().unwrap_or_default(),
-            if route.method.is_some() { " " } else { "" },
-            route.host.as_deref().unwrap_or_default(),
-            route.path
-        );
+        let label: Arc<str> = route.label().into();
+        let way = |lane: Lane<'_>| self.route_way(&route, &label, lane, services);
+        let way = steer::lay(&route, &label, &self.shared.watches, way);
+        Rule {
+            host: route.host,
+            // A name that is no method matches no request.
+            method: route.method.map(|m| m.parse().unwrap_or(http::Method::CONNECT)),
+            path: route.path,
+            conditions: way.when.len(),
+            target: Arc::new(way),
+        }
+    }
+
+    fn route_way(
+        &self,
+        route: &Route,
+        label: &Arc<str>,
+        lane: Lane<'_>,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+    ) -> Way {
         let key = SeriesKey {
-            caller: Caller::Outside,
-            callee: Some(route.to.clone()),
-            route: Some(label.as_str().into()),
+            caller: lane.caller,
+            callee: lane.to.cloned(),
+            route: Some(Arc::clone(label)),
         };
         let policy = EdgePolicy {
             timeout: route.timeout,
@@ -301,18 +328,14 @@ impl Inner {
             hold: route.hold,
             ..EdgePolicy::default()
         };
-        let service = services.get(&route.to).cloned();
-        let way = Way {
+        let service = lane.to.and_then(|to| services.get(to)).cloned();
+        let strip = route.strip.as_deref().filter(|_| !lane.as_it_came);
+        Way {
             body_max: route.body_max.map(|max| max.0),
-            strip: route.strip.as_deref().map_or(0, segments),
+            strip: strip.map_or(0, segments),
+            rewrite: route.steer.rewrite.clone().filter(|_| !lane.as_it_came),
+            when: route.steer.when.clone(),
             ..self.way(&key, service, policy, format!("route {label}"))
-        };
-        Rule {
-            host: route.host,
-            // A name that is no method matches no request.
-            method: route.method.map(|m| m.parse().unwrap_or(http::Method::CONNECT)),
-            path: route.path,
-            target: Arc::new(way),
         }
     }
 
@@ -328,6 +351,9 @@ impl Inner {
             policy,
             body_max: None,
             strip: 0,
+            rewrite: None,
+            when: Vec::new(),
+            steering: None,
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),
             rule,
@@ -355,7 +381,7 @@ impl Inner {
 fn callees(entrance: &Entrance) -> Vec<&ServiceName> {
     match entrance {
         Entrance::Edge { callee, .. } => vec![callee],
-        Entrance::Public(routes) => routes.routes.iter().map(|route| &route.to).collect(),
+        Entrance::Public(routes) => routes.routes.iter().flat_map(Route::callees).collect(),
     }
 }
 

@@ -9,6 +9,9 @@ use tokio::sync::Semaphore;
 
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
+use crate::route::sticky::Key;
+use crate::shadow::COPIES_MAX;
+use crate::shadow::report::Watches;
 
 /// Bounds that hold for every listener and instance.
 #[derive(Debug, Clone)]
@@ -68,6 +71,11 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) watches: Watches,
+    /// Room for copies of requests.
+    pub(crate) copies: Arc<Semaphore>,
+    /// Under which visitors are hashed.
+    pub(crate) visitors: Key,
     epoch: Instant,
 }
 
@@ -83,6 +91,9 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            watches: Watches::default(),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
+            visitors: Key::default(),
             epoch: clock::now(),
         }
     }

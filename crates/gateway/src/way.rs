@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use archipel_model::EdgePolicy;
+use archipel_model::{Condition, EdgePolicy, Template};
 use http::HeaderValue;
 
 use crate::Caller;
 use crate::record::counters::Series;
+use crate::route::steer::Steering;
 use crate::upstream::service::Service;
 
 pub(crate) struct Way {
@@ -17,6 +18,11 @@ pub(crate) struct Way {
     pub(crate) body_max: Option<u64>,
     /// Segments of the path that are not passed on.
     pub(crate) strip: usize,
+    pub(crate) rewrite: Option<Template>,
+    /// What must hold besides host, path and method.
+    pub(crate) when: Vec<Condition>,
+    /// What it does beyond leading to one service.
+    pub(crate) steering: Option<Box<Steering>>,
     /// What the callee is told about who calls.
     pub(crate) caller_header: Option<HeaderValue>,
     pub(crate) series: Arc<Series>,

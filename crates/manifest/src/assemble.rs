@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipel_model::{
-    App, AppName, EdgePolicy, Gateway, ProfileName, Protocol, Service, ServiceName,
+    App, AppName, EdgePolicy, Gateway, ProfileName, Protocol, Route, Service, ServiceName,
 };
 
 use crate::document::Document;
@@ -40,7 +40,8 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .routes
             .into_iter()
             .map(|draft| draft.route)
-            .filter(|route| !disabled.contains(&route.to))
+            .filter(|route| !route.to.services().iter().any(|to| disabled.contains(*to)))
+            .map(|route| without(&disabled, route))
             .collect(),
     });
     let mut jobs = BTreeMap::new();
@@ -72,6 +73,15 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         jobs,
         secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),
     })
+}
+
+/// What a route does besides goes with the service that it would do it with.
+fn without(disabled: &BTreeSet<ServiceName>, mut route: Route) -> Route {
+    let steer = &mut route.steer;
+    steer.fallback.take_if(|fallback| disabled.contains(&fallback.to));
+    steer.compare.take_if(|compare| disabled.contains(&compare.to));
+    steer.mirror.take_if(|mirror| disabled.contains(&mirror.to));
+    route
 }
 
 /// A call that nobody limits would wait for ever. Not so with gRPC: the head of a stream may well

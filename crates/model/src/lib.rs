@@ -12,7 +12,9 @@ mod name;
 mod policy;
 mod quantity;
 mod state;
+mod steer;
 pub mod suggest;
+mod template;
 mod trace;
 
 pub use app::{
@@ -31,4 +33,8 @@ pub use policy::{
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use state::InstanceState;
+pub use steer::{
+    Compare, Condition, Fallback, Lead, Mirror, Part, Respond, Sample, Steer, Sticky, Want,
+};
+pub use template::{Template, TemplateError};
 pub use trace::{SpanId, TraceId, TraceIdError};

@@ -20,8 +20,8 @@ use crate::message::headers;
 use crate::message::trace::{REQUEST_ID, Trace};
 use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
-use crate::route::path;
-use crate::route::{Found, Router, canonical_host};
+use crate::route::sticky::Visitor;
+use crate::route::{Found, Router, canonical_host, condition, path, steer};
 use crate::way::Way;
 
 /// What a listener leads to, made from a [`crate::Entrance`].
@@ -40,6 +40,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     let started = clock::now();
     let trace = Trace::read(request.headers());
     let request_id = trace.request_id(request.headers());
+    let mut visitor = Visitor::default();
     let (way, admitted, origin) = {
         let way_in = conn.door.way_in.load();
         let sane = sane(&mut request, shared.limits.headers_max);
@@ -48,7 +49,9 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             WayIn::Public { router, nowhere } => {
                 let found = sane.and_then(|()| route(router, &request));
                 let way = found.as_ref().map_or(nowhere, |way| *way);
-                (Arc::clone(way), found.map(|_| ()), Origin::Outside(conn.peer.clone()))
+                let (way, who) = steer::choose(&shared, way, &request, false);
+                visitor = who;
+                (way, found.map(|_| ()), Origin::Outside(conn.peer.clone()))
             }
         }
     };
@@ -63,6 +66,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         busy: Some(Busy::new(conn)),
     };
     let mut flight = Flight::new(Arc::clone(&shared), start);
+    flight.visitor = visitor.hash;
     let admitted = match admitted {
         Ok(()) => with_body(request, &way),
         Err(refusal) => {
@@ -75,17 +79,38 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     };
     let forwarded = match admitted {
         Ok(request) => {
+            if let Some(own) = way.steering.as_ref().and_then(|steering| steering.own.as_ref()) {
+                let answer = own.answer(request.method(), request.uri());
+                outgoing::swallow(request).await;
+                return answer_ourselves(flight, answer, request_id);
+            }
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }
         Err(refusal) => Err(refusal),
     };
-    match forwarded {
+    let mut answer = match forwarded {
         Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
         Ok((answer, _)) => hop::answer(flight, answer, request_id, way.policy.idle),
         Err(refusal) => refuse(flight, refusal, form, request_id),
+    };
+    if let Some(cookie) = visitor.cookie {
+        answer.headers_mut().append(header::SET_COOKIE, *cookie);
     }
+    answer
+}
+
+fn answer_ourselves(
+    mut flight: Flight,
+    mut answer: Response<Body>,
+    request_id: HeaderValue,
+) -> Response<Body> {
+    answer.headers_mut().insert(REQUEST_ID, request_id);
+    flight.answered(answer.status().as_u16());
+    flight.add_bytes(answer.body().size_hint().exact().unwrap_or_default());
+    flight.end();
+    answer
 }
 
 fn refuse(
@@ -145,7 +170,9 @@ fn route<'a>(
     })?;
     let host = canonical_host(host);
     let method = request.method();
-    match router.find(&host, method, &path) {
+    let (headers, query) = (request.headers(), request.uri().query());
+    let fits = |way: &Arc<Way>| condition::hold(&way.when, headers, query);
+    match router.find(&host, method, &path, fits) {
         Found::Target(way) => Ok(way),
         Found::NoRoute => {
             let detail = format!("no route matches {method} {raw}");

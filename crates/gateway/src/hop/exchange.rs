@@ -17,6 +17,7 @@ use crate::hop::retry::{self, Next, Reached, Tries};
 use crate::message::body::{Body, BodyError};
 use crate::record::flow::Flight;
 use crate::refusal::{Problem, Refusal};
+use crate::route::sticky;
 use crate::shared::Shared;
 use crate::upstream::balancer;
 use crate::upstream::instance::{Answer, Failure, Instance, Speaks};
@@ -149,7 +150,7 @@ async fn tries(
     let mut again: Option<Arc<Instance>> = None;
     loop {
         let fresh = again.is_some();
-        let instance = match again.take().or_else(|| pick(shared, &live, &tried)) {
+        let instance = match again.take().or_else(|| pick(shared, &live, &tried, flight.visitor)) {
             Some(instance) => instance,
             None => {
                 let refusal = service.refuse_absent(&live, &flight.way.rule);
@@ -224,12 +225,20 @@ fn is_worth_another(answer: &Answer, policy: &EdgePolicy) -> bool {
         && !answer.response.headers().contains_key(header::RETRY_AFTER)
 }
 
-fn pick(shared: &Shared, live: &Live, tried: &[Arc<Instance>]) -> Option<Arc<Instance>> {
+fn pick(
+    shared: &Shared,
+    live: &Live,
+    tried: &[Arc<Instance>],
+    visitor: Option<u64>,
+) -> Option<Arc<Instance>> {
     let instances = &live.instances;
     if let [only] = instances.as_slice() {
         return Some(Arc::clone(only));
     }
     let now = shared.millis();
+    if let Some(visitor) = visitor {
+        return sticky::choose(instances, tried, now, visitor);
+    }
     let candidate = |i: usize| balancer::Candidate {
         inflight: instances[i].inflight.load(std::sync::atomic::Ordering::Relaxed),
         tried: tried.iter().any(|t| Arc::ptr_eq(t, &instances[i])),

@@ -12,6 +12,7 @@
 pub(crate) mod budget;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
+pub(crate) mod fallback;
 pub(crate) mod hold;
 pub(crate) mod outgoing;
 pub(crate) mod retry;
@@ -32,6 +33,7 @@ use crate::message::headers::{self, Kinds};
 use crate::message::trace::REQUEST_ID;
 use crate::record::flow::{self, Flight, FlowBody};
 use crate::refusal::{Problem, Refusal};
+use crate::shadow;
 use crate::shared::Shared;
 use crate::upstream::instance::Answer;
 
@@ -39,6 +41,33 @@ use crate::upstream::instance::Answer;
 /// its authority in `Host`. With the answer comes the caller's end of the connection when it
 /// asked to switch protocols.
 pub(crate) async fn forward(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    let way = Arc::clone(&flight.way);
+    let Some(steering) = way.steering.as_ref().filter(|steering| steering.is_busy()) else {
+        return plain(shared, flight, policy, request, request_id, origin).await;
+    };
+    let request = match &steering.copies {
+        Some(copies) => shadow::begin(flight, copies, request, request_id, &origin),
+        None => request,
+    };
+    match &steering.fallback {
+        // In a box, so that the requests that have none do not carry the room for it.
+        Some(fallback) => {
+            let asked = fallback::forward(shared, flight, fallback, request, request_id, origin);
+            Box::pin(asked).await
+        }
+        None => plain(shared, flight, policy, request, request_id, origin).await,
+    }
+}
+
+/// The same without what its route adds.
+pub(crate) async fn plain(
     shared: &Shared,
     flight: &mut Flight,
     policy: &EdgePolicy,
@@ -76,15 +105,21 @@ pub(crate) fn answer(
     head.version = Version::HTTP_11;
     head.extensions.clear();
     flight.answered(head.status.as_u16());
-    if !incoming.is_end_stream() {
-        let body = FlowBody::new(incoming, answer.link, Box::new(flight), idle);
-        return Response::from_parts(head, Body::flow(body));
+    let watching = flight.watching.take();
+    let body = if incoming.is_end_stream() {
+        if let Some(link) = answer.link {
+            flow::give_back(link, &flight);
+        }
+        flight.end();
+        Body::empty()
+    } else {
+        Body::flow(FlowBody::new(incoming, answer.link, Box::new(flight), idle))
+    };
+    let answer = Response::from_parts(head, body);
+    match watching {
+        None => answer,
+        Some(watching) => shadow::compare::watch(answer, *watching),
     }
-    if let Some(link) = answer.link {
-        flow::give_back(link, &flight);
-    }
-    flight.end();
-    Response::from_parts(head, Body::empty())
 }
 
 pub(crate) fn is_switch(answer: &Answer) -> bool {

@@ -23,6 +23,7 @@ use crate::message::trace::Trace;
 use crate::record::access::Access;
 use crate::record::counters::Finished;
 use crate::refusal::Problem;
+use crate::shadow::Watching;
 use crate::shared::Shared;
 use crate::upstream::instance::Instance;
 use crate::upstream::link::Link;
@@ -47,6 +48,10 @@ pub(crate) struct Flight {
     refusal: Option<Problem>,
     broken: bool,
     ended: bool,
+    /// Who sends it, when the choice of an instance depends on that.
+    pub(crate) visitor: Option<u64>,
+    /// Who is told of the answer, beside the caller.
+    pub(crate) watching: Option<Box<Watching>>,
     /// Keeps the client's connection from counting as idle.
     _busy: Option<Busy>,
 }
@@ -80,8 +85,30 @@ impl Flight {
             refusal: None,
             broken: false,
             ended: false,
+            visitor: None,
+            watching: None,
             _busy: start.busy,
         }
+    }
+
+    /// The request takes another way, as a span beside this one. Returns the flight so far, for
+    /// whoever ends it.
+    pub(crate) fn pass_on(&mut self, way: Arc<Way>) -> Self {
+        let start = Start {
+            way,
+            trace: self.trace.beside(),
+            started: clock::now(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            busy: self._busy.take(),
+        };
+        let mut next = Self::new(Arc::clone(&self.shared), start);
+        next.visitor = self.visitor;
+        std::mem::replace(self, next)
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// The request is at this instance now.

@@ -15,4 +15,5 @@ mod limits;
 mod protocols;
 mod retry;
 mod routes;
+mod steer;
 mod time;

@@ -313,13 +313,14 @@ pub(crate) fn route(line: &str) -> Route {
         host: (!host.is_empty()).then(|| host.to_owned()),
         method,
         path: PathPattern::new(path).unwrap(),
-        to: name(to),
+        to: name(to).into(),
         strip: None,
         timeout: None,
         connect: None,
         idle: None,
         hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
+        steer: archipel_model::Steer::default(),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod policy;
 pub(crate) mod service;
+mod steer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
