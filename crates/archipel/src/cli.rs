@@ -76,7 +76,7 @@ pub(crate) enum Verb {
     Ps(Ps),
     /// Show what services wrote
     Logs(Logs),
-    /// List the public routes: where they lead, what has passed, what two systems answer differently
+    /// List the public routes: where they lead, what has passed, where answers differ
     Routes(RoutesOf),
     /// List traces: `archipel traces service:orders 'duration>200ms'`
     Traces(TracesOf),

@@ -10,4 +10,5 @@ mod events;
 mod fixture;
 mod lifecycle;
 mod store;
+mod strangler;
 mod traces;
