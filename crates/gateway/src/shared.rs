@@ -7,6 +7,7 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::hop::fault::Faults;
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
 use crate::route::sticky::Key;
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) copies: Arc<Semaphore>,
     /// Under which visitors are hashed.
     pub(crate) visitors: Key,
+    pub(crate) faults: Faults,
     epoch: Instant,
 }
 
@@ -94,6 +96,7 @@ impl Shared {
             watches: Watches::default(),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
             visitors: Key::default(),
+            faults: Faults::default(),
             epoch: clock::now(),
         }
     }

@@ -13,6 +13,7 @@ pub(crate) mod budget;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod fallback;
+pub(crate) mod fault;
 pub(crate) mod hold;
 pub(crate) mod outgoing;
 pub(crate) mod retry;
@@ -27,6 +28,7 @@ use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use crate::hop::exchange::Terms;
+use crate::hop::fault::Struck;
 use crate::hop::outgoing::{Origin, Outgoing};
 use crate::message::body::Body;
 use crate::message::headers::{self, Kinds};
@@ -48,8 +50,23 @@ pub(crate) async fn forward(
     request_id: &HeaderValue,
     origin: Origin,
 ) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    if flight.way.steering.as_ref().is_some_and(|steering| steering.is_busy()) {
+        // In a box, so that the requests that go straight do not carry the room for it.
+        return Box::pin(steered(shared, flight, policy, request, request_id, origin)).await;
+    }
+    plain(shared, flight, policy, request, request_id, origin).await
+}
+
+async fn steered(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
     let way = Arc::clone(&flight.way);
-    let Some(steering) = way.steering.as_ref().filter(|steering| steering.is_busy()) else {
+    let Some(steering) = &way.steering else {
         return plain(shared, flight, policy, request, request_id, origin).await;
     };
     let request = match &steering.copies {
@@ -57,10 +74,8 @@ pub(crate) async fn forward(
         None => request,
     };
     match &steering.fallback {
-        // In a box, so that the requests that have none do not carry the room for it.
         Some(fallback) => {
-            let asked = fallback::forward(shared, flight, fallback, request, request_id, origin);
-            Box::pin(asked).await
+            fallback::forward(shared, flight, fallback, request, request_id, origin).await
         }
         None => plain(shared, flight, policy, request, request_id, origin).await,
     }
@@ -68,6 +83,39 @@ pub(crate) async fn forward(
 
 /// The same without what its route adds.
 pub(crate) async fn plain(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    if shared.faults.is_any() {
+        return Box::pin(through_faults(shared, flight, policy, request, request_id, origin)).await;
+    }
+    carry(shared, flight, policy, request, request_id, origin).await
+}
+
+/// In a box where it is called, so that requests that meet no faults do not carry the room for it.
+async fn through_faults(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    match fault::strike(shared, flight, policy, request, request_id, &origin).await? {
+        Struck::Go(request) => carry(shared, flight, policy, request, request_id, origin).await,
+        Struck::GoUnheard(request) => {
+            carry(shared, flight, policy, request, request_id, origin).await?;
+            Err(fault::unheard(&flight.way.rule))
+        }
+    }
+}
+
+/// The hop without faults on purpose.
+pub(crate) async fn carry(
     shared: &Shared,
     flight: &mut Flight,
     policy: &EdgePolicy,

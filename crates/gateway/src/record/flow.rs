@@ -107,8 +107,8 @@ impl Flight {
         std::mem::replace(self, next)
     }
 
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The request is at this instance now.

@@ -64,7 +64,7 @@ pub(crate) fn begin(
         return request;
     }
     let mut request = request;
-    let shared = flight.shared();
+    let shared = Arc::clone(flight.shared());
     let to = |way: &Arc<Way>| Sending {
         shared: Arc::clone(&shared),
         way: Arc::clone(way),

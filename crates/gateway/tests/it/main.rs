@@ -5,6 +5,7 @@
 mod support;
 
 mod balance;
+mod chaos;
 mod edges;
 mod errors;
 mod faults;
