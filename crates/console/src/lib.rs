@@ -8,7 +8,9 @@
 mod admin;
 mod answer;
 mod browser;
+mod errors;
 mod faults;
+mod find;
 mod guard;
 mod live;
 mod log_summary;
@@ -16,6 +18,7 @@ mod metrics;
 mod plain;
 mod present;
 mod routes;
+mod samples;
 mod server;
 mod topology;
 mod traces;

@@ -8,6 +8,7 @@ pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod ps;
 pub(crate) mod routes;
+pub(crate) mod story;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod trace;

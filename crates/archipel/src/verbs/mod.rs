@@ -17,6 +17,7 @@ pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod sidecar;
 pub(crate) mod sql_shell;
+pub(crate) mod story;
 pub(crate) mod traces;
 pub(crate) mod up;
 pub(crate) mod wait;

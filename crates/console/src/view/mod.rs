@@ -3,6 +3,7 @@
 
 mod faults;
 mod routes;
+mod story;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use routes::{
     RouteCompare, RouteCopies, RouteDifference, RouteExample, RouteFallback, RouteTarget,
     RouteTraffic, Routes,
 };
+pub use story::*;
 pub use traces::{
     Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,
     Traces,
@@ -517,6 +519,8 @@ pub struct LogSummary {
     pub truncated: bool,
     pub buckets: Vec<LogBucket>,
     pub services: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub instances: BTreeMap<String, u64>,
     /// By level; `none` for lines without one.
     pub levels: BTreeMap<String, u64>,
 }
