@@ -103,8 +103,8 @@ pub(crate) async fn forward(
         return first.map(|answer| (answer, None));
     }
     fallback.watch.fell_back.fetch_add(1, Relaxed);
-    if flight.watching.take().is_some() {
-        fallback.watch.compare.skip(Skipped::FellBack);
+    if let Some(tell) = flight.watching.take() {
+        let _ = tell.send(Err(Skipped::FellBack));
     }
     let mut passed = flight.pass_on(Arc::clone(&fallback.way));
     match first {

@@ -90,8 +90,8 @@ async fn hear_copy(
     Ok(Heard { status: head.status, headers: head.headers, body })
 }
 
-async fn hear_main(told: oneshot::Receiver<Seen>) -> Result<Heard, Skipped> {
-    let seen = told.await.map_err(|_| Skipped::Incomplete)?;
+async fn hear_main(told: oneshot::Receiver<Result<Seen, Skipped>>) -> Result<Heard, Skipped> {
+    let seen = told.await.map_err(|_| Skipped::Incomplete)??;
     let body = seen.body.await.map_err(|_| Skipped::Incomplete)?.ok_or(Skipped::TooLarge)?;
     Ok(Heard { status: seen.status, headers: seen.headers, body })
 }
@@ -113,7 +113,7 @@ pub(crate) fn watch(answer: Response<Body>, tell: super::Watching) -> Response<B
     if let Some(coding) = answer.headers().get(header::CONTENT_ENCODING) {
         headers.insert(header::CONTENT_ENCODING, coding.clone());
     }
-    match tell.send(Seen { status: answer.status(), headers, body }) {
+    match tell.send(Ok(Seen { status: answer.status(), headers, body })) {
         Ok(()) => answer.map(|inner| tee.around(inner)),
         // The copy has failed meanwhile.
         Err(_) => answer,

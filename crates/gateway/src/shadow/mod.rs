@@ -196,5 +196,5 @@ pub(crate) fn head_of<B>(request: &Request<B>) -> Request<()> {
     head
 }
 
-/// Told to whoever compares: the main answer as it passed to its caller.
-pub(crate) type Watching = oneshot::Sender<compare::Seen>;
+/// Told to whoever compares: the main answer as it passes to its caller, or why there is none.
+pub(crate) type Watching = oneshot::Sender<Result<compare::Seen, Skipped>>;

@@ -216,8 +216,8 @@ async fn not_mine_is_asked_of_the_other_system() {
     });
     let old = old.await;
     let mut route = route("/** -> customers");
-    route.strip = None;
     route.steer.fallback = Some(fallback("legacy", &[404], true, &["GET", "HEAD", "POST"]));
+    route.steer.compare = Some(Compare { to: name("legacy"), sample: Sample::ALL, ignore: vec![] });
     let plan = Plan::default().service("customers", &[new.addr]).service("legacy", &[old.addr]);
     world.apply(plan.public_routes(&[], vec![route.clone()]).table()).await;
     let addr = world.addr("public");
@@ -231,7 +231,10 @@ async fn not_mine_is_asked_of_the_other_system() {
     assert!(*new.connections.lock().unwrap() < 15, "dropped answers give their connection back");
     let posted = world.send(addr, post("/theirs", "x")).await;
     assert_eq!(posted.status(), 404, "what may have had an effect is not asked again");
+    let fell_back = |report: RouteReport| report.compare.skipped[Skipped::FellBack as usize];
+    eventually(|| fell_back(report(&world)), |n| *n == 20).await;
     assert_eq!(report(&world).fell_back, 20);
+    assert_eq!(report(&world).compare.skipped.iter().sum::<u64>(), 20, "once each");
 
     // Nobody there: nothing can have had an effect, so a small body goes along.
     let (raw, dead) = world.raw().await;
