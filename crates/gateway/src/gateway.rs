@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
-use archipel_rt::clock;
-use archipel_rt::{CancellationToken, Receiver};
+use archipel_rt::{CancellationToken, clock};
 use http::{Request, Response, header};
 
 use crate::entry::entrance::WayIn;
@@ -20,9 +19,10 @@ use crate::hop::fault::{Fault, FaultCount};
 use crate::hop::outgoing::Origin;
 use crate::message::body::Body;
 use crate::message::trace::Trace;
-use crate::record::access::{Access, Caller};
+use crate::record::access::Caller;
 use crate::record::counters::{SeriesCount, SeriesKey};
 use crate::record::flow::{Flight, Start};
+use crate::record::tap::Records;
 use crate::refusal::{Problem, Refusal};
 use crate::route::steer::{self, Lane};
 use crate::route::{Router, Rule};
@@ -194,8 +194,8 @@ impl Gateway {
     }
 
     /// All access records from now on; a second subscriber takes the first one's place. When
-    /// `capacity` records wait, further ones are dropped and counted.
-    pub fn access(&self, capacity: usize) -> Receiver<Access> {
+    /// `capacity` records of one thread wait, further ones are dropped and counted.
+    pub fn access(&self, capacity: usize) -> Records {
         self.inner.shared.tap.subscribe(capacity)
     }
 

@@ -33,6 +33,7 @@ pub use hop::fault::{Fault, FaultCount, FaultKind};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};
 pub use record::counters::{Histogram, SeriesCount, SeriesKey};
+pub use record::tap::Records;
 pub use refusal::{Form, Problem, Refusal};
 pub use shadow::report::{CopyCount, Difference, Example, RouteReport, Skipped};
 pub use shared::Limits;

@@ -8,8 +8,8 @@ use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
 use crate::hop::fault::Faults;
-use crate::record::access::Tap;
 use crate::record::counters::Registry;
+use crate::record::tap::Tap;
 use crate::route::sticky::Key;
 use crate::shadow::COPIES_MAX;
 use crate::shadow::report::Watches;

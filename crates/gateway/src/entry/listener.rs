@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::Body;
+use crate::entry::aside::Aside;
 use crate::entry::entrance::{self, WayIn};
 use crate::entry::wire::Client;
 use crate::message::headers;
@@ -198,23 +199,13 @@ where
 {
     let shared = &conn.door.shared;
     let mut connection = pin!(connection);
-    let mut watch = Watch::new(conn, is_http2);
-    let tick = shared.limits.head_timeout / 2;
     {
-        let mut closing = pin!(conn.door.close.cancelled());
-        let mut timer = pin!(clock::sleep(tick));
-        loop {
-            tokio::select! {
-                biased;
-                // How it ended is the client's business; what it cost stands in the flights.
-                _ = connection.as_mut() => return,
-                () = closing.as_mut() => break,
-                () = timer.as_mut() => match watch.look(tick) {
-                    Verdict::Fine => timer.as_mut().reset(clock::now() + tick),
-                    Verdict::Idle => break,
-                    Verdict::Stalled => return,
-                },
-            }
+        let mut watch = pin!(watch(conn, is_http2));
+        tokio::select! {
+            biased;
+            // How it ended is the client's business; what it cost stands in the flights.
+            _ = connection.as_mut() => return,
+            verdict = Aside::new(watch.as_mut()) => if verdict == Verdict::Stalled { return },
         }
     }
     finish(connection.as_mut());
@@ -223,6 +214,22 @@ where
         _ = connection => {}
         () = shared.cut.cancelled() => {}
         () = clock::sleep(shared.limits.close_grace) => {}
+    }
+}
+
+/// Until the connection should end.
+async fn watch(conn: &Conn, is_http2: bool) -> Verdict {
+    let tick = conn.door.shared.limits.head_timeout / 2;
+    let mut watch = Watch::new(conn, is_http2);
+    loop {
+        tokio::select! {
+            biased;
+            () = conn.door.close.cancelled() => return Verdict::Idle,
+            () = clock::sleep(tick) => match watch.look(tick) {
+                Verdict::Fine => {}
+                verdict => return verdict,
+            },
+        }
     }
 }
 
@@ -240,7 +247,7 @@ struct Watch<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
-    /// Nothing for so long that closing politely is better.
+    /// Nothing for so long, or the door closes: what is under way ends, and nothing begins.
     Idle,
     /// A request head that does not get finished.
     Stalled,

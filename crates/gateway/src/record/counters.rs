@@ -102,7 +102,7 @@ fn upper_bound(bucket: usize) -> u64 {
 /// The live counters of one series.
 #[derive(Debug)]
 pub(crate) struct Series {
-    key: SeriesKey,
+    key: Arc<SeriesKey>,
     by_class: [AtomicU64; 6],
     refused: AtomicU64,
     retries: AtomicU64,
@@ -127,7 +127,7 @@ pub(crate) struct Finished {
 impl Series {
     fn new(key: SeriesKey) -> Self {
         Self {
-            key,
+            key: Arc::new(key),
             by_class: Default::default(),
             refused: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -140,7 +140,7 @@ impl Series {
         }
     }
 
-    pub(crate) fn key(&self) -> &SeriesKey {
+    pub(crate) fn key(&self) -> &Arc<SeriesKey> {
         &self.key
     }
 
@@ -183,7 +183,7 @@ impl Series {
 
     fn read(&self) -> SeriesCount {
         SeriesCount {
-            key: self.key.clone(),
+            key: (*self.key).clone(),
             by_class: std::array::from_fn(|i| self.by_class[i].load(Relaxed)),
             refused: self.refused.load(Relaxed),
             retries: self.retries.load(Relaxed),

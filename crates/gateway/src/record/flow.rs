@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
 use bytes::Bytes;
@@ -165,24 +165,21 @@ impl Flight {
             bytes: self.bytes,
             duration,
         });
-        self.shared.tap.send(|| self.record(duration));
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        self.shared.tap.send(self.started, path, || self.record(duration));
     }
 
+    /// Without what the tap fills in: the start on the wall clock, and the path.
     fn record(&self, duration: Duration) -> Access {
-        let key = self.way.series.key();
-        let at = clock::wall().checked_sub(duration);
-        let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         Access {
-            at_ns: since.map_or(0, |since| since.as_nanos() as u64),
+            at_ns: 0,
             trace_id: self.trace.trace,
             span_id: self.trace.span,
             parent: self.trace.parent,
-            caller: key.caller.clone(),
-            callee: key.callee.clone(),
+            of: Arc::clone(self.way.series.key()),
             instance: self.instance.as_ref().and_then(|i| i.id.clone()),
-            route: key.route.clone(),
             method: self.method.clone(),
-            path: self.path.as_ref().map_or("", PathAndQuery::path).to_owned(),
+            path: Bytes::new(),
             status: self.status,
             duration,
             head: self.head,
