@@ -47,11 +47,10 @@ fn check_fallback(draft: &RouteDraft, out: &mut Sink) {
              the first may have done something. Add one of them, or \"connect\"",
         );
     }
-    let method = draft.route.method.as_ref();
-    if method.is_some_and(|method| {
-        !fallback.methods.contains(method)
-            && !(method == "GET" && fallback.methods.iter().any(|m| m == "HEAD"))
-    }) {
+    // A route for GET takes HEAD too.
+    let named = |method: &str| fallback.methods.iter().any(|other| other == method);
+    let takes = |method: &str| named(method) || (method == "GET" && named("HEAD"));
+    if draft.route.method.as_deref().is_some_and(|method| !takes(method)) {
         pointless(out, at, "this fallback is never asked".to_owned())
             .help("the method of the route is none of its `methods`");
     }
