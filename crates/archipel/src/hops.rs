@@ -121,6 +121,9 @@ fn hop(access: Access, kinds: &mut Kinds) -> Hop {
         (None, false) if failed => Some(access.status.to_string().into()),
         (None, false) => None,
     };
+    if let Some(kind) = access.fallback {
+        more.push(("archipel.fallback".into(), Value::Text(kind.into())));
+    }
     if let Some(error) = error {
         more.push(("error.type".into(), Value::Text(error)));
     }
@@ -174,6 +177,7 @@ mod tests {
             bytes: 10,
             retries: 0,
             refusal: None,
+            fallback: None,
             broken: false,
         }
     }
@@ -207,6 +211,19 @@ mod tests {
         let broken = made(|access| access.broken = true);
         assert!(broken.failed);
         assert_eq!(broken.more, [("error.type".into(), Value::Text("broken-off".into()))]);
+    }
+
+    #[test]
+    fn what_stood_in_for_an_answer_says_why() {
+        let hop = made(|access| {
+            access.fallback = Some("stale");
+            access.refusal = Some(archipel_gateway::Problem::Timeout);
+        });
+        assert!(!hop.failed, "the caller has an answer");
+        let text = |text: &str| Value::Text(text.to_owned().into());
+        let said =
+            [("archipel.fallback".into(), text("stale")), ("error.type".into(), text("timeout"))];
+        assert_eq!(hop.more, said);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod metrics;
 mod plain;
 mod present;
 mod routes;
+mod safeguard_metrics;
 mod samples;
 mod server;
 mod topology;

@@ -6,13 +6,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use archipel_gateway::SeriesCount;
+use archipel_gateway::{SeriesCount, SeriesKey};
 use archipel_model::InstanceState;
 use http::StatusCode;
 use http::request::Parts;
 
 use crate::answer::{Answer, with};
 use crate::guard;
+use crate::safeguard_metrics as safeguards;
 use crate::server::{DashboardDoor, Shared};
 use crate::view::Status;
 
@@ -30,6 +31,7 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     let mut out = String::new();
     let counters = shared.parts.gateway.counters();
     requests(&mut out, &counters.series);
+    safeguards::write(&mut out, &counters);
     instances(&mut out, &status);
     let spans = shared.parts.spans.counts();
     for (name, help, value) in [
@@ -46,20 +48,24 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out)
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn labels(series: &SeriesCount) -> String {
-    let callee = series.key.callee.as_ref().map(ToString::to_string).unwrap_or_default();
-    let route = series.key.route.as_deref().unwrap_or_default();
+    labels_of(&series.key)
+}
+
+pub(crate) fn labels_of(key: &SeriesKey) -> String {
+    let callee = key.callee.as_ref().map(ToString::to_string).unwrap_or_default();
+    let route = key.route.as_deref().unwrap_or_default();
     format!(
         "caller=\"{}\",service_name=\"{}\",http_route=\"{}\"",
-        escape(&series.key.caller.to_string()),
+        escape(&key.caller.to_string()),
         escape(&callee),
         escape(route)
     )

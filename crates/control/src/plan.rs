@@ -145,7 +145,7 @@ impl Plan {
                 entrance: Entrance::Edge {
                     caller: caller.clone(),
                     callee: callee.clone(),
-                    policy: self.app.services[caller].calls[callee],
+                    policy: self.app.services[caller].calls[callee].clone(),
                 },
             })
         });

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Upstream};
-use archipel_model::{EdgePolicy, InstanceId, PathPattern, Route, ServiceName};
+use archipel_model::{EdgePolicy, InstanceId, PathPattern, Route, Safeguards, ServiceName};
 use archipel_rt::CancellationToken;
 
 #[global_allocator]
@@ -37,6 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         hold: None,
         body_max: None,
         steer: Default::default(),
+        safeguards: Safeguards::default(),
     };
     let entrance = match edge {
         true => Entrance::Edge {

@@ -1,13 +1,13 @@
 //! The handle: takes tables, opens and closes listeners, makes calls, tells what is going on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
+use archipel_model::{EdgePolicy, InstanceId, Route, Safeguards, ServiceName};
 use archipel_rt::{CancellationToken, clock};
 use http::{Request, Response, header};
 
@@ -26,11 +26,12 @@ use crate::record::tap::Records;
 use crate::refusal::{Problem, Refusal};
 use crate::route::steer::{self, Lane};
 use crate::route::{Router, Rule};
+use crate::safeguard::{self, SafeguardCount, fallback};
 use crate::shadow::report::RouteReport;
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::upstream::instance::Instance;
-use crate::upstream::service::Service;
+use crate::upstream::service::{Service, ServiceCount};
 use crate::way::{self, Way};
 
 /// The data plane; cloning shares it.
@@ -60,6 +61,8 @@ struct OpenDoor {
 #[derive(Debug, Clone)]
 pub struct Counters {
     pub series: Vec<SeriesCount>,
+    pub safeguards: Vec<SafeguardCount>,
+    pub services: Vec<ServiceCount>,
     /// Open client connections.
     pub connections: usize,
     /// Access records that nobody took in time.
@@ -151,7 +154,8 @@ impl Gateway {
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Refusal> {
         let shared = &self.inner.shared;
-        let way = self.inner.call_way(caller, callee)?;
+        let way = self.inner.call_way(caller, callee, policy)?;
+        let ready = fallback::ready(&way, &request);
         let trace = Trace::read(request.headers());
         let request_id = trace.request_id(request.headers());
         if !request.headers().contains_key(header::HOST)
@@ -169,8 +173,19 @@ impl Gateway {
         };
         let mut flight = Flight::new(Arc::clone(shared), start);
         let origin = Origin::Inside;
-        match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
-            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id, policy.idle)),
+        let forwarded =
+            hop::forward(shared, &mut flight, policy, request, &request_id, origin).await;
+        if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
+            return Ok(instead.answer(flight, request_id));
+        }
+        match forwarded {
+            Ok((answer, _)) => {
+                let response = hop::answer(flight, answer, request_id, policy.idle);
+                Ok(match ready {
+                    None => response,
+                    Some(ready) => ready.remember(response),
+                })
+            }
             Err(refusal) => {
                 flight.refused(refusal.problem);
                 Err(refusal)
@@ -213,6 +228,8 @@ impl Gateway {
         let shared = &self.inner.shared;
         Counters {
             series: shared.counters.read(),
+            safeguards: shared.safeguards.read(),
+            services: self.inner.services.load().values().map(|s| s.count(shared)).collect(),
             connections: shared
                 .limits
                 .connections_max
@@ -257,6 +274,10 @@ impl Inner {
             let new = || Arc::new(Service::new(name.clone()));
             services.entry(name.clone()).or_insert_with(new);
         }
+        let ranked = safeguard::with_priority(table);
+        for (name, service) in &services {
+            service.limit(ranked.contains(name), self.shared.millis());
+        }
         for (name, upstream) in &table.services {
             let gone = services[name].update(Some(upstream), &self.shared);
             self.remember_retired(&gone);
@@ -266,7 +287,7 @@ impl Inner {
         services
     }
 
-    fn forget_services(&self, keep: &std::collections::BTreeSet<ServiceName>) {
+    fn forget_services(&self, keep: &BTreeSet<ServiceName>) {
         let mut services = BTreeMap::clone(&self.services.load());
         services.retain(|name, service| {
             let stays = keep.contains(name);
@@ -279,6 +300,7 @@ impl Inner {
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
         self.shared.watches.prune();
+        self.shared.safeguards.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -328,11 +350,16 @@ impl Inner {
         services: &BTreeMap<ServiceName, Arc<Service>>,
     ) -> Way {
         let key = SeriesKey {
-            caller: lane.caller,
+            caller: lane.caller.clone(),
             callee: lane.to.cloned(),
             route: Some(Arc::clone(label)),
         };
         let policy = EdgePolicy {
+            safeguards: match lane.caller {
+                Caller::Outside => route.safeguards.clone(),
+                // Copies have no patience, and nobody to spare.
+                _ => Safeguards::default(),
+            },
             timeout: route.timeout,
             connect: route.connect,
             idle: route.idle,
@@ -358,6 +385,8 @@ impl Inner {
         rule: String,
     ) -> Way {
         Way {
+            state: self.shared.safeguards.state(key, &policy.safeguards),
+            limiter: service.as_ref().and_then(|service| service.limiter_for(&key.caller)),
             service,
             policy,
             body_max: None,
@@ -371,10 +400,15 @@ impl Inner {
         }
     }
 
-    fn call_way(&self, caller: Caller, callee: &ServiceName) -> Result<Arc<Way>, Refusal> {
+    fn call_way(
+        &self,
+        caller: Caller,
+        callee: &ServiceName,
+        policy: &EdgePolicy,
+    ) -> Result<Arc<Way>, Refusal> {
         let mut calls = lock(&self.calls);
         let key = (caller, callee.clone());
-        if let Some(way) = calls.get(&key) {
+        if let Some(way) = calls.get(&key).filter(|way| way.is_for(policy)) {
             return Ok(Arc::clone(way));
         }
         let rule = format!("edge {}->{callee}", key.0);
@@ -383,7 +417,8 @@ impl Inner {
             return Err(Refusal::new(Problem::UnknownService, rule, detail));
         };
         let series = SeriesKey { caller: key.0.clone(), callee: Some(key.1.clone()), route: None };
-        let way = Arc::new(self.way(&series, Some(service), EdgePolicy::default(), rule));
+        let policy = EdgePolicy { safeguards: policy.safeguards.clone(), ..EdgePolicy::default() };
+        let way = Arc::new(self.way(&series, Some(service), policy, rule));
         calls.insert(key, Arc::clone(&way));
         Ok(way)
     }
@@ -414,6 +449,10 @@ async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
         if now - turned >= budget::TURN {
             turned = now;
             inner.shared.counters.turn_budgets();
+            inner.shared.safeguards.turn();
+            for service in inner.services.load().values() {
+                service.live.load().instances.iter().for_each(|i| i.outlier.turn());
+            }
         }
         for service in inner.services.load().values() {
             for instance in &service.live.load().instances {

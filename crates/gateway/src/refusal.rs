@@ -33,6 +33,10 @@ pub enum Problem {
     /// The caller will not wait any longer.
     Deadline,
     TooManyInflight,
+    /// The breaker of this edge is open.
+    CircuitOpen,
+    /// The service has too much to do for requests of this priority.
+    Overloaded,
     /// We cannot speak what the callee speaks.
     Unsupported,
     /// Made on purpose, to see what becomes of it.
@@ -110,6 +114,15 @@ impl Problem {
                 "Too many requests are waiting for this service",
                 8,
             ),
+            Self::CircuitOpen => (
+                "circuit-open",
+                S::SERVICE_UNAVAILABLE,
+                "The service failed too often just now",
+                14,
+            ),
+            Self::Overloaded => {
+                ("overloaded", S::SERVICE_UNAVAILABLE, "The service has too much to do just now", 8)
+            }
             Self::Unsupported => {
                 ("unsupported", S::NOT_IMPLEMENTED, "This cannot be forwarded", 12)
             }

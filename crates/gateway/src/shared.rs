@@ -11,6 +11,7 @@ use crate::hop::fault::Faults;
 use crate::record::counters::Registry;
 use crate::record::tap::Tap;
 use crate::route::sticky::Key;
+use crate::safeguard;
 use crate::shadow::COPIES_MAX;
 use crate::shadow::report::Watches;
 
@@ -39,6 +40,8 @@ pub struct Limits {
     pub avoid: Duration,
     /// Requests that wait for one service to come up; more are refused.
     pub held_max: usize,
+    /// How long an instance that joins others gets less than its share.
+    pub slow_start: Duration,
 }
 
 impl Default for Limits {
@@ -56,6 +59,7 @@ impl Default for Limits {
             idle_upstream_max: 256,
             avoid: Duration::from_secs(1),
             held_max: 1_024,
+            slow_start: Duration::from_secs(10),
         }
     }
 }
@@ -78,6 +82,7 @@ pub(crate) struct Shared {
     /// Under which visitors are hashed.
     pub(crate) visitors: Key,
     pub(crate) faults: Faults,
+    pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
 }
 
@@ -97,13 +102,18 @@ impl Shared {
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
             visitors: Key::default(),
             faults: Faults::default(),
+            safeguards: safeguard::Registry::default(),
             epoch: clock::now(),
         }
     }
 
     /// Since the gateway was made; small enough for an atomic.
     pub(crate) fn millis(&self) -> u64 {
-        (clock::now() - self.epoch).as_millis() as u64
+        self.millis_at(clock::now())
+    }
+
+    pub(crate) fn millis_at(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
     pub(crate) fn executor(&self) -> Executor {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use archipel_model::{EdgePolicy, InstanceId, Protocol, Route, ServiceName};
 
@@ -52,6 +53,8 @@ pub struct Upstream {
     pub note: Option<String>,
     /// An instance is on its way: requests are held for it instead of refused.
     pub awaited: bool,
+    /// How long an instance that joins others gets less than its share; `None`: the default.
+    pub slow_start: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,7 @@ impl Default for Upstream {
             external: None,
             note: None,
             awaited: false,
+            slow_start: None,
         }
     }
 }

@@ -9,6 +9,8 @@ use http::HeaderValue;
 use crate::Caller;
 use crate::record::counters::Series;
 use crate::route::steer::Steering;
+use crate::safeguard::State;
+use crate::safeguard::limiter::Limiter;
 use crate::upstream::service::Service;
 
 pub(crate) struct Way {
@@ -26,8 +28,26 @@ pub(crate) struct Way {
     /// What the callee is told about who calls.
     pub(crate) caller_header: Option<HeaderValue>,
     pub(crate) series: Arc<Series>,
+    /// Of what its policy asks for beyond limits and retries.
+    pub(crate) state: Option<Arc<State>>,
+    /// Of its service, where it has one.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     /// As a refusal names it: `edge cart->catalog`.
     pub(crate) rule: String,
+}
+
+impl Way {
+    /// Whether calls under this policy may share it with those it was made for.
+    pub(crate) fn is_for(&self, policy: &EdgePolicy) -> bool {
+        let caller = &self.series.key().caller;
+        let limiter = self.service.as_ref().and_then(|service| service.limiter_for(caller));
+        self.policy.safeguards == policy.safeguards && self.limiter.is_some() == limiter.is_some()
+    }
+
+    /// Whether a request must ask before it sets out.
+    pub(crate) fn has_safeguards(&self) -> bool {
+        self.state.is_some() || self.limiter.is_some()
+    }
 }
 
 pub(crate) fn caller_header(caller: &Caller) -> Option<HeaderValue> {

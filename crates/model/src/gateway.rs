@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Bytes, Lead, Steer};
+use crate::{Bytes, Lead, Safeguards, Steer};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Gateway {
@@ -32,6 +32,7 @@ pub struct Route {
     pub hold: Option<Duration>,
     pub body_max: Option<Bytes>,
     pub steer: Steer,
+    pub safeguards: Safeguards,
 }
 
 /// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself); `{id}` is a `*`

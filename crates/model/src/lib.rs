@@ -11,6 +11,7 @@ mod health;
 mod name;
 mod policy;
 mod quantity;
+mod safeguards;
 mod state;
 mod steer;
 pub mod suggest;
@@ -33,9 +34,10 @@ pub use policy::{
     TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
+pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};
 pub use state::InstanceState;
 pub use steer::{
-    Compare, Condition, Fallback, Lead, Mirror, Part, Respond, Sample, Steer, Sticky, Want,
+    Compare, Condition, Elsewhere, Lead, Mirror, Part, Respond, Sample, Steer, Sticky, Want,
 };
 pub use template::{Template, TemplateError};
 pub use trace::{SpanId, TraceId, TraceIdError};

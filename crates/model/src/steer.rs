@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Route, ServiceName, Template};
+use crate::{FallbackOn, Route, ServiceName, Template};
 
 /// Where a route leads.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -60,7 +60,7 @@ pub struct Steer {
     pub sticky: Option<Sticky>,
     pub mirror: Option<Mirror>,
     pub compare: Option<Compare>,
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<Elsewhere>,
 }
 
 /// One condition on a request besides host, path and method.
@@ -175,12 +175,9 @@ pub struct Compare {
 
 /// Who is asked when the first says "not mine", or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Fallback {
+pub struct Elsewhere {
     pub to: ServiceName,
-    pub statuses: Vec<u16>,
-    pub connect: bool,
-    pub timeout: bool,
-    pub breaker: bool,
+    pub on: FallbackOn,
     /// Upper case.
     pub methods: Vec<String>,
 }

@@ -22,6 +22,7 @@ use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
 use crate::route::sticky::Visitor;
 use crate::route::{Found, Router, canonical_host, condition, path, steer};
+use crate::safeguard::fallback;
 use crate::way::Way;
 
 /// What a listener leads to, made from a [`crate::Entrance`].
@@ -55,6 +56,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             }
         }
     };
+    let ready = fallback::ready(&way, &request);
     let public = matches!(origin, Origin::Outside(_));
     let form = Form::of(request.headers(), request.method(), public);
     let start = Start {
@@ -88,12 +90,19 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         }
         Err(refusal) => Err(refusal),
     };
-    let mut answer = match forwarded {
+    if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
+        return instead.answer(flight, request_id);
+    }
+    let response = match forwarded {
         Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
         Ok((answer, _)) => hop::answer(flight, answer, request_id, way.policy.idle),
         Err(refusal) => refuse(flight, refusal, form, request_id),
+    };
+    let mut answer = match ready {
+        None => response,
+        Some(ready) => ready.remember(response),
     };
     if let Some(cookie) = visitor.cookie {
         answer.headers_mut().append(header::SET_COOKIE, *cookie);

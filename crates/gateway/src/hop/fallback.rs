@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use archipel_model::{Elsewhere, FallbackOn};
 use http::{HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
@@ -27,22 +28,16 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 pub(crate) struct Fallback {
     way: Arc<Way>,
-    statuses: Vec<u16>,
-    connect: bool,
-    timeout: bool,
-    breaker: bool,
+    on: FallbackOn,
     methods: Vec<Method>,
     watch: Arc<Watch>,
 }
 
 impl Fallback {
-    pub(crate) fn new(spec: &archipel_model::Fallback, way: Arc<Way>, watch: Arc<Watch>) -> Self {
+    pub(crate) fn new(spec: &Elsewhere, way: Arc<Way>, watch: Arc<Watch>) -> Self {
         Self {
             way,
-            statuses: spec.statuses.clone(),
-            connect: spec.connect,
-            timeout: spec.timeout,
-            breaker: spec.breaker,
+            on: spec.on.clone(),
             methods: spec.methods.iter().filter_map(|method| method.parse().ok()).collect(),
             watch,
         }
@@ -57,21 +52,19 @@ impl Fallback {
 
     fn takes_over(&self, first: &Result<Answer, Refusal>, safe: bool) -> bool {
         match first {
-            Ok(answer) => safe && self.statuses.contains(&answer.response.status().as_u16()),
+            Ok(answer) => safe && self.on.statuses.contains(&answer.response.status().as_u16()),
             Err(refusal) => match refusal.problem {
                 Problem::ConnectFailed | Problem::NoInstance | Problem::UnknownService => {
-                    self.connect
+                    self.on.connect
                 }
-                Problem::Timeout => safe && self.timeout,
-                problem => self.breaker && is_open_circuit(problem),
+                Problem::CircuitOpen => self.on.breaker,
+                Problem::TooManyInflight | Problem::Overloaded => self.on.overload,
+                Problem::UpstreamReset => safe && self.on.reset,
+                Problem::Timeout => safe && self.on.timeout,
+                _ => false,
             },
         }
     }
-}
-
-/// The callee is not called because it kept failing.
-fn is_open_circuit(problem: Problem) -> bool {
-    problem.slug() == "breaker-open"
 }
 
 /// Sends the request to its way, and to the fallback's if that must be.

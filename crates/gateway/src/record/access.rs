@@ -54,6 +54,8 @@ pub struct Access {
     pub bytes: u64,
     pub retries: u32,
     pub refusal: Option<Problem>,
+    /// What was answered in place of a failure: `static`, `stale`, `skip`.
+    pub fallback: Option<&'static str>,
     /// The answer broke off in the middle.
     pub broken: bool,
 }

@@ -13,7 +13,7 @@ use crate::hop::budget::Budget;
 
 /// Latency buckets: four per doubling, from a microsecond to about a minute and a half. The
 /// error of a quantile is below a quarter of its value, whatever its scale.
-const BUCKETS: usize = 108;
+pub(crate) const BUCKETS: usize = 108;
 
 /// Whose traffic a series counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +82,7 @@ impl Histogram {
 }
 
 /// Values 0 to 3 have a bucket each; from 4 on, two bits after the leading one choose it.
-fn bucket_of(micros: u64) -> usize {
+pub(crate) fn bucket_of(micros: u64) -> usize {
     if micros < 4 {
         return micros as usize;
     }
@@ -91,7 +91,7 @@ fn bucket_of(micros: u64) -> usize {
     ((log - 1) * 4 + quarter).min(BUCKETS - 1)
 }
 
-fn upper_bound(bucket: usize) -> u64 {
+pub(crate) fn upper_bound(bucket: usize) -> u64 {
     let next = bucket + 1;
     if next <= 4 {
         return next as u64;

@@ -23,6 +23,7 @@ use crate::message::trace::Trace;
 use crate::record::access::Access;
 use crate::record::counters::Finished;
 use crate::refusal::Problem;
+use crate::safeguard::bulkhead::Place;
 use crate::shadow::Watching;
 use crate::shared::Shared;
 use crate::upstream::instance::Instance;
@@ -52,6 +53,10 @@ pub(crate) struct Flight {
     pub(crate) visitor: Option<u64>,
     /// Who is told of the answer, beside the caller.
     pub(crate) watching: Option<Box<Watching>>,
+    fallback: Option<&'static str>,
+    /// When the try under way began, where somebody wants to know.
+    tried: Option<Instant>,
+    place: Option<Place>,
     /// Keeps the client's connection from counting as idle.
     _busy: Option<Busy>,
 }
@@ -87,6 +92,9 @@ impl Flight {
             ended: false,
             visitor: None,
             watching: None,
+            fallback: None,
+            tried: None,
+            place: None,
             _busy: start.busy,
         }
     }
@@ -111,12 +119,32 @@ impl Flight {
         &self.shared
     }
 
-    /// The request is at this instance now.
-    pub(crate) fn enter(&mut self, instance: &Arc<Instance>) {
+    /// The request is at this instance now; `timed` since, when how long it takes matters.
+    pub(crate) fn enter(&mut self, instance: &Arc<Instance>, timed: Option<Instant>) {
         self.leave();
         instance.inflight.fetch_add(1, Relaxed);
         self.instance = Some(Arc::clone(instance));
         self.entered = true;
+        self.tried = timed;
+    }
+
+    /// How long the last try has taken by now, if it was timed; and what "now" is.
+    pub(crate) fn try_took(&self) -> Option<(Duration, Instant)> {
+        let (tried, now) = (self.tried?, clock::now());
+        Some((now.saturating_duration_since(tried), now))
+    }
+
+    pub(crate) fn is_at_instance(&self) -> bool {
+        self.entered
+    }
+
+    pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
+        self.instance.as_ref()
+    }
+
+    /// Takes a place that others wait for, until the end.
+    pub(crate) fn occupy(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// It is no longer; which one it was is kept for the record.
@@ -145,6 +173,14 @@ impl Flight {
         });
     }
 
+    /// The answer is what was declared for when there is none.
+    pub(crate) fn fell_back(&mut self, kind: &'static str, why: Option<Problem>, status: u16) {
+        self.leave();
+        self.refusal = why;
+        self.fallback = Some(kind);
+        self.answered(status);
+    }
+
     pub(crate) fn add_bytes(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
@@ -155,11 +191,12 @@ impl Flight {
             return;
         }
         self.leave();
+        self.place = None;
         self.way.series.inflight.fetch_sub(1, Relaxed);
         let duration = clock::now() - self.started;
         self.way.series.add(&Finished {
             status: if self.status == CALLER_GONE { 0 } else { self.status },
-            refused: self.refusal.is_some(),
+            refused: self.refusal.is_some() && self.fallback.is_none(),
             broken: self.broken,
             retries: self.retries,
             bytes: self.bytes,
@@ -186,6 +223,7 @@ impl Flight {
             bytes: self.bytes,
             retries: self.retries,
             refusal: self.refusal,
+            fallback: self.fallback,
             broken: self.broken,
         }
     }

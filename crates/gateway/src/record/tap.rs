@@ -255,6 +255,7 @@ mod tests {
             retries: 0,
             refusal: None,
             broken: false,
+            fallback: None,
         }
     }
 

@@ -65,7 +65,7 @@ pub(crate) fn lay(
         // Nobody is compared with itself, or asked again what it just said.
         let fallback = fallback.as_ref().filter(|fallback| fallback.to != *to);
         let compare = compare.as_ref().filter(|compare| compare.to != *to);
-        if fallback.is_some_and(|fallback| fallback.connect) {
+        if fallback.is_some_and(|fallback| fallback.on.connect) {
             // There is somebody to ask now; to wait for the first would only cost time.
             main.policy.hold = None;
         }

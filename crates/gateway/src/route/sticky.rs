@@ -96,7 +96,7 @@ fn name_in(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// The instance that a visitor belongs to: the one with the highest number drawn from both
 /// (rendezvous hashing), so that one that leaves moves its own visitors only, and one that comes
-/// takes an even share from all. Those that `tried` and do not accept connections stand back.
+/// takes an even share from all. Those that were tried, do not accept connections or are ejected stand back.
 pub(crate) fn choose(
     instances: &[Arc<Instance>],
     tried: &[Arc<Instance>],
@@ -106,7 +106,8 @@ pub(crate) fn choose(
     let rank = |(place, instance): (usize, &Arc<Instance>)| {
         let number = instance.id.as_ref().map_or(place as u64, |id| u64::from(id.replica));
         let tried = tried.iter().any(|other| Arc::ptr_eq(other, instance));
-        (!tried, !instance.is_avoided(now_ms), mix(visitor ^ mix(number + 1)))
+        let fit = !instance.is_avoided(now_ms) && !instance.outlier.is_out(now_ms);
+        (!tried, fit, mix(visitor ^ mix(number + 1)))
     };
     let best = instances.iter().enumerate().max_by_key(|pair| rank(*pair));
     best.map(|(_, instance)| Arc::clone(instance))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipel_gateway::{Body, Caller, Problem, Upstream};
-use archipel_model::{EdgePolicy, Protocol, Retry};
+use archipel_model::{Bulkhead, EdgePolicy, Protocol, Retry, Safeguards};
 use archipel_rt::clock;
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -96,7 +96,9 @@ async fn an_instance_that_is_too_slow() {
         })
         .await;
     let policy = EdgePolicy { timeout: Some(Duration::from_millis(200)), ..EdgePolicy::default() };
-    world.apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy).table()).await;
+    world
+        .apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy.clone()).table())
+        .await;
     let body = check(&world, get("/never"), 504, "timeout").await;
     assert!(body.contains("200ms"), "{body}");
     eventually(|| world.gateway.inflight(&id("a-0")), |n| *n == 0).await;
@@ -110,7 +112,8 @@ async fn an_instance_that_is_too_slow() {
 async fn an_edge_takes_only_so_many_requests_at_once() {
     let world = World::new();
     let app = world.app(|_| std::future::pending()).await;
-    let policy = EdgePolicy { inflight_max: Some(2), ..EdgePolicy::default() };
+    let safeguards = Safeguards { bulkhead: Some(Bulkhead::new(2)), ..Safeguards::default() };
+    let policy = EdgePolicy { safeguards, ..EdgePolicy::default() };
     world.apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy).table()).await;
     let mut waiting = Vec::new();
     for _ in 0..2 {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use archipel_gateway::{Body, RouteReport, Skipped};
 use archipel_model::{
-    Compare, Condition, Fallback, Lead, Mirror, Part, PathPattern, Respond, Route, Sample, Sticky,
-    Template, Want,
+    Compare, Condition, Elsewhere, FallbackOn, Lead, Mirror, Part, PathPattern, Respond, Route,
+    Sample, Sticky, Template, Want,
 };
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -22,13 +22,17 @@ fn split(line: &str, shares: &[(&str, u32)]) -> Route {
     Route { to: Lead::Split(shares), ..route(line) }
 }
 
-fn fallback(to: &str, statuses: &[u16], connect: bool, methods: &[&str]) -> Fallback {
-    Fallback {
+fn fallback(to: &str, statuses: &[u16], connect: bool, methods: &[&str]) -> Elsewhere {
+    Elsewhere {
         to: name(to),
-        statuses: statuses.to_vec(),
-        connect,
-        timeout: false,
-        breaker: false,
+        on: FallbackOn {
+            connect,
+            reset: false,
+            timeout: false,
+            breaker: false,
+            overload: false,
+            statuses: statuses.to_vec(),
+        },
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use archipel_gateway::{
     Body, Endpoint, Entrance, Gateway, Limits, Listener, PublicRoutes, Table, Upstream,
 };
-use archipel_model::{EdgePolicy, InstanceId, PathPattern, Protocol, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, InstanceId, PathPattern, Protocol, Route, Safeguards, ServiceName,
+};
 use archipel_rt::{CancellationToken, Tasks, clock};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -321,6 +323,7 @@ pub(crate) fn route(line: &str) -> Route {
         hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
         steer: archipel_model::Steer::default(),
+        safeguards: Safeguards::default(),
     }
 }
 

@@ -41,9 +41,10 @@ fn check_fallback(draft: &RouteDraft, out: &mut Sink) {
     check_other(draft, "fallback", &fallback.to, out);
     let Some(at) = at(draft, "fallback") else { return };
     let safe = fallback.methods.iter().any(|method| SAFE.contains(&method.as_str()));
-    if !safe && !fallback.connect && !fallback.breaker {
+    let on = &fallback.on;
+    if !safe && !on.connect && !on.breaker && !on.overload {
         pointless(out, at, "this fallback is never asked".to_owned()).help(
-            "after a status or a timeout only GET, HEAD and OPTIONS are asked again: \
+            "after a status, a reset or a timeout only GET, HEAD and OPTIONS are asked again: \
              the first may have done something. Add one of them, or \"connect\"",
         );
     }

@@ -123,6 +123,7 @@ impl Reader<'_> {
         let timeout = self.period(node, "timeout");
         let (connect, idle) = (self.period(node, "connect"), self.period(node, "idle"));
         let hold = self.hold(node).unwrap_or(hold);
+        let safeguards = self.safeguards(node);
         let body_max: Option<Bytes> = self.size(node, "max_body");
         let (method, path) = parsed?;
         let matched = matched?;
@@ -139,6 +140,7 @@ impl Reader<'_> {
                 hold,
                 body_max,
                 steer,
+                safeguards,
             },
             match_at: matched.span,
             targets,

@@ -10,6 +10,7 @@ pub(crate) mod gateway;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod policy;
+pub(crate) mod safeguards;
 pub(crate) mod service;
 mod steer;
 

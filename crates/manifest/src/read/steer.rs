@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use archipel_model::{
-    Compare, Condition, Fallback, Lead, Mirror, Part, PathPattern, Respond, Sample, ServiceName,
-    Steer, Sticky, Template, TemplateError, Want,
+    Compare, Condition, Elsewhere, FallbackOn, Lead, Mirror, Part, PathPattern, Respond, Sample,
+    ServiceName, Steer, Sticky, Template, TemplateError, Want,
 };
 
+use super::safeguards::fallback_on;
 use super::{Reader, count, text, texts};
 use crate::Code;
 use crate::shape::format::Format;
@@ -118,7 +119,7 @@ impl Reader<'_> {
             sticky: text(node, "sticky", Format::NonEmpty).and_then(|text| self.sticky(&text)),
             mirror,
             compare,
-            fallback: node.get("fallback").and_then(|node| fallback(node, targets)),
+            fallback: node.get("fallback").and_then(|node| elsewhere(node, targets)),
         }
     }
 
@@ -241,24 +242,25 @@ fn status(node: &Node) -> Option<u16> {
     count(node, "status").and_then(|status| u16::try_from(status).ok())
 }
 
-fn fallback(node: &Node, targets: &mut Vec<Sited<ServiceName>>) -> Option<Fallback> {
-    let on = node.get("on").and_then(Node::list).unwrap_or_default();
-    let says = |word: &str| on.iter().any(|item| item.text() == Some(word));
-    let statuses =
-        on.iter().filter_map(|item| item.integer().and_then(|status| u16::try_from(status).ok()));
+/// The rest of a fallback is read where those without `to` are.
+fn elsewhere(node: &Node, targets: &mut Vec<Sited<ServiceName>>) -> Option<Elsewhere> {
     let methods = texts(node, "methods", Format::NonEmpty);
     let methods: Vec<String> = match methods.is_empty() {
         true => METHODS_DEFAULT.map(str::to_owned).to_vec(),
-        false => methods.iter().map(|method| method.value.to_owned()).collect(),
+        false => methods.iter().map(|method| method.value.to_ascii_uppercase()).collect(),
     };
-    Some(Fallback {
-        to: target(node, targets)?,
-        statuses: statuses.collect(),
-        connect: says("connect"),
-        timeout: says("timeout"),
-        breaker: says("breaker"),
-        methods,
-    })
+    let on = match node.get("on") {
+        Some(_) => fallback_on(node),
+        None => FallbackOn {
+            connect: true,
+            reset: false,
+            timeout: false,
+            breaker: false,
+            overload: false,
+            statuses: vec![404],
+        },
+    };
+    Some(Elsewhere { to: target(node, targets)?, on, methods })
 }
 
 /// Where a key of a route stands, for those that judge it later.

@@ -13,6 +13,7 @@ pub(crate) mod format;
 pub(crate) mod merge;
 pub(crate) mod process_keys;
 pub(crate) mod route_keys;
+pub(crate) mod safeguard_keys;
 pub(crate) mod service_keys;
 pub(crate) mod tables;
 

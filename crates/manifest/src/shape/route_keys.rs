@@ -1,34 +1,10 @@
 //! The keys of the gateway.
 
 use super::format::Format;
+use super::safeguard_keys::*;
 use super::*;
 
 static SPLIT: Names = Names { key: Format::Name, of: Shape::Integer(0, 100) };
-static FALLBACK_REASONS: Choice =
-    Choice { values: &["connect", "timeout", "breaker"], refused: &[] };
-static FALLBACK_REASON: Either =
-    Either { options: &[Shape::Integer(100, 599), Shape::Choice(&FALLBACK_REASONS)], expand: None };
-static FALLBACK_ON: List =
-    List { of: Shape::Either(&FALLBACK_REASON), nonempty: true, distinct: false };
-static FALLBACK: Keys = Keys {
-    id: "fallback",
-    what: "the fallback",
-    keys: &[
-        key("to", NAME, "Service or external to ask instead.").required(),
-        key(
-            "on",
-            Shape::List(&FALLBACK_ON),
-            "After what: statuses and timeout (GET, HEAD, OPTIONS only), connect, breaker.",
-        )
-        .required(),
-        key("methods", Shape::List(&METHODS), "For these methods only. Default GET and HEAD."),
-    ],
-    rules: &[],
-    synonyms: &[],
-};
-static METHOD: Choice =
-    Choice { values: &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], refused: &[] };
-static METHODS: List = List { of: Shape::Choice(&METHOD), nonempty: true, distinct: true };
 static MIRROR: Keys = Keys {
     id: "mirror",
     what: "the mirror",
@@ -125,11 +101,11 @@ static ROUTE: Keys = Keys {
             "Instead of `to`: where to go; `{id}` and `{1}` take segments of `match`.",
         ),
         key("respond", Shape::Keys(&RESPOND), "Instead of `to`: always this answer."),
-        key(
-            "fallback",
-            Shape::Keys(&FALLBACK),
-            "Ask another service when the first says \"not mine\", or nothing.",
-        ),
+        ROUTE_FALLBACK_KEY,
+        BREAKER_KEY,
+        BULKHEAD_KEY,
+        HEDGE_KEY,
+        PRIORITY_KEY,
         key(
             "compare",
             Shape::Keys(&COMPARE),
