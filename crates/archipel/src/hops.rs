@@ -127,6 +127,10 @@ fn hop(access: Access, kinds: &mut Kinds) -> Hop {
     if let Some(error) = error {
         more.push(("error.type".into(), Value::Text(error)));
     }
+    if let (Some(problem), Some(rule)) = (access.refusal, access.rule) {
+        more.push(("archipel.refusal.rule".into(), Value::Text(rule.into_string().into())));
+        more.push(("archipel.refusal.help".into(), Value::Text(problem.advice().into())));
+    }
     Hop {
         trace: access.trace_id,
         span: access.span_id,
@@ -178,6 +182,7 @@ mod tests {
             retries: 0,
             refusal: None,
             fallback: None,
+            rule: None,
             broken: false,
         }
     }

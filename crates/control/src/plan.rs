@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use archipel_gateway::{Entrance, Listener, PublicRoutes};
-use archipel_model::{App, InstanceId, SecretName, ServiceName, TopicName};
+use archipel_model::{App, Gateway, Hidden, InstanceId, SecretName, ServiceName, TopicName};
 
 use crate::order;
 use crate::secrets::{Secret, Tokens};
@@ -136,6 +136,8 @@ impl Plan {
             entrance: Entrance::Public(PublicRoutes {
                 hosts: gateway.hosts.clone(),
                 routes: gateway.routes.clone(),
+                guard: Box::new(gateway.guard.clone()),
+                secrets: self.secrets_of(gateway),
             }),
         });
         let edges = self.services.iter().flat_map(|(caller, plan)| {
@@ -150,6 +152,15 @@ impl Plan {
             })
         });
         public.chain(edges).collect()
+    }
+
+    /// Those that the entrance checks proofs with.
+    fn secrets_of(&self, gateway: &Gateway) -> BTreeMap<SecretName, Hidden> {
+        let value = |name: &SecretName| {
+            let secret = self.secrets.get(name)?;
+            Some((name.clone(), Hidden::new(secret.reveal().to_owned())))
+        };
+        gateway.guard.secrets().into_iter().filter_map(value).collect()
     }
 
     pub fn apis(&self) -> Vec<ApiPlan> {

@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 
 use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Upstream};
-use archipel_model::{EdgePolicy, InstanceId, PathPattern, Route, Safeguards, ServiceName};
+use archipel_model::{
+    EdgePolicy, InstanceId, PathPattern, Route, RouteGuard, Safeguards, ServiceName,
+};
 use archipel_rt::CancellationToken;
 
 #[global_allocator]
@@ -38,6 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         body_max: None,
         steer: Default::default(),
         safeguards: Safeguards::default(),
+        guard: RouteGuard::default(),
     };
     let entrance = match edge {
         true => Entrance::Edge {
@@ -45,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             callee: service.clone(),
             policy: EdgePolicy::default(),
         },
-        false => Entrance::Public(PublicRoutes { hosts: vec![], routes: vec![route] }),
+        false => Entrance::Public(PublicRoutes { routes: vec![route], ..PublicRoutes::default() }),
     };
     let listener = Listener { id: "bench".to_owned(), addr: listen, entrance };
     let upstream = Upstream { endpoints, ..Upstream::default() };

@@ -13,6 +13,9 @@ use http::{Request, Response, header};
 
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
+use crate::guard::keep::{Built, Keep, Means};
+use crate::guard::tally::RefusalCount;
+use crate::guard::ward::Ward;
 use crate::hop;
 use crate::hop::budget;
 use crate::hop::fault::{Fault, FaultCount};
@@ -50,6 +53,7 @@ struct Inner {
     calls: Mutex<HashMap<(Caller, ServiceName), Arc<Way>>>,
     /// Left the table with requests in flight.
     retired: Mutex<Vec<Weak<Instance>>>,
+    keep: Keep,
 }
 
 struct OpenDoor {
@@ -67,6 +71,10 @@ pub struct Counters {
     pub connections: usize,
     /// Access records that nobody took in time.
     pub access_dropped: u64,
+    /// Answers that we made ourselves, by why.
+    pub refusals: Vec<RefusalCount>,
+    /// Of instances that serve now, since they do; by whoever called them.
+    pub instances: Vec<(InstanceId, SeriesCount)>,
 }
 
 impl Gateway {
@@ -84,6 +92,7 @@ impl Gateway {
             bound: Mutex::default(),
             calls: Mutex::default(),
             retired: Mutex::default(),
+            keep: Keep::new(),
         });
         shared
             .tasks
@@ -187,6 +196,7 @@ impl Gateway {
                 })
             }
             Err(refusal) => {
+                shared.tally.count(&refusal);
                 flight.refused(refusal.problem);
                 Err(refusal)
             }
@@ -235,6 +245,8 @@ impl Gateway {
                 .connections_max
                 .saturating_sub(shared.connections.available_permits()),
             access_dropped: shared.tap.dropped(),
+            refusals: shared.tally.read(),
+            instances: self.inner.instances(),
         }
     }
 
@@ -266,6 +278,12 @@ impl Gateway {
 }
 
 impl Inner {
+    fn instances(&self) -> Vec<(InstanceId, SeriesCount)> {
+        let services = self.services.load();
+        let all = services.values().flat_map(|service| service.live.load().instances.clone());
+        all.filter_map(|instance| Some((instance.id.clone()?, instance.series.read()))).collect()
+    }
+
     fn upsert_services(&self, table: &Table) -> Arc<BTreeMap<ServiceName, Arc<Service>>> {
         let mut services = BTreeMap::clone(&self.services.load());
         // Also those that a listener names and the table lacks: they refuse with a reason.
@@ -318,19 +336,31 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets }) => {
+                let means = Means { secrets: &secrets, services, shared: &self.shared };
+                let built = self.keep.build(&guard, &means);
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
-                let nowhere = self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned());
-                let rules = routes.into_iter().map(|route| self.rule(route, services)).collect();
+                let nowhere = Way {
+                    ward: Some(Box::new(Ward::of_nowhere(Arc::clone(&built.gate)))),
+                    ..self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned())
+                };
+                let rule = |route| self.rule(route, services, &built);
+                let rules = routes.into_iter().map(rule).collect();
                 let router = Box::new(Router::new(&hosts, rules));
-                WayIn::Public { router, nowhere: Arc::new(nowhere) }
+                let gate = Arc::clone(&built.gate);
+                WayIn::Public { router, nowhere: Arc::new(nowhere), gate }
             }
         }
     }
 
-    fn rule(&self, route: Route, services: &BTreeMap<ServiceName, Arc<Service>>) -> Rule<Arc<Way>> {
+    fn rule(
+        &self,
+        route: Route,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+        built: &Built,
+    ) -> Rule<Arc<Way>> {
         let label: Arc<str> = route.label().into();
-        let way = |lane: Lane<'_>| self.route_way(&route, &label, lane, services);
+        let way = |lane: Lane<'_>| self.route_way(&route, &label, lane, services, built);
         let way = steer::lay(&route, &label, &self.shared.watches, way);
         Rule {
             host: route.host,
@@ -348,6 +378,7 @@ impl Inner {
         label: &Arc<str>,
         lane: Lane<'_>,
         services: &BTreeMap<ServiceName, Arc<Service>>,
+        built: &Built,
     ) -> Way {
         let key = SeriesKey {
             caller: lane.caller.clone(),
@@ -373,6 +404,7 @@ impl Inner {
             strip: strip.map_or(0, segments),
             rewrite: route.steer.rewrite.clone().filter(|_| !lane.as_it_came),
             when: route.steer.when.clone(),
+            ward: Some(Box::new(built.ward(route, &format!("route {label}")))),
             ..self.way(&key, service, policy, format!("route {label}"))
         }
     }
@@ -397,6 +429,7 @@ impl Inner {
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),
             rule,
+            ward: None,
         }
     }
 

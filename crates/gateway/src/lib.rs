@@ -1,7 +1,7 @@
 //! The data plane: traffic from outside and from service to service, one code for both.
 //!
 //! ```text
-//! client → listener → entrance → route → hop → balancer → instance → link → app
+//! client → listener → entrance → route → guard → hop → balancer → instance → link → app
 //! ```
 //!
 //! [`Gateway::apply`] takes a whole [`Table`] whenever anything changed; requests see it through
@@ -17,6 +17,7 @@
 
 mod entry;
 mod gateway;
+mod guard;
 mod hop;
 mod message;
 mod record;
@@ -30,6 +31,7 @@ mod upstream;
 mod way;
 
 pub use gateway::{Counters, Gateway};
+pub use guard::RefusalCount;
 pub use hop::fault::{Fault, FaultCount, FaultKind};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};

@@ -7,6 +7,8 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::guard::crowd::Crowd;
+use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
 use crate::record::counters::Registry;
 use crate::record::tap::Tap;
@@ -42,6 +44,8 @@ pub struct Limits {
     pub held_max: usize,
     /// How long an instance that joins others gets less than its share.
     pub slow_start: Duration,
+    /// Between two looks for a key that a token names and its issuer did not have.
+    pub keys_pause: Duration,
 }
 
 impl Default for Limits {
@@ -60,6 +64,7 @@ impl Default for Limits {
             avoid: Duration::from_secs(1),
             held_max: 1_024,
             slow_start: Duration::from_secs(10),
+            keys_pause: Duration::from_secs(5),
         }
     }
 }
@@ -81,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) copies: Arc<Semaphore>,
     /// Under which visitors are hashed.
     pub(crate) visitors: Key,
+    pub(crate) tally: Tally,
+    pub(crate) crowd: Crowd,
     pub(crate) faults: Faults,
     pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
@@ -101,6 +108,8 @@ impl Shared {
             watches: Watches::default(),
             copies: Arc::new(Semaphore::new(COPIES_MAX)),
             visitors: Key::default(),
+            tally: Tally::default(),
+            crowd: Crowd::default(),
             faults: Faults::default(),
             safeguards: safeguard::Registry::default(),
             epoch: clock::now(),

@@ -5,7 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use archipel_model::{EdgePolicy, InstanceId, Protocol, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, Guard, Hidden, InstanceId, Protocol, Route, SecretName, ServiceName,
+};
 
 /// All listeners and all callees. Level-triggered: apply the latest one, as often as you like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +39,9 @@ pub struct PublicRoutes {
     /// Exact or `*.example.org`; empty: every `Host` is served.
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
+    pub guard: Box<Guard>,
+    /// Values of those that `guard` names.
+    pub secrets: BTreeMap<SecretName, Hidden>,
 }
 
 /// A callee: where its instances listen now and how to speak to them.

@@ -7,6 +7,7 @@ use archipel_model::{Condition, EdgePolicy, Template};
 use http::HeaderValue;
 
 use crate::Caller;
+use crate::guard::ward::Ward;
 use crate::record::counters::Series;
 use crate::route::steer::Steering;
 use crate::safeguard::State;
@@ -34,9 +35,36 @@ pub(crate) struct Way {
     pub(crate) limiter: Option<Arc<Limiter>>,
     /// As a refusal names it: `edge cart->catalog`.
     pub(crate) rule: String,
+    /// On the public entrance only.
+    pub(crate) ward: Option<Box<Ward>>,
 }
 
 impl Way {
+    /// Whether each of its requests leaves a line in the access log.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.ward.as_ref().is_some_and(|ward| ward.gate.log.is_some())
+    }
+
+    /// Of what we fetch ourselves.
+    pub(crate) fn inside(service: Arc<Service>, policy: EdgePolicy, series: Arc<Series>) -> Self {
+        let rule = format!("edge archipel->{}", service.name);
+        Self {
+            service: Some(service),
+            policy,
+            body_max: None,
+            strip: 0,
+            rewrite: None,
+            when: Vec::new(),
+            steering: None,
+            caller_header: None,
+            series,
+            state: None,
+            limiter: None,
+            rule,
+            ward: None,
+        }
+    }
+
     /// Whether calls under this policy may share it with those it was made for.
     pub(crate) fn is_for(&self, policy: &EdgePolicy) -> bool {
         let caller = &self.series.key().caller;

@@ -36,7 +36,8 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         services.insert(service.name.clone(), service);
     }
     give_timeouts(&mut services);
-    let gateway = draft.gateway.map(|gateway| Gateway {
+    let body_max = draft.gateway.as_ref().and_then(|gateway| gateway.guard.body_max);
+    let mut gateway = draft.gateway.map(|gateway| Gateway {
         listen: gateway.listen,
         hosts: gateway.hosts.into_iter().map(|host| host.value).collect(),
         routes: gateway
@@ -46,7 +47,18 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .filter(|route| !route.to.services().iter().any(|to| disabled.contains(*to)))
             .map(|route| without(&disabled, route))
             .collect(),
+        guard: gateway.guard.guard,
     });
+    let streams = |route: &Route| {
+        let mut to = route.to.services().into_iter().filter_map(|to| services.get(to));
+        to.any(|to| to.protocol == Protocol::Grpc)
+    };
+    for route in gateway.iter_mut().flat_map(|gateway| &mut gateway.routes) {
+        // A call of gRPC is one body, however long it lives.
+        if route.body_max.is_none() && !streams(route) {
+            route.body_max = body_max;
+        }
+    }
     let mut jobs = BTreeMap::new();
     for mut job in draft.jobs.into_iter().map(|draft| draft.job) {
         if let Some(service) = &job.service {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Bytes, Lead, Safeguards, Steer};
+use crate::{Bytes, Guard, Lead, RouteGuard, Safeguards, Steer};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Gateway {
@@ -12,6 +12,7 @@ pub struct Gateway {
     /// Empty: every `Host` is served.
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
+    pub guard: Guard,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -33,6 +34,7 @@ pub struct Route {
     pub body_max: Option<Bytes>,
     pub steer: Steer,
     pub safeguards: Safeguards,
+    pub guard: RouteGuard,
 }
 
 /// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself); `{id}` is a `*`

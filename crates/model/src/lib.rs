@@ -7,6 +7,7 @@
 mod app;
 mod command;
 mod gateway;
+mod guard;
 mod health;
 mod name;
 mod policy;
@@ -24,6 +25,10 @@ pub use app::{
 };
 pub use command::Command;
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use guard::{
+    AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
+    HeaderChanges, Jwt, KeySource, LimitBy, RateLimit, RouteGuard, SecurityHeaders, is_header_name,
+};
 pub use health::{Check, Health, Probe};
 pub use name::{
     AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,

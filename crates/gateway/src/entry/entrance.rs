@@ -3,6 +3,7 @@
 //! The public entrance decides by host, path and method and believes nothing; an edge has one
 //! way, and who calls follows from the port.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use archipel_rt::clock;
@@ -12,6 +13,10 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::entry::listener::{Busy, Conn};
+use crate::guard::client::is_trusted;
+use crate::guard::crowd::Seat;
+use crate::guard::gate::{Gate, Stop, Visit};
+use crate::guard::ward;
 use crate::hop;
 use crate::hop::outgoing::{self, Origin};
 use crate::hop::tunnel;
@@ -23,6 +28,7 @@ use crate::refusal::{Form, Problem, Refusal};
 use crate::route::sticky::Visitor;
 use crate::route::{Found, Router, canonical_host, condition, path, steer};
 use crate::safeguard::fallback;
+use crate::shared::{Limits, Shared};
 use crate::way::Way;
 
 /// What a listener leads to, made from a [`crate::Entrance`].
@@ -31,8 +37,50 @@ pub(crate) enum WayIn {
         router: Box<Router<Arc<Way>>>,
         /// Counts what finds no route.
         nowhere: Arc<Way>,
+        gate: Arc<Gate>,
     },
     Edge(Arc<Way>),
+}
+
+/// What the head of a request may have.
+pub(crate) struct Heads {
+    pub(crate) bytes_max: u32,
+    /// `None`: as the protocol's reader thinks fit.
+    pub(crate) lines_max: Option<usize>,
+}
+
+impl WayIn {
+    fn gate(&self) -> Option<&Gate> {
+        match self {
+            Self::Public { gate, .. } => Some(gate),
+            Self::Edge(_) => None,
+        }
+    }
+
+    /// A place for one more connection of this address; `None` when it has enough of them. Of our
+    /// own machine, and of proxies that we trust, come the connections of many.
+    pub(crate) fn seat(&self, shared: &Shared, peer: IpAddr) -> Option<Option<Seat>> {
+        let peer = peer.to_canonical();
+        let limited = |gate: &&Gate| !peer.is_loopback() && !is_trusted(&gate.trusted, peer);
+        let Some(gate) = self.gate().filter(|gate| gate.connections_told || limited(gate)) else {
+            return Some(None);
+        };
+        let seat = shared.crowd.seat(peer, gate.connections_max);
+        if seat.is_none() {
+            shared.tally.add(Problem::RateLimited, "max_connections");
+        }
+        seat.map(Some)
+    }
+
+    pub(crate) fn heads(&self, limits: &Limits) -> Heads {
+        let gate = self.gate();
+        let bytes_max =
+            gate.and_then(|gate| gate.head_max).map(|max| u32::try_from(max).unwrap_or(u32::MAX));
+        Heads {
+            bytes_max: bytes_max.unwrap_or(limits.header_bytes_max),
+            lines_max: gate.and_then(|gate| gate.headers_max).map(|max| max as usize),
+        }
+    }
 }
 
 /// Serves one request of one connection.
@@ -42,36 +90,53 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     let trace = Trace::read(request.headers());
     let request_id = trace.request_id(request.headers());
     let mut visitor = Visitor::default();
-    let (way, admitted, origin) = {
+    let (way, admitted, mut visit) = {
         let way_in = conn.door.way_in.load();
-        let sane = sane(&mut request, shared.limits.headers_max);
+        let lines_max = way_in.heads(&shared.limits).lines_max;
+        let sane = sane(&mut request, lines_max.unwrap_or(shared.limits.headers_max));
         match &**way_in {
-            WayIn::Edge(way) => (Arc::clone(way), sane, Origin::Inside),
-            WayIn::Public { router, nowhere } => {
+            WayIn::Edge(way) => (Arc::clone(way), sane, None),
+            WayIn::Public { router, nowhere, gate } => {
+                let visit = gate.visit(conn.addr, &conn.peer, false, request.headers(), started);
                 let found = sane.and_then(|()| route(router, &request));
                 let way = found.as_ref().map_or(nowhere, |way| *way);
                 let (way, who) = steer::choose(&shared, way, &request, false);
                 visitor = who;
-                (way, found.map(|_| ()), Origin::Outside(conn.peer.clone()))
+                (way, found.map(|_| ()), Some(visit))
             }
         }
     };
-    let ready = fallback::ready(&way, &request);
-    let public = matches!(origin, Origin::Outside(_));
+    let public = visit.is_some();
+    let origin = visit.as_ref().map_or(Origin::Inside, Visit::origin);
     let form = Form::of(request.headers(), request.method(), public);
     let start = Start {
         way: Arc::clone(&way),
         trace,
         started,
         method: request.method().clone(),
-        path: shared.tap.is_open().then(|| request.uri().path_and_query().cloned()).flatten(),
+        path: (shared.tap.is_open() || way.is_logged())
+            .then(|| request.uri().path_and_query().cloned())
+            .flatten(),
         busy: Some(Busy::new(conn)),
     };
     let mut flight = Flight::new(Arc::clone(&shared), start);
     flight.visitor = visitor.hash;
+    let admitted = match (&way.ward, &mut visit) {
+        (Some(ward), Some(visit)) => {
+            flight.note = ward.gate.note(&request, visit);
+            let admitted = ward.admit(admitted, &mut request, visit).await;
+            ward.gate.name(&mut flight.note, visit);
+            admitted
+        }
+        _ => admitted.map_err(Stop::Refuse),
+    };
     let admitted = match admitted {
         Ok(()) => with_body(request, &way),
-        Err(refusal) => {
+        Err(Stop::Answer(answer)) => {
+            outgoing::swallow(request.map(Body::from)).await;
+            return dressed(&way, visit, own(flight, *answer, request_id));
+        }
+        Err(Stop::Refuse(refusal)) => {
             // After a framing fault nobody knows where the body ends.
             if refusal.problem != Problem::BadFraming {
                 outgoing::swallow(request.map(Body::from)).await;
@@ -79,56 +144,71 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             Err(refusal)
         }
     };
+    let mut ready = None;
     let forwarded = match admitted {
         Ok(request) => {
-            if let Some(own) = way.steering.as_ref().and_then(|steering| steering.own.as_ref()) {
-                let answer = own.answer(request.method(), request.uri());
+            if let Some(answer) = steer::own_answer(&way, &request) {
                 outgoing::swallow(request).await;
-                return answer_ourselves(flight, answer, request_id);
+                return dressed(&way, visit, own(flight, answer, request_id));
             }
+            ready = fallback::ready(&way, &request);
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }
         Err(refusal) => Err(refusal),
     };
-    if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
-        return instead.answer(flight, request_id);
-    }
-    let response = match forwarded {
-        Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
+    let instead = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded));
+    let mut response = match (instead, forwarded) {
+        (Some(instead), _) => instead.answer(flight, request_id),
+        (None, Ok((answer, Some(caller)))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
-        Ok((answer, _)) => hop::answer(flight, answer, request_id, way.policy.idle),
-        Err(refusal) => refuse(flight, refusal, form, request_id),
-    };
-    let mut answer = match ready {
-        None => response,
-        Some(ready) => ready.remember(response),
+        (None, Ok((answer, _))) => {
+            let response = hop::answer(flight, answer, request_id, way.policy.idle);
+            match ready {
+                None => response,
+                Some(ready) => ready.remember(response),
+            }
+        }
+        (None, Err(refusal)) => refuse(&shared, flight, refusal, form, request_id),
     };
     if let Some(cookie) = visitor.cookie {
-        answer.headers_mut().append(header::SET_COOKIE, *cookie);
+        response.headers_mut().append(header::SET_COOKIE, *cookie);
     }
-    answer
+    dressed(&way, visit, response)
 }
 
-fn answer_ourselves(
+fn dressed(way: &Way, visit: Option<Visit>, mut response: Response<Body>) -> Response<Body> {
+    if let (Some(ward), Some(mut visit)) = (&way.ward, visit) {
+        ward.dress(&mut visit, response.headers_mut());
+    }
+    response
+}
+
+/// An answer that is ours and no refusal.
+fn own(
     mut flight: Flight,
-    mut answer: Response<Body>,
+    mut response: Response<Body>,
     request_id: HeaderValue,
 ) -> Response<Body> {
-    answer.headers_mut().insert(REQUEST_ID, request_id);
-    flight.answered(answer.status().as_u16());
-    flight.add_bytes(answer.body().size_hint().exact().unwrap_or_default());
+    flight.answered(response.status().as_u16());
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    flight.add_bytes(response.body().size_hint().exact().unwrap_or_default());
     flight.end();
-    answer
+    response
 }
 
 fn refuse(
+    shared: &Shared,
     mut flight: Flight,
     refusal: Refusal,
     form: Form,
     request_id: HeaderValue,
 ) -> Response<Body> {
+    shared.tally.count(&refusal);
     flight.refused(refusal.problem);
+    flight.rule = Some(refusal.rule.as_str().into());
+    let silent = flight.way.ward.as_ref().is_some_and(|ward| !ward.gate.reasons);
+    let refusal = if silent { refusal.hush() } else { refusal };
     let mut response = refusal.into_response(form);
     response.headers_mut().insert(REQUEST_ID, request_id);
     flight.add_bytes(response.body().size_hint().exact().unwrap_or_default());
@@ -181,6 +261,13 @@ fn route<'a>(
     let method = request.method();
     let (headers, query) = (request.headers(), request.uri().query());
     let fits = |way: &Arc<Way>| condition::hold(&way.when, headers, query);
+    // A preflight is about another method than its own: of a route with CORS, we answer it.
+    if let Some(asked) = ward::asked(method, request.headers())
+        && let Found::Target(way) = router.find(&host, &asked, &path, fits)
+        && way.ward.as_ref().is_some_and(|ward| ward.answers_preflights())
+    {
+        return Ok(way);
+    }
     match router.find(&host, method, &path, fits) {
         Found::Target(way) => Ok(way),
         Found::NoRoute => {

@@ -44,6 +44,7 @@ pub(crate) struct Conn {
     pub(crate) door: Arc<Door>,
     /// The client's address, as the public entrance passes it on.
     pub(crate) peer: HeaderValue,
+    pub(crate) addr: std::net::IpAddr,
     inflight: AtomicU32,
     requests: AtomicU32,
     /// Bytes came since it was last looked at.
@@ -114,6 +115,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
                 continue;
             }
         };
+        let Some(seat) = door.way_in.load().seat(&door.shared, peer.ip()) else { continue };
         // The one that is one too many waits here, the rest in the kernel's queue.
         let room = tokio::select! {
             biased;
@@ -123,13 +125,14 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
         let conn = Arc::new(Conn {
             door: Arc::clone(&door),
             peer: headers::peer_value(peer.ip()),
+            addr: peer.ip().to_canonical(),
             inflight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             came: Arc::new(AtomicBool::new(false)),
         });
         door.shared.tasks.spawn_unnamed(async move {
             serve(stream, conn).await;
-            drop(room);
+            drop((room, seat));
         });
     }
 }
@@ -144,6 +147,7 @@ async fn serve(mut stream: TcpStream, conn: Arc<Conn>) {
     // Refused only by a socket that is broken already; the first read will tell.
     let _ = stream.set_nodelay(true);
     let limits = &conn.door.shared.limits;
+    let heads = conn.door.way_in.load().heads(limits);
     let first = tokio::select! {
         biased;
         first = clock::timeout(limits.head_timeout, sniff(&mut stream)) => first,
@@ -158,15 +162,19 @@ async fn serve(mut stream: TcpStream, conn: Arc<Conn>) {
     if is_http2 {
         let connection = http2::Builder::new(conn.door.shared.executor())
             .timer(TokioTimer::new())
-            .max_header_list_size(limits.header_bytes_max)
+            .max_header_list_size(heads.bytes_max)
             .max_concurrent_streams(limits.streams_max)
             .serve_connection(io, service);
         drive(connection, http2::Connection::graceful_shutdown, &conn, true).await;
     } else {
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if let Some(max) = heads.lines_max {
+            builder.max_headers(max);
+        }
+        let connection = builder
             // Ours costs nothing per request; see `Watch`.
             .header_read_timeout(None)
-            .max_header_size(limits.header_bytes_max as usize)
+            .max_header_size(heads.bytes_max as usize)
             .serve_connection(io, service)
             .with_upgrades();
         drive(connection, http1::UpgradeableConnection::graceful_shutdown, &conn, false).await;

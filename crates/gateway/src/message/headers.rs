@@ -138,10 +138,16 @@ pub(crate) fn strip_claims(headers: &mut HeaderMap, kinds: Kinds) {
 ///
 /// `Forwarded` (RFC 7239) is dropped rather than written anew: an app that reads it would have
 /// two sources for one fact.
-pub(crate) fn replace_forwarded(headers: &mut HeaderMap, kinds: Kinds, peer: HeaderValue) {
+pub(crate) fn replace_forwarded(
+    headers: &mut HeaderMap,
+    kinds: Kinds,
+    peer: HeaderValue,
+    secure: bool,
+) {
     kinds.remove(FORWARDED, headers);
     headers.insert(FORWARDED_FOR, peer);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let proto = if secure { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = headers.get(header::HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
     }
@@ -260,7 +266,12 @@ mod tests {
         headers.insert(header::HOST, HeaderValue::from_static("shop.local:8080"));
         let kinds = Kinds::of(&headers);
         strip_claims(&mut headers, kinds);
-        replace_forwarded(&mut headers, kinds, peer_value("::ffff:10.0.0.9".parse().unwrap()));
+        replace_forwarded(
+            &mut headers,
+            kinds,
+            peer_value("::ffff:10.0.0.9".parse().unwrap()),
+            false,
+        );
         let left = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
         assert_eq!(names(&headers), left);
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");

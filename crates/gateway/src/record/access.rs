@@ -56,6 +56,8 @@ pub struct Access {
     pub refusal: Option<Problem>,
     /// What was answered in place of a failure: `static`, `stale`, `skip`.
     pub fallback: Option<&'static str>,
+    /// Who refused it: `limit login`, `route /api/**`.
+    pub rule: Option<Box<str>>,
     /// The answer broke off in the middle.
     pub broken: bool,
 }

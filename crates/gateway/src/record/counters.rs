@@ -125,7 +125,7 @@ pub(crate) struct Finished {
 }
 
 impl Series {
-    fn new(key: SeriesKey) -> Self {
+    pub(crate) fn new(key: SeriesKey) -> Self {
         Self {
             key: Arc::new(key),
             by_class: Default::default(),
@@ -181,7 +181,7 @@ impl Series {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> SeriesCount {
+    pub(crate) fn read(&self) -> SeriesCount {
         SeriesCount {
             key: (*self.key).clone(),
             by_class: std::array::from_fn(|i| self.by_class[i].load(Relaxed)),

@@ -18,6 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::entry::listener::Busy;
+use crate::guard::log::Note;
 use crate::message::body::BodyError;
 use crate::message::trace::Trace;
 use crate::record::access::Access;
@@ -47,6 +48,7 @@ pub(crate) struct Flight {
     bytes: u64,
     pub(crate) retries: u32,
     refusal: Option<Problem>,
+    pub(crate) rule: Option<Box<str>>,
     broken: bool,
     ended: bool,
     /// Who sends it, when the choice of an instance depends on that.
@@ -57,6 +59,8 @@ pub(crate) struct Flight {
     /// When the try under way began, where somebody wants to know.
     tried: Option<Instant>,
     place: Option<Place>,
+    /// For the access log, where there is one.
+    pub(crate) note: Option<Box<Note>>,
     /// Keeps the client's connection from counting as idle.
     _busy: Option<Busy>,
 }
@@ -88,6 +92,7 @@ impl Flight {
             bytes: 0,
             retries: 0,
             refusal: None,
+            rule: None,
             broken: false,
             ended: false,
             visitor: None,
@@ -95,6 +100,7 @@ impl Flight {
             fallback: None,
             tried: None,
             place: None,
+            note: None,
             _busy: start.busy,
         }
     }
@@ -194,16 +200,23 @@ impl Flight {
         self.place = None;
         self.way.series.inflight.fetch_sub(1, Relaxed);
         let duration = clock::now() - self.started;
-        self.way.series.add(&Finished {
+        let finished = Finished {
             status: if self.status == CALLER_GONE { 0 } else { self.status },
             refused: self.refusal.is_some() && self.fallback.is_none(),
             broken: self.broken,
             retries: self.retries,
             bytes: self.bytes,
             duration,
-        });
+        };
+        self.way.series.add(&finished);
+        if let Some(instance) = &self.instance {
+            instance.series.add(&finished);
+        }
         let path = self.path.as_ref().map_or("", PathAndQuery::path);
         self.shared.tap.send(self.started, path, || self.record(duration));
+        if let Some(note) = self.note.take() {
+            note.send(self.record(duration), path, duration);
+        }
     }
 
     /// Without what the tap fills in: the start on the wall clock, and the path.
@@ -224,6 +237,7 @@ impl Flight {
             retries: self.retries,
             refusal: self.refusal,
             fallback: self.fallback,
+            rule: self.rule.clone(),
             broken: self.broken,
         }
     }

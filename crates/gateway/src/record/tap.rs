@@ -256,6 +256,7 @@ mod tests {
             refusal: None,
             broken: false,
             fallback: None,
+            rule: None,
         }
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use archipel_model::{Lead, Route, ServiceName, Steer, Sticky};
-use http::Request;
+use http::{Request, Response};
 
 use crate::Caller;
 use crate::hop::fallback::Fallback;
+use crate::message::body::Body;
 use crate::route::own::Own;
 use crate::route::split::Fork;
 use crate::route::sticky::Visitor;
@@ -132,4 +133,10 @@ pub(crate) fn choose<B>(
     };
     let branch = steering.fork.as_ref().and_then(|fork| fork.choose(visitor.hash));
     (Arc::clone(branch.unwrap_or(way)), visitor)
+}
+
+/// What the route answers by itself.
+pub(crate) fn own_answer<B>(way: &Way, request: &Request<B>) -> Option<Response<Body>> {
+    let own = way.steering.as_ref()?.own.as_ref()?;
+    Some(own.answer(request.method(), request.uri()))
 }

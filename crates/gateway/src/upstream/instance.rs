@@ -15,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
+use crate::record::access::Caller;
+use crate::record::counters::{Series, SeriesKey};
 use crate::shared::Shared;
 use crate::upstream::latency::Latency;
 use crate::upstream::link::Link;
@@ -41,6 +43,8 @@ pub(crate) struct Instance {
     pub(crate) target: Target,
     pub(crate) speaks: Speaks,
     /// Requests whose answer has not ended; also upgraded connections.
+    /// Requests that it answered, or was tried last for.
+    pub(crate) series: Series,
     pub(crate) inflight: AtomicUsize,
     /// Kept only where there are others to choose from.
     pub(crate) latency: Latency,
@@ -88,10 +92,13 @@ impl Instance {
         speaks: Speaks,
         shared: Arc<Shared>,
     ) -> Self {
+        let callee = id.as_ref().map(|id| id.service.clone());
+        let key = SeriesKey { caller: Caller::Archipel, callee, route: None };
         Self {
             id,
             target,
             speaks,
+            series: Series::new(key),
             inflight: AtomicUsize::new(0),
             latency: Latency::default(),
             outlier: Outlier::default(),

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod auth;
 mod balance;
 mod chaos;
 mod edges;
@@ -11,7 +12,9 @@ mod errors;
 mod faults;
 mod garbage;
 mod goaway;
+mod guard;
 mod hold;
+mod issuer;
 mod lifecycle;
 mod limits;
 mod outliers;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use archipel_model::{Bytes, EdgePolicy, PathPattern, Route, ServiceName};
 
+use super::guard::{GuardDraft, RouteRules};
 use super::{Reader, steer, text, texts};
 use crate::Code;
 use crate::shape::format::Format;
@@ -26,6 +27,7 @@ pub(crate) struct GatewayDraft {
     pub(crate) listen_at: Option<Span>,
     pub(crate) hosts: Vec<Sited<String>>,
     pub(crate) routes: Vec<RouteDraft>,
+    pub(crate) guard: GuardDraft,
 }
 
 pub(crate) struct RouteDraft {
@@ -37,6 +39,7 @@ pub(crate) struct RouteDraft {
     pub(crate) keys_at: Vec<(&'static str, Span)>,
     pub(crate) host_at: Option<Span>,
     pub(crate) strip_at: Option<Span>,
+    pub(crate) rules: RouteRules,
 }
 
 impl Reader<'_> {
@@ -48,12 +51,14 @@ impl Reader<'_> {
         let hosts = hosts.iter().filter_map(|host| self.host(host)).collect();
         let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
-        let routes = items.iter().filter_map(|item| self.route(item, hold)).collect();
+        let guard = self.guard(node);
+        let routes = items.iter().filter_map(|item| self.route(item, hold, &guard)).collect();
         Some(GatewayDraft {
             listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
             listen_at: listen.map(|text| text.span),
             hosts,
             routes,
+            guard,
         })
     }
 
@@ -108,7 +113,12 @@ impl Reader<'_> {
     }
 
     /// `hold`: what the gateway says of all its routes.
-    fn route(&mut self, node: &Node, hold: Option<Duration>) -> Option<RouteDraft> {
+    fn route(
+        &mut self,
+        node: &Node,
+        hold: Option<Duration>,
+        guard: &GuardDraft,
+    ) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
         let path = parsed.as_ref().map(|(_, path)| path);
@@ -125,6 +135,7 @@ impl Reader<'_> {
         let hold = self.hold(node).unwrap_or(hold);
         let safeguards = self.safeguards(node);
         let body_max: Option<Bytes> = self.size(node, "max_body");
+        let (own_guard, rules) = self.route_guard(node, guard.cors.as_ref());
         let (method, path) = parsed?;
         let matched = matched?;
         Some(RouteDraft {
@@ -141,12 +152,14 @@ impl Reader<'_> {
                 body_max,
                 steer,
                 safeguards,
+                guard: own_guard,
             },
             match_at: matched.span,
             targets,
             keys_at,
             host_at: host.map(|host| host.span),
             strip_at: strip.map(|strip| strip.span),
+            rules,
         })
     }
 

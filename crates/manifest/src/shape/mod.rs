@@ -10,6 +10,7 @@
 pub(crate) mod check;
 pub(crate) mod edge_keys;
 pub(crate) mod format;
+pub(crate) mod guard_keys;
 pub(crate) mod merge;
 pub(crate) mod process_keys;
 pub(crate) mod route_keys;
