@@ -360,7 +360,7 @@ impl Inner {
         built: &Built,
     ) -> Rule<Arc<Way>> {
         let label: Arc<str> = route.label().into();
-        let way = |lane: Lane<'_>| self.route_way(&route, &label, lane, services, built);
+        let way = |lane: Lane<'_>| self.route_way(&route, &label, &lane, services, built);
         let way = steer::lay(&route, &label, &self.shared.watches, way);
         Rule {
             host: route.host,
@@ -376,7 +376,7 @@ impl Inner {
         &self,
         route: &Route,
         label: &Arc<str>,
-        lane: Lane<'_>,
+        lane: &Lane<'_>,
         services: &BTreeMap<ServiceName, Arc<Service>>,
         built: &Built,
     ) -> Way {
