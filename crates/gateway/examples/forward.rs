@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             callee: service.clone(),
             policy: EdgePolicy::default(),
         },
-        false => Entrance::Public(PublicRoutes { hosts: vec![], routes: vec![route] }),
+        false => Entrance::Public(PublicRoutes { routes: vec![route], ..PublicRoutes::default() }),
     };
     let listener = Listener { id: "bench".to_owned(), addr: listen, entrance };
     let upstream = Upstream { endpoints, ..Upstream::default() };

@@ -12,8 +12,8 @@
 //! Bodies are streamed with back-pressure and never gathered. HTTP is read and written by hyper
 //! alone. What we answer ourselves is a [`Refusal`] that says so.
 //!
-//! Not here: which instances are fit to serve, what may call what, TLS, what becomes of
-//! access records.
+//! Not here: which instances are fit to serve, what may call what, what becomes of access
+//! records.
 
 mod entry;
 mod gateway;
@@ -24,6 +24,7 @@ mod refusal;
 mod route;
 mod shared;
 mod table;
+mod tls;
 mod upstream;
 mod way;
 
@@ -34,3 +35,6 @@ pub use record::counters::{Histogram, SeriesCount, SeriesKey};
 pub use refusal::{Form, Problem, Refusal};
 pub use shared::Limits;
 pub use table::{Endpoint, Entrance, ListenError, Listener, PublicRoutes, Table, Upstream};
+pub use tls::{
+    CertificateFacts, LocalAuthority, Tls, TlsFault, authority_dir, inspect, inspect_authorities,
+};

@@ -117,6 +117,7 @@ codes! {
     UnreachableHost     "ARC0409" Error "a route's host is not one the gateway serves";
     BadHost             "ARC0410" Error "a host name cannot be used";
     BadStrip            "ARC0411" Error "`strip` is not the beginning of the route's path";
+    NoCertificate       "ARC0421" Warning "no certificate can be got for a host";
     // Jobs.
     JobWithoutPlace     "ARC0501" Error "a job has neither a service nor a path";
     BadCron             "ARC0502" Error "a schedule cannot be read";

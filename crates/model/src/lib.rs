@@ -13,6 +13,7 @@ mod policy;
 mod quantity;
 mod state;
 pub mod suggest;
+mod tls;
 mod trace;
 
 pub use app::{
@@ -31,4 +32,5 @@ pub use policy::{
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use state::InstanceState;
+pub use tls::{AutoTls, CertificateFiles, ClientCa, Tls, ToHttps, is_local_host};
 pub use trace::{SpanId, TraceId, TraceIdError};

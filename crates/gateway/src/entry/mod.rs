@@ -2,4 +2,6 @@
 
 pub(crate) mod entrance;
 pub(crate) mod listener;
+pub(crate) mod redirect;
+pub(crate) mod upload;
 pub(crate) mod wire;

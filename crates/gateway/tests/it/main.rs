@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod acme_server;
 mod support;
+mod tls_support;
 
 mod balance;
 mod edges;
@@ -13,6 +15,10 @@ mod hold;
 mod lifecycle;
 mod limits;
 mod protocols;
+mod renewal;
 mod retry;
 mod routes;
+mod smuggling;
 mod time;
+mod tls;
+mod uploads;

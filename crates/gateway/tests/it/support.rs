@@ -283,13 +283,18 @@ impl Plan {
         self.0.listeners.push(Listener {
             id: "public".to_owned(),
             addr: "127.0.0.1:0".parse().unwrap(),
-            entrance: Entrance::Public(PublicRoutes { hosts, routes }),
+            entrance: Entrance::Public(PublicRoutes { hosts, routes, tls: None }),
         });
         self
     }
 
     pub(crate) fn table(self) -> Table {
         self.0
+    }
+
+    /// For another gateway.
+    pub(crate) fn clone_table(&self) -> Table {
+        self.0.clone()
     }
 }
 

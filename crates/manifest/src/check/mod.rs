@@ -8,6 +8,7 @@ mod paths;
 mod ports;
 mod profiles;
 mod routes;
+mod tls;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub(crate) fn check(document: &Document, draft: &Draft, files: &dyn Files, out: 
     ports::check(&names, out);
     topics::check(&names, out);
     routes::check(&names, out);
+    tls::check(&names, out);
     jobs::check(&names, out);
     env::check(document, &names, out);
     profiles::check(&document.base, out);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use archipel_model::{Bytes, EdgePolicy, PathPattern, Route, ServiceName};
 
+use super::tls::TlsDraft;
 use super::{Reader, text, texts};
 use crate::Code;
 use crate::shape::format::Format;
@@ -21,6 +22,7 @@ pub(crate) struct GatewayDraft {
     pub(crate) listen: SocketAddr,
     pub(crate) listen_at: Option<Span>,
     pub(crate) hosts: Vec<Sited<String>>,
+    pub(crate) tls: TlsDraft,
     pub(crate) routes: Vec<RouteDraft>,
 }
 
@@ -42,7 +44,9 @@ impl Reader<'_> {
         let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
         let routes = items.iter().filter_map(|item| self.route(item, hold)).collect();
+        let tls = self.tls(node);
         Some(GatewayDraft {
+            tls,
             listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
             listen_at: listen.map(|text| text.span),
             hosts,
@@ -50,7 +54,7 @@ impl Reader<'_> {
         })
     }
 
-    fn listen(&mut self, text: &Sited<&str>) -> Option<SocketAddr> {
+    pub(super) fn listen(&mut self, text: &Sited<&str>) -> Option<SocketAddr> {
         if let Ok(address) = text.value.parse() {
             return Some(address);
         }
