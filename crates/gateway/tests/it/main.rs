@@ -10,6 +10,7 @@ mod balance;
 mod edges;
 mod errors;
 mod faults;
+mod floods;
 mod garbage;
 mod hold;
 mod lifecycle;

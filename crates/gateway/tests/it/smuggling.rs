@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::support::*;
 
-mod frames;
+pub(crate) mod frames;
 mod strict;
 
 use strict::Reading;

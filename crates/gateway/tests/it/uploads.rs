@@ -60,15 +60,15 @@ async fn a_client_whose_upload_is_refused_reads_why() {
     let answer = send_all_then_read(&mut plain, chunked, BODY).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer:?}");
     // And by an app that answers without having read.
-    let rude = world
-        .app(|_| async {
-            let mut answer = Response::new(Body::from("no"));
-            *answer.status_mut() = http::StatusCode::FORBIDDEN;
-            answer
-        })
-        .await;
+    let (listener, early) = world.raw().await;
+    world.tasks.spawn("test.early", async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 64]).await;
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
     let files = vec![authority.files_for("shop.test")];
-    let plan = Plan::default().service("a", &[rude.addr]).public(&[], &["/** -> a"]);
+    let plan = Plan::default().service("a", &[early]).public(&[], &["/** -> a"]);
     world.apply(plan.with_tls(tls(files, authority.dir.path())).table()).await;
     let mut secure =
         connect(world.addr("public"), authority.client_config(), "shop.test", &[]).await.unwrap();
