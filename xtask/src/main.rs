@@ -25,6 +25,7 @@ usage: cargo xtask <verb>
   setup      install what the tests need from this system's packages (Debian, as root)
   conformance others' suites against the gateway [h2spec|grpc|websocket]
   audit      check the invariants of the running store   [-- options of store-audit]
+  chaos      break the running store in every way we know, and audit it   [-- --help]
   bench      run a scenario of bench/                    <scenario>
 ";
 
@@ -55,6 +56,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "setup" => stage("setup", setup::all),
         "conformance" => conformance::run_suites(rest),
         "audit" => suites::audit(rest),
+        "chaos" => suites::chaos(rest),
         "bench" => suites::bench(rest),
         _ => bail!("{USAGE}"),
     }

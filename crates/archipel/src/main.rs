@@ -75,6 +75,7 @@ async fn asked(global: &cli::Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Wait(wait) => verbs::wait::run(global, &wait).await,
         Verb::Events(events) => verbs::events::run(global, events.verb).await,
         Verb::Db(db) => verbs::db::run(global, &db.verb).await,
+        Verb::Chaos(chaos) => verbs::chaos::run(global, &chaos).await,
         Verb::Job(job) => verbs::job::run(global, &job.verb).await,
         Verb::Doctor => verbs::doctor::run(global).await,
         Verb::Trust(trust) => verbs::trust::run(global, &trust),

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
-use crate::{log_summary, present, topology, traces, view};
+use crate::{faults, log_summary, present, topology, traces, view};
 
 /// Bodies are commands of a few lines, or one event.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -68,6 +68,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::POST, ["v1", "reload"]) => reload(shared, &body).await,
         (&Method::POST, ["v1", "shutdown"]) => shutdown(shared, &body).await,
         (&Method::POST, ["v1", "jobs", name, "run"]) => run_job(shared, name).await,
+        (&Method::GET, ["v1", "faults"]) => Ok(answer::json(&faults::list(&shared.parts.gateway))),
+        (&Method::POST, ["v1", "faults"]) => add_fault(shared, &body),
+        (&Method::POST, ["v1", "faults", "heal"]) => {
+            shared.parts.gateway.set_faults(Vec::new());
+            Ok(accepted(Vec::new()))
+        }
         (&Method::POST, ["v1", "events", "topics", topic]) => publish(shared, topic, &body).await,
         (&Method::POST, ["v1", "events", "replay"]) => replay(shared, &body).await,
         (&Method::POST, ["v1", "events", "discard"]) => discard(shared, &body).await,
@@ -140,6 +146,13 @@ async fn operate(shared: &Shared, operation: Operation, body: &[u8]) -> Done {
     let targets =
         shared.parts.control.operate(operation, names).await.map_err(|e| control_problem(&e))?;
     Ok(accepted(targets.iter().map(ToString::to_string).collect()))
+}
+
+fn add_fault(shared: &Shared, body: &[u8]) -> Done {
+    let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
+    let gateway = &shared.parts.gateway;
+    faults::add(gateway, &snapshot, &parse(body)?).map_err(bad)?;
+    Ok(answer::json(&faults::list(gateway)))
 }
 
 fn accepted(targets: Vec<String>) -> Answer {

@@ -8,6 +8,7 @@
 mod admin;
 mod answer;
 mod browser;
+mod faults;
 mod guard;
 mod live;
 mod log_summary;

@@ -16,6 +16,7 @@ use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
 use crate::hop;
 use crate::hop::budget;
+use crate::hop::fault::{Fault, FaultCount};
 use crate::hop::outgoing::Origin;
 use crate::message::body::Body;
 use crate::message::trace::Trace;
@@ -209,6 +210,16 @@ impl Gateway {
     /// `capacity` records wait, further ones are dropped and counted.
     pub fn access(&self, capacity: usize) -> Receiver<Access> {
         self.inner.shared.tap.subscribe(capacity)
+    }
+
+    /// Replaces the faults in force; none of the old ones goes on.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        self.inner.shared.faults.set(faults);
+    }
+
+    /// The faults in force and how often each has struck.
+    pub fn faults(&self) -> Vec<FaultCount> {
+        self.inner.shared.faults.read()
     }
 
     pub fn counters(&self) -> Counters {

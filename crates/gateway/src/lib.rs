@@ -29,6 +29,7 @@ mod upstream;
 mod way;
 
 pub use gateway::{Counters, Gateway};
+pub use hop::fault::{Fault, FaultCount, FaultKind};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};
 pub use record::counters::{Histogram, SeriesCount, SeriesKey};

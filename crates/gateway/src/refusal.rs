@@ -36,6 +36,8 @@ pub enum Problem {
     TooManyInflight,
     /// We cannot speak what the callee speaks.
     Unsupported,
+    /// Made on purpose, to see what becomes of it.
+    Fault,
     /// The caller went away before it had its answer; nobody reads this one.
     CallerGone,
 }
@@ -115,6 +117,7 @@ impl Problem {
             Self::Unsupported => {
                 ("unsupported", S::NOT_IMPLEMENTED, "This cannot be forwarded", 12)
             }
+            Self::Fault => ("fault", S::SERVICE_UNAVAILABLE, "A fault on purpose", 14),
             Self::CallerGone => {
                 ("caller-gone", S::BAD_REQUEST, "The caller broke off the request", 1)
             }

@@ -9,6 +9,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::Semaphore;
 
+use crate::hop::fault::Faults;
 use crate::record::access::Tap;
 use crate::record::counters::Registry;
 use crate::tls::{Challenges, Roots};
@@ -115,6 +116,7 @@ pub(crate) struct Shared {
     pub(crate) roots: Arc<Roots>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) faults: Faults,
     epoch: Instant,
 }
 
@@ -133,6 +135,7 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            faults: Faults::default(),
             epoch: clock::now(),
         }
     }

@@ -1,6 +1,7 @@
 //! One module for each verb, or for a few that are one idea.
 
 pub(crate) mod change;
+pub(crate) mod chaos;
 pub(crate) mod dashboard;
 pub(crate) mod db;
 pub(crate) mod describe;

@@ -1,6 +1,7 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+mod faults;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
 
+pub use faults::{Fault, FaultInForce, Faults};
 pub use traces::{
     Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,
     Traces,

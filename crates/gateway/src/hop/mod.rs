@@ -12,6 +12,7 @@
 pub(crate) mod budget;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
+pub(crate) mod fault;
 pub(crate) mod hold;
 pub(crate) mod outgoing;
 pub(crate) mod retry;
@@ -26,6 +27,7 @@ use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use crate::hop::exchange::Terms;
+use crate::hop::fault::Struck;
 use crate::hop::outgoing::{Origin, Outgoing};
 use crate::message::body::Body;
 use crate::message::headers::{self, Kinds};
@@ -39,6 +41,39 @@ use crate::upstream::instance::Answer;
 /// its authority in `Host`. With the answer comes the caller's end of the connection when it
 /// asked to switch protocols.
 pub(crate) async fn forward(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    if shared.faults.is_any() {
+        return Box::pin(through_faults(shared, flight, policy, request, request_id, origin)).await;
+    }
+    carry(shared, flight, policy, request, request_id, origin).await
+}
+
+/// In a box where it is called, so that requests that meet no faults do not carry the room for it.
+async fn through_faults(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    match fault::strike(shared, flight, policy, request, request_id, &origin).await? {
+        Struck::Go(request) => carry(shared, flight, policy, request, request_id, origin).await,
+        Struck::GoUnheard(request) => {
+            carry(shared, flight, policy, request, request_id, origin).await?;
+            Err(fault::unheard(&flight.way.rule))
+        }
+    }
+}
+
+/// The hop without faults on purpose.
+pub(crate) async fn carry(
     shared: &Shared,
     flight: &mut Flight,
     policy: &EdgePolicy,

@@ -84,6 +84,10 @@ impl Flight {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The request is at this instance now.
     pub(crate) fn enter(&mut self, instance: &Arc<Instance>) {
         self.leave();

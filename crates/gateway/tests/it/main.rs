@@ -7,6 +7,7 @@ mod support;
 mod tls_support;
 
 mod balance;
+mod chaos;
 mod edges;
 mod errors;
 mod faults;

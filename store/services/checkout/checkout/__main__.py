@@ -64,7 +64,9 @@ def main() -> None:
     except Invalid as error:
         sys.exit(f"checkout: {error}")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # asyncio turns Nagle's algorithm off only where the socket says that it is TCP: without the last
+    # argument each answer would wait 40 ms for the caller's delayed acknowledgement.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
