@@ -33,8 +33,6 @@ const GRPC_CASES: &[&str] = &[
     "custom_metadata",
     "unimplemented_method",
     "unimplemented_service",
-    "pick_first_unary",
-    "orca_per_rpc",
 ];
 
 pub(crate) fn run_suites(names: &[String]) -> Result<()> {
@@ -43,7 +41,10 @@ pub(crate) fn run_suites(names: &[String]) -> Result<()> {
         [] => all.to_vec(),
         names => names.iter().map(String::as_str).collect(),
     };
-    run("cargo", &["build", "--locked", "--package", "archipel-gateway", "--example", "conformance"])?;
+    run(
+        "cargo",
+        &["build", "--locked", "--package", "archipel-gateway", "--example", "conformance"],
+    )?;
     for suite in wanted {
         eprintln!("\n── conformance: {suite} ──");
         match suite {
@@ -54,6 +55,11 @@ pub(crate) fn run_suites(names: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Those that take seconds.
+pub(crate) fn cheap() -> Result<()> {
+    run_suites(&["h2spec".to_owned(), "websocket".to_owned()])
 }
 
 /// A program that ends with its owner.
@@ -104,10 +110,13 @@ fn go_install(package: &str) -> Result<()> {
 fn h2spec() -> Result<()> {
     go_install(H2SPEC)?;
     let (_app, app) = start("node".into(), &["tests/conformance/app.mjs"])?;
-    let (_gateway, addr) = gateway(&[], &app)?;
+    // Over TLS, where the protocol is agreed on beforehand. On the cleartext port HTTP/1 is spoken
+    // too, so what is not HTTP/2 gets an answer of HTTP/1 before the close that h2spec expects.
+    let (_gateway, addr) = gateway(&["--tls", "target/conformance/authority"], &app)?;
     let (host, port) = addr.rsplit_once(':').context("an address")?;
     let program = bin().join("h2spec");
-    let args = ["--host", host, "--port", port, "--timeout", "3", "--strict"];
+    let args =
+        ["--host", host, "--port", port, "--tls", "--insecure", "--timeout", "3", "--strict"];
     run(program.to_str().context("a text")?, &args)
 }
 
@@ -124,7 +133,12 @@ fn grpc() -> Result<()> {
         .context("could not run gRPC's interoperability server")?;
     let _server = Running(server);
     let app = format!("127.0.0.1:{port}");
+    let mut tries = 0;
     while TcpStream::connect(&app).is_err() {
+        tries += 1;
+        if tries > 1_000_000 {
+            bail!("gRPC's interoperability server does not listen");
+        }
         std::thread::yield_now();
     }
     let (_gateway, addr) = gateway(&["--grpc"], &app)?;

@@ -68,6 +68,7 @@ fn all() -> Result<()> {
     stage("check", suites::check)?;
     stage("ui", suites::ui)?;
     stage("unit", suites::unit)?;
+    stage("conformance", conformance::cheap)?;
     stage("store", suites::store)?;
     stage("e2e", suites::e2e)?;
     eprintln!("\nall green in {} s", started.elapsed().as_secs());

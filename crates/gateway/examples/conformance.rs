@@ -1,12 +1,12 @@
 //! A gateway in front of one app, for suites that test protocols from outside:
-//! `conformance [--grpc] [--tls CERT KEY] LISTEN APP`. Prints the address it listens on. Runs
-//! until interrupted.
+//! `conformance [--grpc] [--tls DIR] LISTEN APP`; with TLS by an authority that is made in DIR.
+//! Prints the address it listens on. Runs until interrupted.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Tls, Upstream};
-use archipel_model::{CertificateFiles, InstanceId, PathPattern, Protocol, Route, ServiceName};
+use archipel_model::{AutoTls, InstanceId, PathPattern, Protocol, Route, ServiceName};
 use archipel_rt::CancellationToken;
 
 #[tokio::main]
@@ -19,11 +19,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match arg.as_str() {
             "--grpc" => protocol = Protocol::Grpc,
             "--tls" => {
-                let mut file = || args.next().map(PathBuf::from).ok_or("--tls CERT KEY");
-                let files = vec![CertificateFiles { cert: file()?, key: file()? }];
-                let wanted = archipel_model::Tls { files, ..archipel_model::Tls::default() };
-                let (state, authority) = (std::env::temp_dir(), std::env::temp_dir());
-                tls = Some(Tls { wanted, state, authority, hsts: None });
+                let dir = PathBuf::from(args.next().ok_or("--tls DIR")?);
+                let auto = Some(AutoTls::default());
+                let wanted = archipel_model::Tls { auto, ..archipel_model::Tls::default() };
+                tls = Some(Tls { wanted, state: dir.clone(), authority: dir, hsts: None });
             }
             addr => addrs.push(addr.parse()?),
         }

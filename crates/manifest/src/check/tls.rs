@@ -24,7 +24,7 @@ pub(super) fn check(names: &Names<'_>, out: &mut Sink) {
         };
         out.report(Code::NoCertificate, host.span, format!("no certificate can be got for `{name}`"))
             .label(why)
-            .also(Some(auto), "certificates are got automatically")
+            .also(auto, "certificates are got automatically")
             .help("list each host by its full name, or give files: tls = { auto = true, cert = \"chain.pem\", key = \"key.pem\" }");
     }
 }
