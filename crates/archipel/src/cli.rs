@@ -80,6 +80,10 @@ pub(crate) enum Verb {
     Traces(TracesOf),
     /// Show one trace as a waterfall, with its logs
     Trace(TraceOf),
+    /// List what fails, grouped by kind, or show one group
+    Errors(ErrorsOf),
+    /// Show all that services did and said about one key, for example the id of an order
+    Find(FindOf),
     /// Tell all about one service
     Describe(Describe),
     /// Stop and start services
@@ -238,6 +242,27 @@ pub(crate) enum Level {
     Info,
     Warn,
     Error,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ErrorsOf {
+    /// One of them, from the list: its latest example
+    pub(crate) id: Option<String>,
+    /// Only of this service
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// Seen since this long ago or this instant
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub(crate) since: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FindOf {
+    /// As it is written in paths, log lines and events
+    pub(crate) key: String,
+    /// From this long ago or this instant
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -136,6 +136,14 @@ impl StateDir {
     /// Accounts and certificates that the gateway got by ACME.
     pub fn certificates(&self) -> PathBuf {
         self.root.join("certificates")
+    /// Groups of errors.
+    pub fn errors(&self) -> PathBuf {
+        self.root.join("errors.json")
+    }
+
+    /// Processor, memory and the like over time.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics")
     }
 
     pub fn secrets(&self) -> PathBuf {

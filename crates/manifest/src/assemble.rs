@@ -28,6 +28,9 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         .collect();
     let mut services = BTreeMap::new();
     for mut service in draft.services.into_iter().filter(|d| !d.disabled).map(|d| d.service) {
+        if let Some(keep) = draft.telemetry.logs {
+            service.log.keep = service.log.keep.min(keep);
+        }
         service.calls.retain(|callee, _| !disabled.contains(callee));
         service.depends_on.retain(|name| !disabled.contains(name));
         services.insert(service.name.clone(), service);
@@ -72,6 +75,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         events: draft.events.into_iter().map(|draft| (draft.topic, draft.contract)).collect(),
         gateway,
         jobs,
+        telemetry: draft.telemetry,
         secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),
     })
 }

@@ -29,6 +29,7 @@ pub use name::{
 };
 pub use policy::{
     Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
+    TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use state::InstanceState;

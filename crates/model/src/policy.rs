@@ -122,6 +122,28 @@ impl Default for LogPolicy {
     }
 }
 
+/// How much of what the application tells is kept, logs apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct TelemetryPolicy {
+    pub traces: Duration,
+    pub metrics: Duration,
+    /// The most that any service's logs are kept.
+    pub logs: Option<Duration>,
+    /// Of traces and metrics together.
+    pub max: Bytes,
+}
+
+impl Default for TelemetryPolicy {
+    fn default() -> Self {
+        Self {
+            traces: Duration::from_secs(7 * 86_400),
+            metrics: Duration::from_secs(30 * 86_400),
+            logs: None,
+            max: Bytes(1 << 30),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Retry {
     /// Further tries after the first.

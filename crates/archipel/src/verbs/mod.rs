@@ -16,6 +16,7 @@ pub(crate) mod ps;
 pub(crate) mod secret;
 pub(crate) mod sidecar;
 pub(crate) mod sql_shell;
+pub(crate) mod story;
 pub(crate) mod traces;
 pub(crate) mod trust;
 pub(crate) mod up;

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use archipel_model::{Bytes, External, SecretName, SecretRule, ServiceName};
+use archipel_model::{Bytes, External, SecretName, SecretRule, ServiceName, TelemetryPolicy};
 
 use crate::Code;
 use crate::files::resolve;
@@ -34,6 +34,7 @@ pub(crate) struct Draft {
     pub(crate) gateway: Option<gateway::GatewayDraft>,
     pub(crate) jobs: Vec<jobs::JobDraft>,
     pub(crate) secrets: BTreeMap<SecretName, (Span, SecretRule)>,
+    pub(crate) telemetry: TelemetryPolicy,
     pub(crate) paths: Vec<PathDraft>,
 }
 
@@ -66,7 +67,8 @@ pub(crate) fn read(document: &Node, out: &mut Sink) -> Draft {
     let gateway = reader.gateway(document);
     let jobs = reader.jobs(document);
     let secrets = reader.secrets(document);
-    Draft { services, externals, events, gateway, jobs, secrets, paths: reader.paths }
+    let telemetry = reader.telemetry(document);
+    Draft { services, externals, events, gateway, jobs, secrets, telemetry, paths: reader.paths }
 }
 
 impl Reader<'_> {

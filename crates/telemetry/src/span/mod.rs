@@ -6,9 +6,9 @@
 //! ```
 
 mod answers;
-mod bloom;
-mod codec;
-mod column;
+pub(crate) mod bloom;
+pub(crate) mod codec;
+pub(crate) mod column;
 mod files;
 mod group;
 mod index;
