@@ -136,6 +136,8 @@ impl StateDir {
     /// Accounts and certificates that the gateway got by ACME.
     pub fn certificates(&self) -> PathBuf {
         self.root.join("certificates")
+    }
+
     /// Groups of errors.
     pub fn errors(&self) -> PathBuf {
         self.root.join("errors.json")

@@ -20,7 +20,8 @@ fn table(server: &AcmeServer, app: SocketAddr, dir: &std::path::Path) -> Table {
         email: Some("ops@example.org".to_owned()),
         ..AutoTls::default()
     });
-    let plan = Plan::default().service("a", &[app]).public(&[HOST], &["/** -> a"]).with_tls(wanted);
+    let plan =
+        Plan::default().service("a", &[app]).public(&[HOST], &["/** -> a"]).with_tls(&wanted);
     let mut table = plan.table();
     table.listeners.push(Listener {
         id: "http".to_owned(),

@@ -158,7 +158,7 @@ impl Stage {
     }
 }
 
-fn report(all: Vec<(String, Vec<String>)>) {
+fn report(all: &[(String, Vec<String>)]) {
     let bad: Vec<String> = all
         .iter()
         .filter(|(_, faults)| !faults.is_empty())
@@ -185,7 +185,7 @@ async fn nothing_with_two_readings_comes_through_over_http1() {
         let faults = stage.judge(&case, first).await;
         all.push((case.name, faults));
     }
-    report(all);
+    report(&all);
 }
 
 /// The status of the first answer, once its head is here.
@@ -227,5 +227,5 @@ async fn nothing_with_two_readings_comes_through_over_http2() {
         let faults = stage.judge(&case, first).await;
         all.push((case.name, faults));
     }
-    report(all);
+    report(&all);
 }

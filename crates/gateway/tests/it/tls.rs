@@ -24,7 +24,7 @@ async fn each_host_shows_its_own_certificate_and_both_protocols_work() {
     let files = vec![authority.files_for("shop.example.org"), authority.files_for("*.dev.test")];
     let mut wanted = tls(files, authority.dir.path());
     wanted.hsts = Some(Duration::from_secs(3_600));
-    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
     world.apply(plan.table()).await;
     let addr = world.addr("public");
     for name in ["shop.example.org", "a.dev.test"] {
@@ -52,7 +52,7 @@ async fn a_client_that_comes_back_resumes_its_session() {
     let (world, authority) = (World::new(), Authority::new());
     let app = world.app(ok).await;
     let wanted = tls(vec![authority.files_for("shop.test")], authority.dir.path());
-    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
     world.apply(plan.table()).await;
     let config = authority.client_config();
     let mut kinds = Vec::new();
@@ -73,7 +73,7 @@ async fn new_files_are_used_without_dropping_a_connection() {
     let app = world.app(ok).await;
     let files = authority.files_for("shop.test");
     let wanted = tls(vec![files.clone()], authority.dir.path());
-    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
     world.apply(plan.table()).await;
     let addr = world.addr("public");
     let mut open = world.https(addr, authority.client_config(), "shop.test").await.unwrap();
@@ -102,7 +102,7 @@ async fn files_that_cannot_be_used_say_why() {
     let fault = async |cert: &std::path::Path, key: &std::path::Path| {
         let files = archipel_model::CertificateFiles { cert: cert.into(), key: key.into() };
         let wanted = tls(vec![files], authority.dir.path());
-        let plan = Plan::default().public(&[], &[]).with_tls(wanted);
+        let plan = Plan::default().public(&[], &[]).with_tls(&wanted);
         let errors = world.gateway.apply(plan.table()).await;
         errors.into_iter().next().map(|error| error.to_string()).unwrap_or_default()
     };
@@ -121,7 +121,7 @@ async fn clients_show_who_they_are_and_cannot_make_it_up() {
     for required in [true, false] {
         let mut wanted = tls(vec![authority.files_for("shop.test")], authority.dir.path());
         wanted.wanted.client_ca = Some(ClientCa { file: authority.file(), required });
-        let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+        let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
         world.apply(plan.table()).await;
         let addr = world.addr("public");
         let forged = || {
@@ -167,7 +167,7 @@ async fn plain_http_is_sent_on_to_tls() {
     let (world, authority) = (World::new(), Authority::new());
     let app = world.app(ok).await;
     let wanted = tls(vec![authority.files_for("shop.test")], authority.dir.path());
-    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
     let mut table = plan.table();
     table.listeners.push(Listener {
         id: "http".to_owned(),
@@ -200,7 +200,7 @@ async fn silent_clients_keep_nobody_from_a_handshake() {
     let (world, authority) = (World::with(limits), Authority::new());
     let app = world.app(ok).await;
     let wanted = tls(vec![authority.files_for("shop.test")], authority.dir.path());
-    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
     world.apply(plan.table()).await;
     let addr = world.addr("public");
     // Twice as many as there is room for; the rest is dropped at once.
@@ -233,7 +233,7 @@ async fn names_of_this_machine_are_proved_by_an_authority_of_our_own() {
     let plan = Plan::default()
         .service("a", &[app.addr])
         .public(&hosts, &["shop.localhost/** -> a"])
-        .with_tls(wanted);
+        .with_tls(&wanted);
     world.apply(plan.clone_table()).await;
     let addr = world.addr("public");
     let pem = std::fs::read(dir.path().join("local/authority.crt")).unwrap();
@@ -261,7 +261,7 @@ async fn foreign_systems_are_spoken_to_over_tls_and_must_be_who_they_say() {
     // A gateway plays the foreign system.
     let foreign = World::new();
     let wanted = tls(vec![authority.files_for("localhost")], authority.dir.path());
-    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
     foreign.apply(plan.table()).await;
     let port = foreign.addr("public").port();
     let external = |host: &str, ca| Upstream {
@@ -309,7 +309,7 @@ async fn a_closing_listener_lets_tls_connections_finish() {
         })
         .await;
     let wanted = tls(vec![authority.files_for("shop.test")], authority.dir.path());
-    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(wanted);
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
     world.apply(plan.table()).await;
     let addr = world.addr("public");
     let mut client = world.https(addr, authority.client_config(), "shop.test").await.unwrap();

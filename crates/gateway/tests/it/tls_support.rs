@@ -122,7 +122,7 @@ pub(crate) fn tls(files: Vec<CertificateFiles>, dir: &Path) -> Tls {
 
 impl Plan {
     /// TLS for the public listener.
-    pub(crate) fn with_tls(mut self, tls: Tls) -> Self {
+    pub(crate) fn with_tls(mut self, tls: &Tls) -> Self {
         for listener in &mut self.0.listeners {
             if let Entrance::Public(routes) = &mut listener.entrance {
                 routes.tls = Some(tls.clone());

@@ -69,7 +69,7 @@ async fn a_client_whose_upload_is_refused_reads_why() {
     });
     let files = vec![authority.files_for("shop.test")];
     let plan = Plan::default().service("a", &[early]).public(&[], &["/** -> a"]);
-    world.apply(plan.with_tls(tls(files, authority.dir.path())).table()).await;
+    world.apply(plan.with_tls(&tls(files, authority.dir.path())).table()).await;
     let mut secure =
         connect(world.addr("public"), authority.client_config(), "shop.test", &[]).await.unwrap();
     let answer = send_all_then_read(&mut secure, &head, BODY).await;

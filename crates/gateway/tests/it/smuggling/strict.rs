@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+const CLAIMS: [&str; 4] =
+    ["content-length", "transfer-encoding", "x-forwarded-for", "dapr-caller-app-id"];
+
 /// One request as the app saw it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
@@ -51,7 +54,7 @@ fn read_head(head: &[u8]) -> (Reading, Framing) {
     let mut hosts = 0;
     let mut lines = head.split(|byte| *byte == b'\n');
     let mut fault = |text: String| reading.faults.push(text);
-    if head.iter().any(|byte| *byte == 0) {
+    if head.contains(&0) {
         fault("a zero byte".to_owned());
     }
     let first = lines.next().unwrap_or_default();
@@ -100,11 +103,12 @@ fn read_head(head: &[u8]) -> (Reading, Framing) {
             "connection" if value.eq_ignore_ascii_case("upgrade") => {}
             "upgrade" if value.contains("h2c") => fault("a wish for h2c".to_owned()),
             // By CGI, WSGI and their like these are the same as with hyphens.
-            name if name.contains('_') => match name.replace('_', "-").as_str() {
-                claim @ ("content-length" | "transfer-encoding" | "x-forwarded-for"
-                | "dapr-caller-app-id") => fault(format!("{claim} with underscores")),
-                _ => {}
-            },
+            name if name.contains('_') => {
+                let hyphens = name.replace('_', "-");
+                if CLAIMS.contains(&hyphens.as_str()) {
+                    fault(format!("{hyphens} with underscores"));
+                }
+            }
             "x-forwarded-for" if value != "127.0.0.1" => fault(format!("the client {value}")),
             _ => {}
         }
