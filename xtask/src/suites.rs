@@ -115,6 +115,9 @@ pub(crate) fn chaos(rest: &[String]) -> Result<()> {
 }
 
 pub(crate) fn bench(rest: &[String]) -> Result<()> {
-    let Some(scenario) = rest.first() else { bail!("name a scenario of bench/scenarios") };
-    run(&format!("bench/scenarios/{scenario}"), &[])
+    let Some((scenario, rest)) = rest.split_first() else {
+        bail!("name a scenario of bench/scenarios")
+    };
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    run(&format!("bench/scenarios/{scenario}"), &rest)
 }

@@ -130,6 +130,7 @@ pub(crate) fn table(
             external_ca: None,
             note,
             awaited: state.is_awaited(),
+            slow_start: service.slow_start,
         };
         upstreams.insert(name.clone(), upstream);
     }

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Tls, Upstream};
-use archipel_model::{AutoTls, InstanceId, PathPattern, Protocol, Route, ServiceName};
+use archipel_model::{
+    AutoTls, InstanceId, PathPattern, Protocol, Route, RouteGuard, Safeguards, ServiceName,
+};
 use archipel_rt::CancellationToken;
 
 #[tokio::main]
@@ -41,6 +43,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         idle: None,
         hold: None,
         body_max: None,
+        safeguards: Safeguards::default(),
+        guard: RouteGuard::default(),
     };
     let entrance =
         Entrance::Public(PublicRoutes { routes: vec![route], tls, ..PublicRoutes::default() });

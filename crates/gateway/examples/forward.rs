@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 
 use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Upstream};
-use archipel_model::{EdgePolicy, InstanceId, PathPattern, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, InstanceId, PathPattern, Route, RouteGuard, Safeguards, ServiceName,
+};
 use archipel_rt::CancellationToken;
 
 #[global_allocator]
@@ -36,6 +38,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         idle: None,
         hold: None,
         body_max: None,
+        safeguards: Safeguards::default(),
+        guard: RouteGuard::default(),
     };
     let entrance = match edge {
         true => Entrance::Edge {
@@ -49,15 +53,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let upstream = Upstream { endpoints, ..Upstream::default() };
     let table = Table { listeners: vec![listener], services: [(service, upstream)].into() };
     let gateway = Gateway::new(&CancellationToken::new());
-    let records = record.then(|| gateway.access(4096));
+    let records = record.then(|| gateway.access(8192));
     if let Some(error) = gateway.apply(table).await.into_iter().next() {
         return Err(error.into());
     }
     let reading = async {
         let Some(mut records) = records else { return std::future::pending().await };
-        let mut bytes = 0;
-        while let Some(access) = records.recv().await {
-            bytes += access.bytes;
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while records.recv_many(&mut batch).await > 0 {
+            bytes += batch.drain(..).map(|access| access.bytes).sum::<u64>();
         }
         bytes
     };

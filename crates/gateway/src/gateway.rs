@@ -1,6 +1,6 @@
 //! The handle: takes tables, opens and closes listeners, makes calls, tells what is going on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,28 +8,32 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
-use archipel_rt::clock;
-use archipel_rt::{CancellationToken, Receiver, chain};
+use archipel_rt::{CancellationToken, chain, clock};
 use http::{Request, Response, header};
 
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
+use crate::guard::keep::{Built, Keep, Means};
+use crate::guard::tally::RefusalCount;
+use crate::guard::ward::Ward;
 use crate::hop;
 use crate::hop::budget;
 use crate::hop::fault::{Fault, FaultCount};
 use crate::hop::outgoing::Origin;
 use crate::message::body::Body;
 use crate::message::trace::Trace;
-use crate::record::access::{Access, Caller};
+use crate::record::access::Caller;
 use crate::record::counters::{SeriesCount, SeriesKey};
 use crate::record::flow::{Flight, Start};
+use crate::record::tap::Records;
 use crate::refusal::{Problem, Refusal};
 use crate::route::{Router, Rule};
+use crate::safeguard::{self, SafeguardCount, fallback};
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::tls::{TlsDoor, TlsFault};
 use crate::upstream::instance::Instance;
-use crate::upstream::service::Service;
+use crate::upstream::service::{Service, ServiceCount};
 use crate::way::{self, Way};
 
 /// The data plane; cloning shares it.
@@ -48,6 +52,7 @@ struct Inner {
     calls: Mutex<HashMap<(Caller, ServiceName), Arc<Way>>>,
     /// Left the table with requests in flight.
     retired: Mutex<Vec<Weak<Instance>>>,
+    keep: Keep,
 }
 
 struct OpenDoor {
@@ -59,10 +64,16 @@ struct OpenDoor {
 #[derive(Debug, Clone)]
 pub struct Counters {
     pub series: Vec<SeriesCount>,
+    pub safeguards: Vec<SafeguardCount>,
+    pub services: Vec<ServiceCount>,
     /// Open client connections.
     pub connections: usize,
     /// Access records that nobody took in time.
     pub access_dropped: u64,
+    /// Answers that we made ourselves, by why.
+    pub refusals: Vec<RefusalCount>,
+    /// Of instances that serve now, since they do; by whoever called them.
+    pub instances: Vec<(InstanceId, SeriesCount)>,
 }
 
 impl Gateway {
@@ -80,6 +91,7 @@ impl Gateway {
             bound: Mutex::default(),
             calls: Mutex::default(),
             retired: Mutex::default(),
+            keep: Keep::new(),
         });
         shared
             .tasks
@@ -164,7 +176,8 @@ impl Gateway {
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Refusal> {
         let shared = &self.inner.shared;
-        let way = self.inner.call_way(caller, callee)?;
+        let way = self.inner.call_way(caller, callee, policy)?;
+        let ready = fallback::ready(&way, &request);
         let trace = Trace::read(request.headers());
         let request_id = trace.request_id(request.headers());
         if !request.headers().contains_key(header::HOST)
@@ -182,9 +195,21 @@ impl Gateway {
         };
         let mut flight = Flight::new(Arc::clone(shared), start);
         let origin = Origin::Inside;
-        match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
-            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id, policy.idle)),
+        let forwarded =
+            hop::forward(shared, &mut flight, policy, request, &request_id, origin).await;
+        if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
+            return Ok(instead.answer(flight, request_id));
+        }
+        match forwarded {
+            Ok((answer, _)) => {
+                let response = hop::answer(flight, answer, request_id, policy.idle);
+                Ok(match ready {
+                    None => response,
+                    Some(ready) => ready.remember(response),
+                })
+            }
             Err(refusal) => {
+                shared.tally.count(&refusal);
                 flight.refused(refusal.problem);
                 Err(refusal)
             }
@@ -207,8 +232,8 @@ impl Gateway {
     }
 
     /// All access records from now on; a second subscriber takes the first one's place. When
-    /// `capacity` records wait, further ones are dropped and counted.
-    pub fn access(&self, capacity: usize) -> Receiver<Access> {
+    /// `capacity` records of one thread wait, further ones are dropped and counted.
+    pub fn access(&self, capacity: usize) -> Records {
         self.inner.shared.tap.subscribe(capacity)
     }
 
@@ -226,11 +251,15 @@ impl Gateway {
         let shared = &self.inner.shared;
         Counters {
             series: shared.counters.read(),
+            safeguards: shared.safeguards.read(),
+            services: self.inner.services.load().values().map(|s| s.count(shared)).collect(),
             connections: shared
                 .limits
                 .connections_max
                 .saturating_sub(shared.connections.available_permits()),
             access_dropped: shared.tap.dropped(),
+            refusals: shared.tally.read(),
+            instances: self.inner.instances(),
         }
     }
 
@@ -251,6 +280,12 @@ impl Gateway {
 }
 
 impl Inner {
+    fn instances(&self) -> Vec<(InstanceId, SeriesCount)> {
+        let services = self.services.load();
+        let all = services.values().flat_map(|service| service.live.load().instances.clone());
+        all.filter_map(|instance| Some((instance.id.clone()?, instance.series.read()))).collect()
+    }
+
     fn upsert_services(&self, table: &Table) -> Arc<BTreeMap<ServiceName, Arc<Service>>> {
         let mut services = BTreeMap::clone(&self.services.load());
         // Also those that a listener names and the table lacks: they refuse with a reason.
@@ -258,6 +293,10 @@ impl Inner {
         for name in table.services.keys().chain(named) {
             let new = || Arc::new(Service::new(name.clone()));
             services.entry(name.clone()).or_insert_with(new);
+        }
+        let ranked = safeguard::with_priority(table);
+        for (name, service) in &services {
+            service.limit(ranked.contains(name), self.shared.millis());
         }
         for (name, upstream) in &table.services {
             let gone = services[name].update(Some(upstream), &self.shared);
@@ -268,7 +307,7 @@ impl Inner {
         services
     }
 
-    fn forget_services(&self, keep: &std::collections::BTreeSet<ServiceName>) {
+    fn forget_services(&self, keep: &BTreeSet<ServiceName>) {
         let mut services = BTreeMap::clone(&self.services.load());
         services.retain(|name, service| {
             let stays = keep.contains(name);
@@ -280,6 +319,7 @@ impl Inner {
         self.services.store(Arc::new(services));
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
+        self.shared.safeguards.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -321,17 +361,29 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes, .. }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, tls: _ }) => {
+                let means = Means { secrets: &secrets, services, shared: &self.shared };
+                let built = self.keep.build(&guard, &means);
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
-                let nowhere = self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned());
-                let rules = routes.into_iter().map(|route| self.rule(route, services)).collect();
+                let nowhere = Way {
+                    ward: Some(Box::new(Ward::of_nowhere(Arc::clone(&built.gate)))),
+                    ..self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned())
+                };
+                let rule = |route| self.rule(route, services, &built);
+                let rules = routes.into_iter().map(rule).collect();
                 let router = Box::new(Router::new(&hosts, rules));
-                WayIn::Public { router, nowhere: Arc::new(nowhere) }
+                let gate = Arc::clone(&built.gate);
+                WayIn::Public { router, nowhere: Arc::new(nowhere), gate }
             }
         }
     }
 
-    fn rule(&self, route: Route, services: &BTreeMap<ServiceName, Arc<Service>>) -> Rule<Arc<Way>> {
+    fn rule(
+        &self,
+        route: Route,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+        built: &Built,
+    ) -> Rule<Arc<Way>> {
         let label = format!(
             "{}{}{}{}",
             route.method.as_deref().unwrap_or_default(),
@@ -345,6 +397,7 @@ impl Inner {
             route: Some(label.as_str().into()),
         };
         let policy = EdgePolicy {
+            safeguards: route.safeguards.clone(),
             timeout: route.timeout,
             connect: route.connect,
             idle: route.idle,
@@ -355,6 +408,7 @@ impl Inner {
         let way = Way {
             body_max: route.body_max.map(|max| max.0),
             strip: route.strip.as_deref().map_or(0, segments),
+            ward: Some(Box::new(built.ward(&route, &format!("route {label}")))),
             ..self.way(&key, service, policy, format!("route {label}"))
         };
         Rule {
@@ -374,6 +428,8 @@ impl Inner {
         rule: String,
     ) -> Way {
         Way {
+            state: self.shared.safeguards.state(key, &policy.safeguards),
+            limiter: service.as_ref().and_then(|service| service.limiter_for(&key.caller)),
             service,
             policy,
             body_max: None,
@@ -381,13 +437,19 @@ impl Inner {
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),
             rule,
+            ward: None,
         }
     }
 
-    fn call_way(&self, caller: Caller, callee: &ServiceName) -> Result<Arc<Way>, Refusal> {
+    fn call_way(
+        &self,
+        caller: Caller,
+        callee: &ServiceName,
+        policy: &EdgePolicy,
+    ) -> Result<Arc<Way>, Refusal> {
         let mut calls = lock(&self.calls);
         let key = (caller, callee.clone());
-        if let Some(way) = calls.get(&key) {
+        if let Some(way) = calls.get(&key).filter(|way| way.is_for(policy)) {
             return Ok(Arc::clone(way));
         }
         let rule = format!("edge {}->{callee}", key.0);
@@ -396,7 +458,8 @@ impl Inner {
             return Err(Refusal::new(Problem::UnknownService, rule, detail));
         };
         let series = SeriesKey { caller: key.0.clone(), callee: Some(key.1.clone()), route: None };
-        let way = Arc::new(self.way(&series, Some(service), EdgePolicy::default(), rule));
+        let policy = EdgePolicy { safeguards: policy.safeguards.clone(), ..EdgePolicy::default() };
+        let way = Arc::new(self.way(&series, Some(service), policy, rule));
         calls.insert(key, Arc::clone(&way));
         Ok(way)
     }
@@ -428,6 +491,10 @@ async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
         if now - turned >= budget::TURN {
             turned = now;
             inner.shared.counters.turn_budgets();
+            inner.shared.safeguards.turn();
+            for service in inner.services.load().values() {
+                service.live.load().instances.iter().for_each(|i| i.outlier.turn());
+            }
         }
         for service in inner.services.load().values() {
             for instance in &service.live.load().instances {

@@ -1,7 +1,7 @@
 //! The data plane: traffic from outside and from service to service, one code for both.
 //!
 //! ```text
-//! client → listener → entrance → route → hop → balancer → instance → link → app
+//! client → listener → entrance → route → guard → hop → balancer → instance → link → app
 //! ```
 //!
 //! [`Gateway::apply`] takes a whole [`Table`] whenever anything changed; requests see it through
@@ -17,11 +17,13 @@
 
 mod entry;
 mod gateway;
+mod guard;
 mod hop;
 mod message;
 mod record;
 mod refusal;
 mod route;
+mod safeguard;
 mod shared;
 mod table;
 mod tls;
@@ -29,13 +31,17 @@ mod upstream;
 mod way;
 
 pub use gateway::{Counters, Gateway};
+pub use guard::RefusalCount;
 pub use hop::fault::{Fault, FaultCount, FaultKind};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};
 pub use record::counters::{Histogram, SeriesCount, SeriesKey};
+pub use record::tap::Records;
 pub use refusal::{Form, Problem, Refusal};
+pub use safeguard::{BreakerState, SafeguardCount};
 pub use shared::Limits;
 pub use table::{Endpoint, Entrance, ListenError, Listener, PublicRoutes, Table, Upstream};
 pub use tls::{
     CertificateFacts, LocalAuthority, Tls, TlsFault, authority_dir, inspect, inspect_authorities,
 };
+pub use upstream::service::{InstanceCount, ServiceCount};

@@ -9,9 +9,12 @@ use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::Semaphore;
 
+use crate::guard::crowd::Crowd;
+use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
-use crate::record::access::Tap;
 use crate::record::counters::Registry;
+use crate::record::tap::Tap;
+use crate::safeguard;
 use crate::tls::{Challenges, Roots};
 
 /// Streams that a client opened and reset before we saw them.
@@ -67,6 +70,10 @@ pub struct Limits {
     pub acme_retry: Duration,
     /// Requests that wait for one service to come up; more are refused.
     pub held_max: usize,
+    /// How long an instance that joins others gets less than its share.
+    pub slow_start: Duration,
+    /// Between two looks for a key that a token names and its issuer did not have.
+    pub keys_pause: Duration,
 }
 
 impl Default for Limits {
@@ -95,6 +102,8 @@ impl Default for Limits {
             tls_look: Duration::from_secs(2),
             acme_retry: Duration::from_secs(120),
             held_max: 1_024,
+            slow_start: Duration::from_secs(10),
+            keys_pause: Duration::from_secs(5),
         }
     }
 }
@@ -116,7 +125,10 @@ pub(crate) struct Shared {
     pub(crate) roots: Arc<Roots>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) tally: Tally,
+    pub(crate) crowd: Crowd,
     pub(crate) faults: Faults,
+    pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
 }
 
@@ -135,14 +147,21 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            tally: Tally::default(),
+            crowd: Crowd::default(),
             faults: Faults::default(),
+            safeguards: safeguard::Registry::default(),
             epoch: clock::now(),
         }
     }
 
     /// Since the gateway was made; small enough for an atomic.
     pub(crate) fn millis(&self) -> u64 {
-        (clock::now() - self.epoch).as_millis() as u64
+        self.millis_at(clock::now())
+    }
+
+    pub(crate) fn millis_at(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
     /// How HTTP/2 is spoken to clients. What a client may make us remember or answer is bounded:

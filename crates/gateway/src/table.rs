@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use archipel_model::{EdgePolicy, InstanceId, Protocol, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, Guard, Hidden, InstanceId, Protocol, Route, SecretName, ServiceName,
+};
 
 use crate::tls::Tls;
 
@@ -57,6 +60,9 @@ pub struct PublicRoutes {
     pub routes: Vec<Route>,
     /// `None`: plain HTTP.
     pub tls: Option<Tls>,
+    pub guard: Box<Guard>,
+    /// Values of those that `guard` names.
+    pub secrets: BTreeMap<SecretName, Hidden>,
 }
 
 /// A callee: where its instances listen now and how to speak to them.
@@ -76,6 +82,8 @@ pub struct Upstream {
     pub note: Option<String>,
     /// An instance is on its way: requests are held for it instead of refused.
     pub awaited: bool,
+    /// How long an instance that joins others gets less than its share; `None`: the default.
+    pub slow_start: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +102,7 @@ impl Default for Upstream {
             external_ca: None,
             note: None,
             awaited: false,
+            slow_start: None,
         }
     }
 }

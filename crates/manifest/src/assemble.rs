@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipel_model::{
-    App, AppName, EdgePolicy, Gateway, ProfileName, Protocol, Service, ServiceName,
+    App, AppName, EdgePolicy, Gateway, ProfileName, Protocol, Route, Service, ServiceName,
 };
 
 use crate::document::Document;
@@ -36,7 +36,8 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         services.insert(service.name.clone(), service);
     }
     give_timeouts(&mut services);
-    let gateway = draft.gateway.map(|gateway| Gateway {
+    let body_max = draft.gateway.as_ref().and_then(|gateway| gateway.guard.body_max);
+    let mut gateway = draft.gateway.map(|gateway| Gateway {
         listen: gateway.listen,
         hosts: gateway.hosts.into_iter().map(|host| host.value).collect(),
         tls: gateway.tls.tls,
@@ -47,7 +48,16 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .map(|draft| draft.route)
             .filter(|route| !disabled.contains(&route.to))
             .collect(),
+        guard: gateway.guard.guard,
     });
+    let streams =
+        |route: &Route| services.get(&route.to).is_some_and(|to| to.protocol == Protocol::Grpc);
+    for route in gateway.iter_mut().flat_map(|gateway| &mut gateway.routes) {
+        // A call of gRPC is one body, however long it lives.
+        if route.body_max.is_none() && !streams(route) {
+            route.body_max = body_max;
+        }
+    }
     let mut jobs = BTreeMap::new();
     for mut job in draft.jobs.into_iter().map(|draft| draft.job) {
         if let Some(service) = &job.service {

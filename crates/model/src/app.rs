@@ -61,6 +61,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// `None`: allocated from the private range and kept.
     pub port: Option<u16>,
+    /// How long an instance that joins others gets less than its share of requests.
+    pub slow_start: Option<Duration>,
     pub database: Option<Database>,
     pub calls: BTreeMap<ServiceName, EdgePolicy>,
     pub publishes: BTreeSet<TopicName>,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::tls::{Tls, ToHttps};
-use crate::{Bytes, ServiceName};
+use crate::{Bytes, Guard, RouteGuard, Safeguards, ServiceName};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Gateway {
@@ -16,6 +16,7 @@ pub struct Gateway {
     pub tls: Option<Tls>,
     pub to_https: ToHttps,
     pub routes: Vec<Route>,
+    pub guard: Guard,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +36,8 @@ pub struct Route {
     /// How long a request waits for a service that (re)starts; `None`: it is refused at once.
     pub hold: Option<Duration>,
     pub body_max: Option<Bytes>,
+    pub safeguards: Safeguards,
+    pub guard: RouteGuard,
 }
 
 /// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself).

@@ -7,10 +7,12 @@
 mod app;
 mod command;
 mod gateway;
+mod guard;
 mod health;
 mod name;
 mod policy;
 mod quantity;
+mod safeguards;
 mod state;
 pub mod suggest;
 mod tls;
@@ -22,6 +24,10 @@ pub use app::{
 };
 pub use command::Command;
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use guard::{
+    AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
+    HeaderChanges, Jwt, KeySource, LimitBy, RateLimit, RouteGuard, SecurityHeaders, is_header_name,
+};
 pub use health::{Check, Health, Probe};
 pub use name::{
     AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,
@@ -32,6 +38,7 @@ pub use policy::{
     TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
+pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};
 pub use state::InstanceState;
 pub use tls::{AutoTls, CertificateFiles, ClientCa, Tls, ToHttps, is_local_host};
 pub use trace::{SpanId, TraceId, TraceIdError};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::Bytes;
+use crate::{Bytes, Safeguards};
 
 /// Limits that the kernel enforces where it can, with hints for runtimes that manage a heap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -201,7 +201,7 @@ impl Default for Retry {
 }
 
 /// What the caller's side of one edge (or one route) does when things go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct EdgePolicy {
     /// Until the response head arrives; streaming bodies are not cut.
     pub timeout: Option<Duration>,
@@ -210,10 +210,9 @@ pub struct EdgePolicy {
     /// A response of which nothing arrives for this long is cut.
     pub idle: Option<Duration>,
     pub retry: Retry,
-    /// Requests in flight on this edge before new ones are refused.
-    pub inflight_max: Option<u32>,
     /// How long a request waits for a callee that (re)starts; `None`: it is refused at once.
     pub hold: Option<Duration>,
+    pub safeguards: Safeguards,
 }
 
 impl EdgePolicy {
@@ -233,8 +232,8 @@ impl Default for EdgePolicy {
             connect: None,
             idle: None,
             retry: Retry::default(),
-            inflight_max: None,
             hold: Some(Self::HOLD_DEFAULT),
+            safeguards: Safeguards::default(),
         }
     }
 }

@@ -33,8 +33,8 @@ pub use metric::{
 pub use query::{Filter, Level, LogCounts};
 pub use record::{Line, LogRecord, Stream};
 pub use span::{
-    Answer, Bucket, Durations, Extra, Kind, Resource, Span, SpanCounts, SpanPolicy, SpanQuery,
-    SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
+    Answer, Bucket, Durations, Extra, Hop, HopKind, Kind, Resource, Span, SpanCounts, SpanPolicy,
+    SpanQuery, SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
 };
 pub use store::{LogStore, OpenError};
 

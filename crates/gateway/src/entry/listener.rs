@@ -20,10 +20,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::Body;
+use crate::entry::aside::Aside;
 use crate::entry::entrance::{self, WayIn};
 use crate::entry::redirect;
 use crate::entry::wire::{Client, Marks, Stream};
-use crate::message::headers::{self, Outside};
+use crate::message::headers;
 use crate::shared::Shared;
 use crate::tls::{Hello, Secure, TlsDoor, handshake};
 
@@ -55,20 +56,12 @@ pub(crate) struct Conn {
     /// Plain HTTP where TLS is expected: each request is sent on to this port.
     moved_to: Option<u16>,
     pub(crate) marks: Arc<Marks>,
+    pub(crate) addr: std::net::IpAddr,
     inflight: AtomicU32,
     requests: AtomicU32,
 }
 
 impl Conn {
-    /// What the public entrance passes on about who comes.
-    pub(crate) fn outside(&self) -> Outside {
-        Outside {
-            peer: self.peer.clone(),
-            secure: self.secure.is_some(),
-            client: self.secure.as_ref().and_then(|secure| secure.client.clone()),
-        }
-    }
-
     /// For a body that has to be closed with care when it is given up; see [`Marks`].
     pub(crate) fn marks_for(&self, version: Version) -> Option<Arc<Marks>> {
         (version != Version::HTTP_2).then(|| Arc::clone(&self.marks))
@@ -150,6 +143,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
                 continue;
             }
         };
+        let Some(seat) = door.way_in.load().seat(&door.shared, peer.ip()) else { continue };
         // The one that is one too many waits here, the rest in the kernel's queue.
         let room = tokio::select! {
             biased;
@@ -159,7 +153,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
         let of = Arc::clone(&door);
         door.shared.tasks.spawn_unnamed(async move {
             serve(stream, peer, of).await;
-            drop(room);
+            drop((room, seat));
         });
     }
 }
@@ -182,6 +176,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
     let Some(Opened { stream, first, is_http2, secure, moved_to }) = opened else { return };
     let conn = Arc::new(Conn {
         peer: headers::peer_value(peer.ip()),
+        addr: peer.ip().to_canonical(),
         secure,
         moved_to,
         marks: Arc::default(),
@@ -195,14 +190,22 @@ async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
         service_fn(move |request: Request<Incoming>| handle(Arc::clone(&conn), request))
     };
     let shared = &conn.door.shared;
+    let heads = conn.door.way_in.load().heads(&shared.limits);
     if is_http2 {
-        let connection = shared.http2_server().serve_connection(io, service);
+        let connection = shared
+            .http2_server()
+            .max_header_list_size(heads.bytes_max)
+            .serve_connection(io, service);
         drive(connection, http2::Connection::graceful_shutdown, &conn, true).await;
     } else {
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if let Some(max) = heads.lines_max {
+            builder.max_headers(max);
+        }
+        let connection = builder
             // Ours costs nothing per request; see `Watch`.
             .header_read_timeout(None)
-            .max_header_size(shared.limits.header_bytes_max as usize)
+            .max_header_size(heads.bytes_max as usize)
             .serve_connection(io, service)
             .with_upgrades();
         drive(connection, http1::UpgradeableConnection::graceful_shutdown, &conn, false).await;
@@ -278,23 +281,13 @@ where
 {
     let shared = &conn.door.shared;
     let mut connection = pin!(connection);
-    let mut watch = Watch::new(conn, is_http2);
-    let tick = shared.limits.head_timeout / 2;
     {
-        let mut closing = pin!(conn.door.close.cancelled());
-        let mut timer = pin!(clock::sleep(tick));
-        loop {
-            tokio::select! {
-                biased;
-                // How it ended is the client's business; what it cost stands in the flights.
-                _ = connection.as_mut() => return,
-                () = closing.as_mut() => break,
-                () = timer.as_mut() => match watch.look(tick) {
-                    Verdict::Fine => timer.as_mut().reset(clock::now() + tick),
-                    Verdict::Idle => break,
-                    Verdict::Stalled => return,
-                },
-            }
+        let mut watch = pin!(watch(conn, is_http2));
+        tokio::select! {
+            biased;
+            // How it ended is the client's business; what it cost stands in the flights.
+            _ = connection.as_mut() => return,
+            verdict = Aside::new(watch.as_mut()) => if verdict == Verdict::Stalled { return },
         }
     }
     finish(connection.as_mut());
@@ -303,6 +296,22 @@ where
         _ = connection => {}
         () = shared.cut.cancelled() => {}
         () = clock::sleep(shared.limits.close_grace) => {}
+    }
+}
+
+/// Until the connection should end.
+async fn watch(conn: &Conn, is_http2: bool) -> Verdict {
+    let tick = conn.door.shared.limits.head_timeout / 2;
+    let mut watch = Watch::new(conn, is_http2);
+    loop {
+        tokio::select! {
+            biased;
+            () = conn.door.close.cancelled() => return Verdict::Idle,
+            () = clock::sleep(tick) => match watch.look(tick) {
+                Verdict::Fine => {}
+                verdict => return verdict,
+            },
+        }
     }
 }
 
@@ -320,7 +329,7 @@ struct Watch<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
-    /// Nothing for so long that closing politely is better.
+    /// Nothing for so long, or the door closes: what is under way ends, and nothing begins.
     Idle,
     /// A request head that does not get finished.
     Stalled,

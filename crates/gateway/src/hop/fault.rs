@@ -218,7 +218,7 @@ fn detach(
         path: request.uri().path_and_query().cloned(),
         busy: None,
     };
-    let (policy, request_id, origin) = (*policy, request_id.clone(), origin.clone());
+    let (policy, request_id, origin) = (policy.clone(), request_id.clone(), origin.clone());
     let task = Arc::clone(shared);
     shared.tasks.spawn("gateway.detached", async move {
         clock::sleep(after).await;

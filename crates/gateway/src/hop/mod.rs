@@ -10,9 +10,11 @@
 //! begins to take the body.
 
 pub(crate) mod budget;
+pub(crate) mod choice;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod fault;
+pub(crate) mod hedge;
 pub(crate) mod hold;
 pub(crate) mod outgoing;
 pub(crate) mod retry;
@@ -88,7 +90,7 @@ pub(crate) async fn carry(
     };
     let Outgoing { request, upgrade, deadline } =
         outgoing::prepare(request, &way, service, &flight.trace, request_id, origin);
-    let terms = Terms { policy, deadline, upgrade: upgrade.is_some() };
+    let terms = Terms { way: &way, policy, deadline, upgrade: upgrade.is_some() };
     let answer = exchange::exchange(shared, flight, service, &terms, request).await?;
     if is_switch(&answer) && !terms.upgrade {
         let detail = format!("`{}` switched protocols without being asked to", service.name);

@@ -64,7 +64,7 @@ pub(crate) fn prepare(
     let target = request.headers_mut();
     headers::strip_claims(target, kinds);
     let deadline = match kinds.has_deadline() {
-        true => deadline::take(target, matches!(origin, Origin::Outside(_))),
+        true => deadline::take(target, matches!(origin, Origin::Outside(..))),
         false => None,
     };
     if let Origin::Outside(outside) = origin {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use archipel_gateway::{
     Body, Endpoint, Entrance, Gateway, Limits, Listener, PublicRoutes, Table, Upstream,
 };
-use archipel_model::{EdgePolicy, InstanceId, PathPattern, Protocol, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, InstanceId, PathPattern, Protocol, Route, RouteGuard, Safeguards, ServiceName,
+};
 use archipel_rt::{CancellationToken, Tasks, clock};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -278,12 +280,16 @@ impl Plan {
         self.public_routes(hosts, lines.iter().map(|line| route(line)).collect())
     }
 
-    pub(crate) fn public_routes(mut self, hosts: &[&str], routes: Vec<Route>) -> Self {
+    pub(crate) fn public_routes(self, hosts: &[&str], routes: Vec<Route>) -> Self {
         let hosts = hosts.iter().map(|h| (*h).to_owned()).collect();
+        self.public_with(PublicRoutes { hosts, routes, ..PublicRoutes::default() })
+    }
+
+    pub(crate) fn public_with(mut self, public: PublicRoutes) -> Self {
         self.0.listeners.push(Listener {
             id: "public".to_owned(),
             addr: "127.0.0.1:0".parse().unwrap(),
-            entrance: Entrance::Public(PublicRoutes { hosts, routes, tls: None }),
+            entrance: Entrance::Public(public),
         });
         self
     }
@@ -325,6 +331,8 @@ pub(crate) fn route(line: &str) -> Route {
         idle: None,
         hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
+        safeguards: Safeguards::default(),
+        guard: RouteGuard::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod calls;
 mod cycle;
 mod env;
+mod guard;
 mod jobs;
 mod paths;
 mod ports;
@@ -61,6 +62,7 @@ pub(crate) fn check(document: &Document, draft: &Draft, files: &dyn Files, out: 
     topics::check(&names, out);
     routes::check(&names, out);
     tls::check(&names, out);
+    guard::check(&names, out);
     jobs::check(&names, out);
     env::check(document, &names, out);
     profiles::check(&document.base, out);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use archipel_model::{Bytes, EdgePolicy, PathPattern, Route, ServiceName};
 
+use super::guard::{GuardDraft, RouteRules};
 use super::tls::TlsDraft;
 use super::{Reader, text, texts};
 use crate::Code;
@@ -24,6 +25,7 @@ pub(crate) struct GatewayDraft {
     pub(crate) hosts: Vec<Sited<String>>,
     pub(crate) tls: TlsDraft,
     pub(crate) routes: Vec<RouteDraft>,
+    pub(crate) guard: GuardDraft,
 }
 
 pub(crate) struct RouteDraft {
@@ -32,6 +34,7 @@ pub(crate) struct RouteDraft {
     pub(crate) to_at: Span,
     pub(crate) host_at: Option<Span>,
     pub(crate) strip_at: Option<Span>,
+    pub(crate) rules: RouteRules,
 }
 
 impl Reader<'_> {
@@ -43,7 +46,8 @@ impl Reader<'_> {
         let hosts = hosts.iter().filter_map(|host| self.host(host)).collect();
         let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
-        let routes = items.iter().filter_map(|item| self.route(item, hold)).collect();
+        let guard = self.guard(node);
+        let routes = items.iter().filter_map(|item| self.route(item, hold, &guard)).collect();
         let tls = self.tls(node);
         Some(GatewayDraft {
             tls,
@@ -51,6 +55,7 @@ impl Reader<'_> {
             listen_at: listen.map(|text| text.span),
             hosts,
             routes,
+            guard,
         })
     }
 
@@ -105,7 +110,12 @@ impl Reader<'_> {
     }
 
     /// `hold`: what the gateway says of all its routes.
-    fn route(&mut self, node: &Node, hold: Option<Duration>) -> Option<RouteDraft> {
+    fn route(
+        &mut self,
+        node: &Node,
+        hold: Option<Duration>,
+        guard: &GuardDraft,
+    ) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
         let to = text(node, "to", Format::Name);
@@ -130,7 +140,9 @@ impl Reader<'_> {
         let timeout = self.period(node, "timeout");
         let (connect, idle) = (self.period(node, "connect"), self.period(node, "idle"));
         let hold = self.hold(node).unwrap_or(hold);
+        let safeguards = self.safeguards(node);
         let body_max: Option<Bytes> = self.size(node, "max_body");
+        let (own_guard, rules) = self.route_guard(node, guard.cors.as_ref());
         let (method, path) = parsed?;
         let (matched, to) = (matched?, to?);
         Some(RouteDraft {
@@ -145,11 +157,14 @@ impl Reader<'_> {
                 idle,
                 hold,
                 body_max,
+                safeguards,
+                guard: own_guard,
             },
             match_at: matched.span,
             to_at: to.span,
             host_at: host.map(|host| host.span),
             strip_at: strip.map(|strip| strip.span),
+            rules,
         })
     }
 

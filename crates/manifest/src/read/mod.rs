@@ -4,12 +4,15 @@
 //! stands in, so that one broken key hides nothing that is wrong elsewhere. The result is only
 //! used when nothing was reported.
 
+pub(crate) mod auth;
 pub(crate) mod command;
 pub(crate) mod events;
 pub(crate) mod gateway;
+pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod policy;
+pub(crate) mod safeguards;
 pub(crate) mod service;
 pub(crate) mod tls;
 

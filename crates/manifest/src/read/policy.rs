@@ -8,6 +8,7 @@ use archipel_model::{
 };
 
 use super::command::Use;
+use super::safeguards::percent;
 use super::{Reader, count, text};
 use crate::Code;
 use crate::shape::format::Format;
@@ -149,10 +150,10 @@ impl Reader<'_> {
         EdgePolicy {
             timeout: self.period(node, "timeout"),
             retry: self.retry(node.get("retry"), default.retry),
-            inflight_max: count(node, "bulkhead"),
             connect: self.period(node, "connect"),
             idle: self.period(node, "idle"),
             hold: self.hold(node).unwrap_or(default.hold),
+            safeguards: self.safeguards(node),
         }
     }
 
@@ -163,8 +164,6 @@ impl Reader<'_> {
             Some(said) => said.iter().any(|item| item.text() == Some(word)),
             None => true,
         };
-        let percent = text(node, "budget", Format::Percent);
-        let percent = percent.and_then(|text| text.value.strip_suffix('%')?.parse::<f64>().ok());
         Retry {
             attempts: count(node, "attempts").unwrap_or(default.attempts),
             on: RetryOn {
@@ -174,8 +173,7 @@ impl Reader<'_> {
                 unavailable: on("503"),
                 gateway_timeout: on("504"),
             },
-            // Parts of a percent are no use to anybody, and none at all is `attempts = 0`.
-            budget: percent.map(|percent| percent.ceil() as u8).or(default.budget),
+            budget: percent(node, "budget").or(default.budget),
             backoff: self.range(node, "backoff").unwrap_or(default.backoff),
         }
     }

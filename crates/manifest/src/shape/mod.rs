@@ -10,9 +10,11 @@
 pub(crate) mod check;
 pub(crate) mod edge_keys;
 pub(crate) mod format;
+pub(crate) mod guard_keys;
 pub(crate) mod merge;
 pub(crate) mod process_keys;
 pub(crate) mod route_keys;
+pub(crate) mod safeguard_keys;
 pub(crate) mod service_keys;
 pub(crate) mod tables;
 

@@ -179,7 +179,7 @@ pub(super) fn encode(rows: &[LogRecord]) -> io::Result<Vec<u8>> {
     let mut traces = BTreeSet::new();
     let (mut times, mut flags, mut holes) = (Vec::new(), Vec::new(), Vec::new());
     let [mut instances, mut templates, mut trace_ids, mut span_ids, mut rest] =
-        std::array::from_fn(|_| Builder::new());
+        std::array::from_fn(|_| Builder::default());
     let mut places: HashMap<&str, usize, RandomState> = HashMap::default();
     let mut fields: Vec<(&str, Builder)> = Vec::new();
     let mut head = Head { rows: rows.len() as u32, first_ms: u64::MAX, ..Head::default() };
@@ -214,7 +214,7 @@ pub(super) fn encode(rows: &[LogRecord]) -> io::Result<Vec<u8>> {
             let place = match places.get(key.as_str()) {
                 Some(place) => *place,
                 None if fields.len() < FIELDS_MAX => {
-                    fields.push((key, Builder::new()));
+                    fields.push((key, Builder::default()));
                     places.insert(key, fields.len() - 1);
                     fields.len() - 1
                 }
