@@ -28,7 +28,7 @@ fn cidrs(list: &[&str]) -> Vec<Cidr> {
 
 fn table(app: &App, guard: Guard, routes: Vec<Route>) -> Table {
     let public =
-        PublicRoutes { hosts: vec![], routes, guard: Box::new(guard), secrets: BTreeMap::new() };
+        PublicRoutes { routes, guard: Box::new(guard), ..PublicRoutes::default() };
     Plan::default().service("a", &[app.addr]).public_with(public).table()
 }
 
