@@ -157,6 +157,7 @@ impl Plan {
                 }),
                 guard: Box::new(gateway.guard.clone()),
                 secrets: self.secrets_of(gateway),
+                cache_max: gateway.cache_max.0,
             }),
         });
         let edges = self.services.iter().flat_map(|(caller, plan)| {

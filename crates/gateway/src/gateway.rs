@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
+use archipel_model::{EdgePolicy, InstanceId, Route, RouteCache, ServiceName};
 use archipel_rt::{CancellationToken, chain, clock};
 use http::{Request, Response, header};
 
+use crate::cache::{self, CacheCount, Caching};
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
 use crate::guard::keep::{Built, Keep, Means};
@@ -74,6 +75,10 @@ pub struct Counters {
     pub refusals: Vec<RefusalCount>,
     /// Of instances that serve now, since they do; by whoever called them.
     pub instances: Vec<(InstanceId, SeriesCount)>,
+    /// Of routes that cache.
+    pub cache: Vec<CacheCount>,
+    /// Bytes of stored answers.
+    pub cache_bytes: usize,
 }
 
 impl Gateway {
@@ -260,7 +265,15 @@ impl Gateway {
             access_dropped: shared.tap.dropped(),
             refusals: shared.tally.read(),
             instances: self.inner.instances(),
+            cache: shared.cache.counts(),
+            cache_bytes: shared.cache.bytes(),
         }
+    }
+
+    /// Forgets stored answers: of one route as it stands in the file, of one path (its query and
+    /// all below with `/**`), or all. Returns how many that were.
+    pub fn purge_cache(&self, route: Option<&str>, path: Option<&str>) -> usize {
+        self.inner.shared.cache.purge(route, path)
     }
 
     /// Stops accepting, lets requests finish (`connection: close`, GOAWAY), and cuts what is left
@@ -320,6 +333,7 @@ impl Inner {
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
         self.shared.safeguards.prune();
+        self.shared.cache.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -361,15 +375,19 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, tls: _ }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, cache_max, tls: _ }) => {
                 let means = Means { secrets: &secrets, services, shared: &self.shared };
                 let built = self.keep.build(&guard, &means);
+                let caches = routes.iter().any(|route| route.cache.is_some());
+                if caches {
+                    self.shared.cache.allow(cache_max);
+                }
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
                 let nowhere = Way {
                     ward: Some(Box::new(Ward::of_nowhere(Arc::clone(&built.gate)))),
                     ..self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned())
                 };
-                let rule = |route| self.rule(route, services, &built);
+                let rule = |route| self.rule(route, services, &built, caches);
                 let rules = routes.into_iter().map(rule).collect();
                 let router = Box::new(Router::new(&hosts, rules));
                 let gate = Arc::clone(&built.gate);
@@ -378,11 +396,13 @@ impl Inner {
         }
     }
 
+    /// `caches`: any route of the gateway does.
     fn rule(
         &self,
         route: Route,
         services: &BTreeMap<ServiceName, Arc<Service>>,
         built: &Built,
+        caches: bool,
     ) -> Rule<Arc<Way>> {
         let label = format!(
             "{}{}{}{}",
@@ -405,11 +425,26 @@ impl Inner {
             ..EdgePolicy::default()
         };
         let service = services.get(&route.to).cloned();
+        let strip = route.strip.as_deref().map_or(0, segments);
+        let policy_of = |cache: &RouteCache| {
+            let key = SeriesKey { caller: Caller::Archipel, ..key.clone() };
+            let rule = format!("cache of route {label}");
+            let inside = Way { strip, ..self.way(&key, service.clone(), policy.clone(), rule) };
+            let label = label.as_str().into();
+            let store = &self.shared.cache;
+            cache::Policy::new(store, &label, cache, route.compress, Arc::new(inside))
+        };
+        let caching = caches.then(|| {
+            let policy = route.cache.as_ref().map(policy_of);
+            Caching::new(Arc::clone(&self.shared.cache), policy)
+        });
         let way = Way {
+            cache: caching,
+            compress: route.compress,
             body_max: route.body_max.map(|max| max.0),
-            strip: route.strip.as_deref().map_or(0, segments),
+            strip,
             ward: Some(Box::new(built.ward(&route, &format!("route {label}")))),
-            ..self.way(&key, service, policy, format!("route {label}"))
+            ..self.way(&key, service.clone(), policy.clone(), format!("route {label}"))
         };
         Rule {
             host: route.host,
@@ -433,6 +468,8 @@ impl Inner {
             service,
             policy,
             body_max: None,
+            cache: None,
+            compress: false,
             strip: 0,
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),

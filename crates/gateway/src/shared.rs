@@ -9,6 +9,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::Semaphore;
 
+use crate::cache::Store;
 use crate::guard::crowd::Crowd;
 use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
@@ -127,6 +128,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Registry,
     pub(crate) tally: Tally,
     pub(crate) crowd: Crowd,
+    pub(crate) cache: Arc<Store>,
     pub(crate) faults: Faults,
     pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
@@ -149,6 +151,7 @@ impl Shared {
             counters: Registry::default(),
             tally: Tally::default(),
             crowd: Crowd::default(),
+            cache: Arc::new(Store::new()),
             faults: Faults::default(),
             safeguards: safeguard::Registry::default(),
             epoch: clock::now(),

@@ -49,6 +49,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .filter(|route| !disabled.contains(&route.to))
             .collect(),
         guard: gateway.guard.guard,
+        cache_max: gateway.cache_max,
     });
     let streams =
         |route: &Route| services.get(&route.to).is_some_and(|to| to.protocol == Protocol::Grpc);

@@ -23,7 +23,7 @@ pub use app::{
     Overlap, Protocol, SecretRule, Service, Subscription,
 };
 pub use command::Command;
-pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};
 pub use guard::{
     AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
     HeaderChanges, Jwt, KeySource, LimitBy, RateLimit, RouteGuard, SecurityHeaders, is_header_name,

@@ -12,6 +12,8 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::cache::{self, Concern};
+use crate::compress::{self, Wish};
 use crate::entry::listener::{Busy, Conn};
 use crate::entry::upload::{Pace, Upload};
 use crate::guard::client::is_trusted;
@@ -152,14 +154,43 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             Err(refusal)
         }
     };
+    let mut doubt = None;
+    // A tunnel is neither kept nor answered by somebody else.
+    let caching = way.cache.as_ref().filter(|_| !to_tunnel);
+    if let (Ok(request), Some(caching)) = (&admitted, caching) {
+        match caching.concern(request) {
+            Concern::Nothing => {}
+            Concern::Doubt(of) => doubt = Some(of),
+            // What somebody gets because of who they are is theirs.
+            Concern::Serve(_) if visit.as_ref().is_some_and(|visit| visit.identity.is_some()) => {}
+            Concern::Serve(policy) => match admitted {
+                Ok(request) => {
+                    let asked = cache::Visit { shared, flight, request_id, origin, form };
+                    let response = Box::pin(cache::serve(policy, asked, request)).await;
+                    return dressed(&way, visit, response);
+                }
+                Err(refusal) => {
+                    let response = refuse(&shared, flight, refusal, form, request_id);
+                    return dressed(&way, visit, response);
+                }
+            },
+        }
+    }
+    let wish = match &admitted {
+        Ok(request) if way.compress => Some(Wish::of(request.method(), request.headers())),
+        _ => None,
+    };
     let mut ready = None;
     let forwarded = match admitted {
         Ok(request) => {
-            ready = fallback::ready(&way, &request);
+            ready = if to_tunnel { None } else { fallback::ready(&way, &request) };
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }
         Err(refusal) => Err(refusal),
     };
+    if let (Some(doubt), Ok((answer, _))) = (doubt, &forwarded) {
+        doubt.settle(&answer.response);
+    }
     let instead = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded));
     let mut response = match (instead, forwarded) {
         (Some(instead), _) => instead.answer(flight, request_id),
@@ -171,16 +202,19 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             let status = answer.response.status();
             let detail = format!("the app answered the WebSocket handshake with {status}");
             let refusal = Refusal::new(Problem::Unsupported, way.rule.clone(), detail);
-            refuse(&shared, flight, refusal, form, request_id, over_http2)
+            refuse(&shared, flight, refusal, form, request_id)
         }
         (None, Ok((answer, _))) => {
-            let response = hop::answer(flight, answer, request_id, way.policy.idle);
-            match ready {
+            let mut response = hop::answer(flight, answer, request_id, way.policy.idle);
+            if let Some(ready) = ready {
+                response = ready.remember(response);
+            }
+            match wish {
+                Some(wish) => compress::answer(wish, response),
                 None => response,
-                Some(ready) => ready.remember(response),
             }
         }
-        (None, Err(refusal)) => refuse(&shared, flight, refusal, form, request_id, over_http2),
+        (None, Err(refusal)) => refuse(&shared, flight, refusal, form, request_id),
     };
     if public && is_chunked {
         // It may have had a `content-length` too, which hyper does not show; who is before us may
@@ -210,13 +244,12 @@ fn own(
     response
 }
 
-fn refuse(
+pub(crate) fn refuse(
     shared: &Shared,
     mut flight: Flight,
     refusal: Refusal,
     form: Form,
     request_id: HeaderValue,
-    over_http2: bool,
 ) -> Response<Body> {
     shared.tally.count(&refusal);
     flight.refused(refusal.problem);
@@ -225,8 +258,9 @@ fn refuse(
     let silent = flight.way.ward.as_ref().is_some_and(|ward| !ward.gate.reasons);
     let refusal = if silent { refusal.hush() } else { refusal };
     let mut response = refusal.into_response(form);
-    if closes && !over_http2 {
-        // What follows on the connection may be part of what was refused.
+    if closes {
+        // What follows on the connection may be part of what was refused. (On HTTP/2 hyper leaves
+        // this header out, and nothing can follow.)
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response.headers_mut().insert(REQUEST_ID, request_id);

@@ -8,7 +8,9 @@ mod tls_support;
 
 mod auth;
 mod balance;
+mod cache;
 mod chaos;
+mod compress;
 mod edges;
 mod errors;
 mod faults;

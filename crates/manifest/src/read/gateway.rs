@@ -26,6 +26,7 @@ pub(crate) struct GatewayDraft {
     pub(crate) tls: TlsDraft,
     pub(crate) routes: Vec<RouteDraft>,
     pub(crate) guard: GuardDraft,
+    pub(crate) cache_max: Bytes,
 }
 
 pub(crate) struct RouteDraft {
@@ -47,7 +48,10 @@ impl Reader<'_> {
         let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
         let guard = self.guard(node);
-        let routes = items.iter().filter_map(|item| self.route(item, hold, &guard)).collect();
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or_default();
+        let cache_max = self.cache_max(node);
+        let routes = items.iter();
+        let routes = routes.filter_map(|item| self.route(item, hold, &guard, compress)).collect();
         let tls = self.tls(node);
         Some(GatewayDraft {
             tls,
@@ -56,6 +60,7 @@ impl Reader<'_> {
             hosts,
             routes,
             guard,
+            cache_max,
         })
     }
 
@@ -109,12 +114,13 @@ impl Reader<'_> {
         None
     }
 
-    /// `hold`: what the gateway says of all its routes.
+    /// `hold`, `guard`, `compress`: what the gateway says of all its routes.
     fn route(
         &mut self,
         node: &Node,
         hold: Option<Duration>,
         guard: &GuardDraft,
+        compress: bool,
     ) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
@@ -143,6 +149,8 @@ impl Reader<'_> {
         let safeguards = self.safeguards(node);
         let body_max: Option<Bytes> = self.size(node, "max_body");
         let (own_guard, rules) = self.route_guard(node, guard.cors.as_ref());
+        let cache = self.route_cache(node);
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or(compress);
         let (method, path) = parsed?;
         let (matched, to) = (matched?, to?);
         Some(RouteDraft {
@@ -159,6 +167,8 @@ impl Reader<'_> {
                 body_max,
                 safeguards,
                 guard: own_guard,
+                cache,
+                compress,
             },
             match_at: matched.span,
             to_at: to.span,
