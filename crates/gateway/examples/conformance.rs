@@ -45,6 +45,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         body_max: None,
         safeguards: Safeguards::default(),
         guard: RouteGuard::default(),
+        cache: None,
+        compress: false,
     };
     let entrance =
         Entrance::Public(PublicRoutes { routes: vec![route], tls, ..PublicRoutes::default() });
