@@ -20,7 +20,7 @@ mod trace;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
-    Overlap, Protocol, SecretRule, Service, Subscription,
+    Overlap, Protocol, SecretRule, Service, Subscription, WorkflowPolicy,
 };
 pub use command::Command;
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};

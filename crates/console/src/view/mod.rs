@@ -4,6 +4,7 @@
 mod faults;
 mod story;
 mod traces;
+mod workflows;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,10 @@ pub use story::*;
 pub use traces::{
     Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,
     Traces,
+};
+pub use workflows::{
+    OpenActivity, OpenChild, OpenTimer, Workflow, WorkflowEvent, WorkflowFailure, WorkflowHistory,
+    WorkflowRef, WorkflowRefused, WorkflowWhole, Workflows, WorkflowsChanged,
 };
 
 /// `archipel ps --json`, `GET /v1/status`.

@@ -53,6 +53,7 @@ pub(crate) fn of(problem: Problem) -> &'static str {
             "Whoever runs this site can let the program in with `allow` in `[gateway.bots]`."
         }
         P::OriginDenied => "Add the origin, the method or the header to `cors` of the route.",
+        P::Fault => "Somebody breaks this on purpose; `archipel chaos` tells what, and ends it.",
         P::KeysUnavailable => {
             "Try again in a moment; the log of Archipel tells why there are no keys."
         }

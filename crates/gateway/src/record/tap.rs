@@ -254,6 +254,7 @@ mod tests {
             bytes: 0,
             retries: 0,
             refusal: None,
+            rule: None,
             broken: false,
             fallback: None,
             rule: None,

@@ -11,3 +11,4 @@ mod fixture;
 mod lifecycle;
 mod store;
 mod traces;
+mod workflows;
