@@ -1,5 +1,6 @@
 //! Project verbs: `cargo xtask <verb>`. Nothing else needs to be installed to work on Archipel.
 
+mod conformance;
 mod run;
 mod setup;
 mod suites;
@@ -22,6 +23,7 @@ usage: cargo xtask <verb>
   cgroup-v2  the supervisor on control groups of version 2, in a virtual machine (minutes)
   tidy       the rules that no linter knows
   setup      install what the tests need from this system's packages (Debian, as root)
+  conformance others' suites against the gateway [h2spec|grpc|websocket]
   audit      check the invariants of the running store   [-- options of store-audit]
   chaos      break the running store in every way we know, and audit it   [-- --help]
   bench      run a scenario of bench/                    <scenario>
@@ -52,6 +54,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "cgroup-v2" => stage("cgroup-v2", suites::cgroup_v2),
         "tidy" => stage("tidy", tidy::all),
         "setup" => stage("setup", setup::all),
+        "conformance" => conformance::run_suites(rest),
         "audit" => suites::audit(rest),
         "chaos" => suites::chaos(rest),
         "bench" => suites::bench(rest),
@@ -65,6 +68,7 @@ fn all() -> Result<()> {
     stage("check", suites::check)?;
     stage("ui", suites::ui)?;
     stage("unit", suites::unit)?;
+    stage("conformance", conformance::cheap)?;
     stage("store", suites::store)?;
     stage("e2e", suites::e2e)?;
     eprintln!("\nall green in {} s", started.elapsed().as_secs());

@@ -120,6 +120,8 @@ pub(crate) enum Verb {
     Explain(Explain),
     /// Check this machine: limits, isolation, toolchains, ports
     Doctor,
+    /// Tell how to make browsers trust the certificates of `tls = "auto"` on this machine
+    Trust(Trust),
     /// Print the JSON Schema of the manifest, for editors
     Schema(Schema),
     /// Print the completion script of a shell
@@ -134,6 +136,13 @@ pub(crate) enum Verb {
     /// Serve an application in the background (used by `up -d`)
     #[command(hide = true)]
     Serve(Serve),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Trust {
+    /// Print the file of the authority and nothing else: curl --cacert "$(archipel trust --path)"
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) path: bool,
 }
 
 #[derive(Debug, Clone, Args)]

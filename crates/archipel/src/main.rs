@@ -82,6 +82,7 @@ async fn asked(global: &cli::Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Chaos(chaos) => verbs::chaos::run(global, &chaos).await,
         Verb::Job(job) => verbs::job::run(global, &job.verb).await,
         Verb::Doctor => verbs::doctor::run(global).await,
+        Verb::Trust(trust) => verbs::trust::run(global, &trust),
         Verb::Dashboard(dashboard) => verbs::dashboard::run(global, &dashboard).await,
         _ => unreachable!("answered without a runtime"),
     }

@@ -33,7 +33,7 @@ pub(crate) fn status(
         started_at_ms: about.started_at_ms,
         generation: snapshot.generation,
         gateway: app.gateway.as_ref().map(|entrance| view::GatewayStatus {
-            url: public_url(entrance.listen),
+            url: public_url(entrance),
             error: snapshot.gateway_error.clone(),
         }),
         dashboard,
@@ -46,12 +46,22 @@ pub(crate) fn status(
     }
 }
 
-/// An address a browser can open: nobody can connect to «every interface».
-fn public_url(listen: std::net::SocketAddr) -> String {
+/// An address a browser can open: nobody can connect to «every interface», and a certificate is
+/// for a name.
+fn public_url(entrance: &archipel_model::Gateway) -> String {
+    let listen = entrance.listen;
+    let scheme = if entrance.tls.is_some() { "https" } else { "http" };
+    let named = entrance.hosts.iter().find(|host| !host.starts_with('*'));
+    if let Some(host) = named.filter(|_| entrance.tls.is_some()) {
+        return match listen.port() {
+            443 => format!("{scheme}://{host}"),
+            port => format!("{scheme}://{host}:{port}"),
+        };
+    }
     if listen.ip().is_unspecified() {
-        format!("http://127.0.0.1:{}", listen.port())
+        format!("{scheme}://127.0.0.1:{}", listen.port())
     } else {
-        format!("http://{listen}")
+        format!("{scheme}://{listen}")
     }
 }
 

@@ -385,7 +385,7 @@ impl Heart {
 
     async fn tell_gateway(&mut self) {
         let Some(plan) = &self.plan else { return };
-        let table = desired::table(plan, &self.services(plan));
+        let table = desired::table(plan, &self.services(plan), &self.around.state);
         if self.table.as_ref() == Some(&table) {
             return;
         }

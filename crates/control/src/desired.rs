@@ -105,7 +105,11 @@ pub(crate) fn instance(
 }
 
 /// Where every service can be reached now.
-pub(crate) fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>) -> Table {
+pub(crate) fn table(
+    plan: &Plan,
+    services: &BTreeMap<ServiceName, ServiceState>,
+    state: &StateDir,
+) -> Table {
     let mut upstreams = BTreeMap::new();
     for (name, service) in &plan.app.services {
         let state = &services[name];
@@ -124,6 +128,7 @@ pub(crate) fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>)
             protocol: service.protocol,
             app_token: Some(plan.services[name].tokens.app.reveal().to_owned()),
             external: None,
+            external_ca: None,
             note,
             awaited: state.is_awaited(),
             slow_start: service.slow_start,
@@ -131,10 +136,14 @@ pub(crate) fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>)
         upstreams.insert(name.clone(), upstream);
     }
     for (name, external) in &plan.app.externals {
-        let upstream = Upstream { external: Some(external.url.clone()), ..Upstream::default() };
+        let upstream = Upstream {
+            external: Some(external.url.clone()),
+            external_ca: external.ca.clone(),
+            ..Upstream::default()
+        };
         upstreams.insert(name.clone(), upstream);
     }
-    Table { listeners: plan.listeners(), services: upstreams }
+    Table { listeners: plan.listeners(state), services: upstreams }
 }
 
 /// The instances that should exist, given how far each service's preparation is.

@@ -4,6 +4,7 @@
 //! .archipel/
 //! ├── run/         control socket, log FIFOs
 //! ├── secrets/     values and tokens, mode 0600
+//! ├── certificates/ accounts and certificates by ACME, once there are some, mode 0600
 //! ├── data/<svc>/  the service's own directory: its SQLite file; nobody else's process sees it
 //! ├── events/      topics, cursors, dead letters
 //! ├── workflows/   instances and their histories
@@ -145,6 +146,11 @@ impl StateDir {
     /// Traces.
     pub fn spans(&self) -> PathBuf {
         self.root.join("spans")
+    }
+
+    /// Accounts and certificates that the gateway got by ACME.
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("certificates")
     }
 
     /// Groups of errors.

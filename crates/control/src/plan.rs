@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use archipel_gateway::{Entrance, Listener, PublicRoutes};
+use archipel_gateway::{Entrance, Listener, PublicRoutes, Tls};
 use archipel_model::{App, Gateway, Hidden, InstanceId, SecretName, ServiceName, TopicName};
 
 use crate::order;
+use crate::paths::StateDir;
 use crate::secrets::{Secret, Tokens};
 
 /// What follows from a manifest before anything has been started.
@@ -67,6 +68,10 @@ impl Plan {
         // Port 0 means any, but the same every time: an address that people can keep.
         if let Some(gateway) = app.gateway.as_mut().filter(|gateway| gateway.listen.port() == 0) {
             gateway.listen.set_port(port_for("gateway")?);
+        }
+        let http = app.gateway.as_mut().and_then(|gateway| gateway.to_https.http.as_mut());
+        if let Some(http) = http.filter(|http| http.port() == 0) {
+            http.set_port(port_for("gateway/http")?);
         }
         let levels = order::levels(&app);
         let depths = order::call_depths(&app);
@@ -132,14 +137,28 @@ impl Plan {
             .collect()
     }
 
-    /// The public entrance and one loopback port for each declared edge.
-    pub fn listeners(&self) -> Vec<Listener> {
+    /// The public entrance, with the one for plain HTTP beside it, and one loopback port for
+    /// each declared edge. `state`: where certificates are kept that the gateway gets by itself.
+    pub fn listeners(&self, state: &StateDir) -> Vec<Listener> {
+        let redirect = self.app.gateway.iter().filter_map(|gateway| {
+            Some(Listener {
+                id: "gateway/http".to_owned(),
+                addr: gateway.to_https.http.filter(|_| gateway.tls.is_some())?,
+                entrance: Entrance::Redirect { port: gateway.listen.port() },
+            })
+        });
         let public = self.app.gateway.iter().map(|gateway| Listener {
             id: "gateway".to_owned(),
             addr: gateway.listen,
             entrance: Entrance::Public(PublicRoutes {
                 hosts: gateway.hosts.clone(),
                 routes: gateway.routes.clone(),
+                tls: gateway.tls.as_ref().map(|wanted| Tls {
+                    wanted: wanted.clone(),
+                    state: state.certificates(),
+                    authority: archipel_gateway::authority_dir(state.root()),
+                    hsts: gateway.to_https.hsts,
+                }),
                 guard: Box::new(gateway.guard.clone()),
                 secrets: self.secrets_of(gateway),
                 cache_max: gateway.cache_max.0,
@@ -156,7 +175,7 @@ impl Plan {
                 },
             })
         });
-        public.chain(edges).collect()
+        public.chain(redirect).chain(edges).collect()
     }
 
     /// Those that the entrance checks proofs with.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use archipel_model::{EdgePolicy, InstanceId, Route, RouteCache, Safeguards, ServiceName};
-use archipel_rt::{CancellationToken, clock};
+use archipel_rt::{CancellationToken, chain, clock};
 use http::{Request, Response, header};
 
 use crate::cache::{self, CacheCount, Caching};
@@ -34,6 +34,7 @@ use crate::safeguard::{self, SafeguardCount, fallback};
 use crate::shadow::report::RouteReport;
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
+use crate::tls::{TlsDoor, TlsFault};
 use crate::upstream::instance::Instance;
 use crate::upstream::service::{Service, ServiceCount};
 use crate::way::{self, Way};
@@ -128,13 +129,27 @@ impl Gateway {
             }
         }
         let mut errors = Vec::new();
+        let has_http = table.listeners.iter().any(|l| l.entrance.is_redirect());
         for Listener { id, addr, entrance } in table.listeners {
+            let open = doors.get(&id).map(|open| Arc::clone(&open.door));
+            let tls = match self.inner.tls(addr, &entrance, has_http, open.as_deref()).await {
+                Ok(tls) => tls,
+                Err(fault) => {
+                    // An open listener goes on as it was.
+                    let source = std::io::Error::other(chain(&fault));
+                    errors.push(ListenError { id, addr, source });
+                    continue;
+                }
+            };
+            let moved_to = entrance.moved_to();
             let way_in = Arc::new(self.inner.way_in(entrance, &services));
-            if let Some(open) = doors.get(&id) {
-                open.door.way_in.store(way_in);
+            if let Some(door) = open {
+                door.way_in.store(way_in);
+                door.moved_to.store(moved_to, Relaxed);
+                door.tls.store(tls);
                 continue;
             }
-            match Door::open(addr, way_in, Arc::clone(&self.inner.shared)) {
+            match Door::open(addr, way_in, tls, moved_to, Arc::clone(&self.inner.shared)) {
                 Ok(door) => {
                     doors.insert(id, OpenDoor { wanted: addr, door });
                 }
@@ -341,8 +356,32 @@ impl Inner {
         retired.extend(gone.iter().map(Arc::downgrade));
     }
 
+    /// What a listener needs for TLS: what it has, when nothing changed.
+    async fn tls(
+        &self,
+        addr: SocketAddr,
+        entrance: &Entrance,
+        has_http: bool,
+        open: Option<&Door>,
+    ) -> Result<Option<Arc<TlsDoor>>, TlsFault> {
+        let Entrance::Public(PublicRoutes { tls: Some(wanted), hosts, .. }) = entrance else {
+            return Ok(None);
+        };
+        if let Some(same) = open.and_then(|door| door.tls.load_full())
+            && same.is(wanted, hosts)
+        {
+            return Ok(Some(same));
+        }
+        let (wanted, hosts, shared) = (wanted.clone(), hosts.clone(), Arc::clone(&self.shared));
+        let opening = move || TlsDoor::open(&wanted, &hosts, addr.ip(), has_http, &shared);
+        archipel_rt::blocking(opening).await.map(Some)
+    }
+
     fn way_in(&self, entrance: Entrance, services: &BTreeMap<ServiceName, Arc<Service>>) -> WayIn {
         match entrance {
+            Entrance::Redirect { .. } => {
+                self.way_in(Entrance::Public(PublicRoutes::default()), services)
+            }
             Entrance::Edge { caller, callee, policy } => {
                 let rule = format!("edge {caller}->{callee}");
                 let service = services.get(&callee).cloned();
@@ -350,7 +389,7 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, cache_max }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, cache_max, tls: _ }) => {
                 let means = Means { secrets: &secrets, services, shared: &self.shared };
                 let built = self.keep.build(&guard, &means);
                 let caches = routes.iter().any(|route| route.cache.is_some());
@@ -504,6 +543,7 @@ impl Inner {
 fn callees(entrance: &Entrance) -> Vec<&ServiceName> {
     match entrance {
         Entrance::Edge { callee, .. } => vec![callee],
+        Entrance::Redirect { .. } => vec![],
         Entrance::Public(routes) => routes.routes.iter().flat_map(Route::callees).collect(),
     }
 }

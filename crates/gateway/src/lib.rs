@@ -12,8 +12,8 @@
 //! Bodies are streamed with back-pressure and never gathered. HTTP is read and written by hyper
 //! alone. What we answer ourselves is a [`Refusal`] that says so.
 //!
-//! Not here: which instances are fit to serve, what may call what, TLS, what becomes of
-//! access records.
+//! Not here: which instances are fit to serve, what may call what, what becomes of access
+//! records.
 
 mod cache;
 mod compress;
@@ -29,6 +29,7 @@ mod safeguard;
 mod shadow;
 mod shared;
 mod table;
+mod tls;
 mod upstream;
 mod way;
 
@@ -45,4 +46,7 @@ pub use safeguard::{BreakerState, SafeguardCount};
 pub use shadow::report::{CopyCount, Difference, Example, RouteReport, Skipped};
 pub use shared::Limits;
 pub use table::{Endpoint, Entrance, ListenError, Listener, PublicRoutes, Table, Upstream};
+pub use tls::{
+    CertificateFacts, LocalAuthority, Tls, TlsFault, authority_dir, inspect, inspect_authorities,
+};
 pub use upstream::service::{InstanceCount, ServiceCount};

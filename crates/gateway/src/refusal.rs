@@ -24,6 +24,7 @@ pub enum Problem {
     BadFraming,
     HeadersTooLarge,
     BodyTooLarge,
+    BodyTooSlow,
     Undeclared,
     UnknownService,
     NoInstance,
@@ -104,6 +105,9 @@ impl Problem {
             ),
             Self::BodyTooLarge => {
                 ("body-too-large", S::PAYLOAD_TOO_LARGE, "The request body is too large", 8)
+            }
+            Self::BodyTooSlow => {
+                ("body-too-slow", S::REQUEST_TIMEOUT, "The request body came too slowly", 4)
             }
             Self::Undeclared => ("undeclared", S::FORBIDDEN, "This call is not declared", 7),
             Self::UnknownService => {

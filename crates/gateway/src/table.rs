@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use archipel_model::{
     EdgePolicy, Guard, Hidden, InstanceId, Protocol, Route, SecretName, ServiceName,
 };
+
+use crate::tls::Tls;
 
 /// All listeners and all callees. Level-triggered: apply the latest one, as often as you like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +35,22 @@ pub enum Entrance {
     Public(PublicRoutes),
     /// One service's way to one other: the port is the identity of the caller.
     Edge { caller: ServiceName, callee: ServiceName, policy: EdgePolicy },
+    /// Anybody, over plain HTTP: sent on to the same host over TLS, on this port.
+    Redirect { port: u16 },
+}
+
+impl Entrance {
+    pub(crate) fn is_redirect(&self) -> bool {
+        self.moved_to() != 0
+    }
+
+    /// 0: nobody is sent on.
+    pub(crate) fn moved_to(&self) -> u16 {
+        match self {
+            Self::Redirect { port } => *port,
+            Self::Public(_) | Self::Edge { .. } => 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +58,8 @@ pub struct PublicRoutes {
     /// Exact or `*.example.org`; empty: every `Host` is served.
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
+    /// `None`: plain HTTP.
+    pub tls: Option<Tls>,
     pub guard: Box<Guard>,
     /// Values of those that `guard` names.
     pub secrets: BTreeMap<SecretName, Hidden>,
@@ -54,8 +75,11 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// Sent to the app as `dapr-api-token`, so that it can tell our calls from others.
     pub app_token: Option<String>,
-    /// A system that we call and do not run: `http://host:port[/prefix]`, instead of endpoints.
+    /// A system that we call and do not run: `http[s]://host:port[/prefix]`, instead of
+    /// endpoints.
     pub external: Option<String>,
+    /// Who vouches for it, instead of those whom this system trusts.
+    pub external_ca: Option<PathBuf>,
     /// Why there is no endpoint, for the one who gets the 503: `backing-off: exit 1`.
     pub note: Option<String>,
     /// An instance is on its way: requests are held for it instead of refused.
@@ -77,6 +101,7 @@ impl Default for Upstream {
             protocol: Protocol::Http,
             app_token: None,
             external: None,
+            external_ca: None,
             note: None,
             awaited: false,
             slow_start: None,

@@ -40,6 +40,8 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
     let mut gateway = draft.gateway.map(|gateway| Gateway {
         listen: gateway.listen,
         hosts: gateway.hosts.into_iter().map(|host| host.value).collect(),
+        tls: gateway.tls.tls,
+        to_https: gateway.tls.to_https,
         routes: gateway
             .routes
             .into_iter()

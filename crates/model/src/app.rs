@@ -189,8 +189,10 @@ impl Subscription {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct External {
     pub name: ServiceName,
-    /// `http://host:port[/prefix]`.
+    /// `http[s]://host:port[/prefix]`.
     pub url: String,
+    /// Who vouches for it, when the system does not: a PEM file, absolute.
+    pub ca: Option<PathBuf>,
     pub health: Option<String>,
     pub owner: Option<String>,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::tls::{Tls, ToHttps};
 use crate::{Bytes, Guard, Lead, RouteGuard, Safeguards, Steer};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -11,6 +12,9 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Empty: every `Host` is served.
     pub hosts: Vec<String>,
+    /// `None`: plain HTTP.
+    pub tls: Option<Tls>,
+    pub to_https: ToHttps,
     pub routes: Vec<Route>,
     pub guard: Guard,
     /// Of all stored answers together.

@@ -17,6 +17,7 @@ mod state;
 mod steer;
 pub mod suggest;
 mod template;
+mod tls;
 mod trace;
 
 pub use app::{
@@ -45,4 +46,5 @@ pub use steer::{
     Compare, Condition, Elsewhere, Lead, Mirror, Part, Respond, Sample, Steer, Sticky, Want,
 };
 pub use template::{Template, TemplateError};
+pub use tls::{AutoTls, CertificateFiles, ClientCa, Tls, ToHttps, is_local_host};
 pub use trace::{SpanId, TraceId, TraceIdError};

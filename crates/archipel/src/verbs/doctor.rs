@@ -25,6 +25,7 @@ pub(crate) async fn run(global: &Global) -> Result<u8, Failure> {
         && let Ok(loaded) = place.load(global)
     {
         findings.extend(toolchains(&loaded.app));
+        findings.extend(certificates(&loaded.app));
         findings.extend(ports(&loaded.app, place.client_answers().await));
     }
     let ok = findings.iter().all(|finding| finding.ok);
@@ -81,11 +82,38 @@ fn toolchains(app: &archipel_model::App) -> Vec<Finding> {
         .collect()
 }
 
+/// What the gateway will show to clients, and until when.
+fn certificates(app: &archipel_model::App) -> Vec<Finding> {
+    let tls = app.gateway.as_ref().and_then(|gateway| gateway.tls.as_ref());
+    let mut findings = Vec::new();
+    for files in tls.iter().flat_map(|tls| &tls.files) {
+        let (ok, detail) = match archipel_gateway::inspect(files) {
+            Ok(facts) => {
+                let until = time::OffsetDateTime::from(facts.not_after).date();
+                (true, format!("until {until}, for {}", facts.names.join(", ")))
+            }
+            Err(fault) => (false, archipel_rt::chain(&fault)),
+        };
+        findings.push(Finding { what: "certificate".to_owned(), ok, detail });
+    }
+    if let Some(ca) = tls.and_then(|tls| tls.client_ca.as_ref()) {
+        let (ok, detail) = match archipel_gateway::inspect_authorities(&ca.file) {
+            Ok(count) => (true, format!("{count} in {}", ca.file.display())),
+            Err(fault) => (false, archipel_rt::chain(&fault)),
+        };
+        findings.push(Finding { what: "client authority".to_owned(), ok, detail });
+    }
+    findings
+}
+
 /// Ports that the manifest fixes, unless this application holds them itself.
 fn ports(app: &archipel_model::App, running: bool) -> Vec<Finding> {
     let gateway = app.gateway.iter().map(|gateway| ("gateway".to_owned(), gateway.listen.port()));
+    let http = app.gateway.iter().filter_map(|gateway| gateway.to_https.http);
+    let http = http.map(|http| ("gateway, plain HTTP".to_owned(), http.port()));
     let fixed = app.services.values().filter_map(|s| Some((s.name.to_string(), s.port?)));
     gateway
+        .chain(http)
         .chain(fixed)
         .filter(|(_, port)| *port != 0) // any free one
         .map(|(name, port)| {

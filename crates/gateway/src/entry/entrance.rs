@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use crate::cache::{self, Concern};
 use crate::compress::{self, Wish};
 use crate::entry::listener::{Busy, Conn};
+use crate::entry::upload::{Pace, Upload};
 use crate::guard::client::is_trusted;
 use crate::guard::crowd::Seat;
 use crate::guard::gate::{Gate, Stop, Visit};
@@ -99,10 +100,16 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         match &**way_in {
             WayIn::Edge(way) => (Arc::clone(way), sane, None),
             WayIn::Public { router, nowhere, gate } => {
-                let visit = gate.visit(conn.addr, &conn.peer, false, request.headers(), started);
+                let visit = gate.visit(
+                    conn.addr,
+                    &conn.peer,
+                    conn.secure.as_ref(),
+                    request.headers(),
+                    started,
+                );
                 let found = sane.and_then(|()| route(router, &request));
                 let way = found.as_ref().map_or(nowhere, |way| *way);
-                let (way, who) = steer::choose(&shared, way, &request, false);
+                let (way, who) = steer::choose(&shared, way, &request, conn.secure.is_some());
                 visitor = who;
                 (way, found.map(|_| ()), Some(visit))
             }
@@ -119,8 +126,11 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         path: (shared.tap.is_open() || way.is_logged())
             .then(|| request.uri().path_and_query().cloned())
             .flatten(),
-        busy: Some(Busy::new(conn)),
+        busy: Some(Busy::new(Arc::clone(&conn))),
     };
+    let over_http2 = request.version() == Version::HTTP_2;
+    let is_chunked = !over_http2 && request.body().size_hint().exact().is_none();
+    let to_tunnel = over_http2 && tunnel::is_written_as_upgrade(&request);
     let mut flight = Flight::new(Arc::clone(&shared), start);
     flight.visitor = visitor.hash;
     let admitted = match (&way.ward, &mut visit) {
@@ -133,21 +143,25 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         _ => admitted.map_err(Stop::Refuse),
     };
     let admitted = match admitted {
-        Ok(()) => with_body(request, &way),
+        Ok(()) => with_body(request, &way, &conn, public),
         Err(Stop::Answer(answer)) => {
-            outgoing::swallow(request.map(Body::from)).await;
+            outgoing::swallow(given_up(request, &conn)).await;
             return dressed(&way, visit, own(flight, *answer, request_id));
         }
         Err(Stop::Refuse(refusal)) => {
             // After a framing fault nobody knows where the body ends.
-            if refusal.problem != Problem::BadFraming {
-                outgoing::swallow(request.map(Body::from)).await;
+            if refusal.problem == Problem::BadFraming {
+                conn.gives_up_body(request.version());
+            } else {
+                outgoing::swallow(given_up(request, &conn)).await;
             }
             Err(refusal)
         }
     };
     let mut doubt = None;
-    if let (Ok(request), Some(caching)) = (&admitted, &way.cache) {
+    // A tunnel is neither kept nor answered by somebody else.
+    let caching = way.cache.as_ref().filter(|_| !to_tunnel);
+    if let (Ok(request), Some(caching)) = (&admitted, caching) {
         match caching.concern(request) {
             Concern::Nothing => {}
             Concern::Doubt(of) => doubt = Some(of),
@@ -177,7 +191,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
                 outgoing::swallow(request).await;
                 return dressed(&way, visit, own(flight, answer, request_id));
             }
-            ready = fallback::ready(&way, &request);
+            ready = if to_tunnel { None } else { fallback::ready(&way, &request) };
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }
         Err(refusal) => Err(refusal),
@@ -189,7 +203,14 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     let mut response = match (instead, forwarded) {
         (Some(instead), _) => instead.answer(flight, request_id),
         (None, Ok((answer, Some(caller)))) if hop::is_switch(&answer) => {
-            tunnel::join(&shared, flight, answer, caller, request_id)
+            tunnel::join(&shared, flight, answer, caller, request_id, over_http2)
+        }
+        // For hyper any success would begin the tunnel that the client asked for.
+        (None, Ok((answer, _))) if to_tunnel && answer.response.status().is_success() => {
+            let status = answer.response.status();
+            let detail = format!("the app answered the WebSocket handshake with {status}");
+            let refusal = Refusal::new(Problem::Unsupported, way.rule.clone(), detail);
+            refuse(&shared, flight, refusal, form, request_id)
         }
         (None, Ok((answer, _))) => {
             let mut response = hop::answer(flight, answer, request_id, way.policy.idle);
@@ -205,6 +226,11 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     };
     if let Some(cookie) = visitor.cookie {
         response.headers_mut().append(header::SET_COOKIE, *cookie);
+    }
+    if public && is_chunked {
+        // It may have had a `content-length` too, which hyper does not show; who is before us may
+        // have gone by that, and what follows would be a part of this one (RFC 9112, 6.1).
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     dressed(&way, visit, response)
 }
@@ -238,10 +264,16 @@ pub(crate) fn refuse(
 ) -> Response<Body> {
     shared.tally.count(&refusal);
     flight.refused(refusal.problem);
+    let closes = refusal.problem == Problem::BadFraming;
     flight.rule = Some(refusal.rule.as_str().into());
     let silent = flight.way.ward.as_ref().is_some_and(|ward| !ward.gate.reasons);
     let refusal = if silent { refusal.hush() } else { refusal };
     let mut response = refusal.into_response(form);
+    if closes {
+        // What follows on the connection may be part of what was refused. (On HTTP/2 hyper leaves
+        // this header out, and nothing can follow.)
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response.headers_mut().insert(REQUEST_ID, request_id);
     flight.add_bytes(response.body().size_hint().exact().unwrap_or_default());
     flight.end();
@@ -255,7 +287,9 @@ fn sane(request: &mut Request<Incoming>, headers_max: usize) -> Result<(), Refus
     if let Some(fault) = headers::framing_fault(request.headers(), request.version()) {
         return refuse(Problem::BadFraming, format!("the request has {fault}"));
     }
-    if *request.method() == Method::CONNECT {
+    if tunnel::is_extended_connect(request) {
+        tunnel::as_upgrade(request);
+    } else if *request.method() == Method::CONNECT {
         let detail = "CONNECT asks for a tunnel to anywhere, which this gateway does not offer";
         return refuse(Problem::Unsupported, detail.to_owned());
     }
@@ -267,8 +301,9 @@ fn sane(request: &mut Request<Incoming>, headers_max: usize) -> Result<(), Refus
     }
     if let Some(authority) = request.uri().authority() {
         // HTTP/2, or a request written for a proxy: the URI outranks `Host` (RFC 9112, 3.2.2).
-        let Ok(host) = HeaderValue::from_str(authority.as_str()) else {
-            return refuse(Problem::BadRequest, "the host in the URI is not valid".to_owned());
+        let host = HeaderValue::from_str(authority.as_str());
+        let Some(host) = host.ok().filter(|host| headers::is_host(host.as_bytes())) else {
+            return refuse(Problem::BadFraming, "the host in the URI is none".to_owned());
         };
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
@@ -320,17 +355,37 @@ fn route<'a>(
     }
 }
 
-/// Puts the body under the limit of its way.
-fn with_body(request: Request<Incoming>, way: &Way) -> Result<Request<Body>, Refusal> {
-    let Some(limit) = way.body_max else {
-        return Ok(request.map(Body::from));
-    };
-    match request.body().size_hint().exact() {
-        Some(length) if length > limit => {
-            let detail = format!("the body has {length} bytes, where {limit} are allowed");
-            Err(Refusal::new(Problem::BodyTooLarge, way.rule.clone(), detail))
-        }
-        Some(_) => Ok(request.map(Body::from)),
-        None => Ok(request.map(|incoming| Body::limited(incoming, limit))),
+/// The body of a request that goes nowhere.
+fn given_up(request: Request<Incoming>, conn: &Conn) -> Request<Body> {
+    let marks = conn.marks_for(request.version());
+    request.map(|incoming| match incoming.is_end_stream() {
+        true => Body::empty(),
+        false => Body::upload(Upload::new(incoming, None, None, marks)),
+    })
+}
+
+/// Puts the body under the limits of its way and of the clients.
+fn with_body(
+    request: Request<Incoming>,
+    way: &Way,
+    conn: &Conn,
+    public: bool,
+) -> Result<Request<Body>, Refusal> {
+    if request.body().is_end_stream() {
+        return Ok(request.map(|_| Body::empty()));
     }
+    let length = request.body().size_hint().exact();
+    if let (Some(length), Some(limit)) = (length, way.body_max)
+        && length > limit
+    {
+        conn.gives_up_body(request.version());
+        let detail = format!("the body has {length} bytes, where {limit} are allowed");
+        return Err(Refusal::new(Problem::BodyTooLarge, way.rule.clone(), detail));
+    }
+    let limits = &conn.door.shared.limits;
+    let paced = public && !headers::is_grpc(request.headers());
+    let pace = paced.then(|| Pace::new(limits.upload_window, limits.upload_min));
+    let limit = way.body_max.filter(|_| length.is_none());
+    let marks = conn.marks_for(request.version());
+    Ok(request.map(|incoming| Body::upload(Upload::new(incoming, limit, pace, marks))))
 }

@@ -1,29 +1,32 @@
-//! One listening socket: accepts, tells HTTP/1 from HTTP/2, and serves until told to close.
+//! One listening socket: accepts, does the TLS handshake, tells HTTP/1 from HTTP/2, and serves
+//! until told to close.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use archipel_rt::{CancellationToken, clock};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::Body;
 use crate::entry::aside::Aside;
 use crate::entry::entrance::{self, WayIn};
-use crate::entry::wire::Client;
+use crate::entry::redirect;
+use crate::entry::wire::{Client, Marks, Stream};
 use crate::message::headers;
 use crate::shared::Shared;
+use crate::tls::{Hello, Secure, TlsDoor, handshake};
 
 /// RFC 9113, section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,6 +35,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Door {
     pub(crate) addr: SocketAddr,
     pub(crate) way_in: ArcSwap<WayIn>,
+    /// `None`: plain HTTP.
+    pub(crate) tls: ArcSwapOption<TlsDoor>,
+    /// Not 0: everybody is sent on to this port, over TLS.
+    pub(crate) moved_to: AtomicU16,
     /// Cancelled: no more connections, and those that are open finish what they have.
     pub(crate) close: CancellationToken,
     /// Cancelled when the socket is closed, so that the address can be bound again.
@@ -44,11 +51,28 @@ pub(crate) struct Conn {
     pub(crate) door: Arc<Door>,
     /// The client's address, as the public entrance passes it on.
     pub(crate) peer: HeaderValue,
+    /// What the TLS handshake told; `None` without one.
+    pub(crate) secure: Option<Secure>,
+    /// Plain HTTP where TLS is expected: each request is sent on to this port.
+    moved_to: Option<u16>,
+    pub(crate) marks: Arc<Marks>,
     pub(crate) addr: std::net::IpAddr,
     inflight: AtomicU32,
     requests: AtomicU32,
-    /// Bytes came since it was last looked at.
-    came: Arc<AtomicBool>,
+}
+
+impl Conn {
+    /// For a body that has to be closed with care when it is given up; see [`Marks`].
+    pub(crate) fn marks_for(&self, version: Version) -> Option<Arc<Marks>> {
+        (version != Version::HTTP_2).then(|| Arc::clone(&self.marks))
+    }
+
+    /// The client may go on sending a body that nobody reads.
+    pub(crate) fn gives_up_body(&self, version: Version) {
+        if version != Version::HTTP_2 {
+            self.marks.unread.store(true, Relaxed);
+        }
+    }
 }
 
 /// Held while a request of the connection is under way.
@@ -73,6 +97,8 @@ impl Door {
     pub(crate) fn open(
         addr: SocketAddr,
         way_in: Arc<WayIn>,
+        tls: Option<Arc<TlsDoor>>,
+        moved_to: u16,
         shared: Arc<Shared>,
     ) -> std::io::Result<Arc<Self>> {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -83,6 +109,8 @@ impl Door {
         let door = Arc::new(Self {
             addr: listener.local_addr()?,
             way_in: ArcSwap::new(way_in),
+            tls: ArcSwapOption::new(tls),
+            moved_to: AtomicU16::new(moved_to),
             close: shared.tasks.stop_token().child_token(),
             closed: CancellationToken::new(),
             shared,
@@ -122,16 +150,9 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
             () = door.close.cancelled() => return,
             room = Arc::clone(&door.shared.connections).acquire_owned() => room,
         };
-        let conn = Arc::new(Conn {
-            door: Arc::clone(&door),
-            peer: headers::peer_value(peer.ip()),
-            addr: peer.ip().to_canonical(),
-            inflight: AtomicU32::new(0),
-            requests: AtomicU32::new(0),
-            came: Arc::new(AtomicBool::new(false)),
-        });
+        let of = Arc::clone(&door);
         door.shared.tasks.spawn_unnamed(async move {
-            serve(stream, conn).await;
+            serve(stream, peer, of).await;
             drop((room, seat));
         });
     }
@@ -143,27 +164,37 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused)
 }
 
-async fn serve(mut stream: TcpStream, conn: Arc<Conn>) {
+async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
     // Refused only by a socket that is broken already; the first read will tell.
     let _ = stream.set_nodelay(true);
-    let limits = &conn.door.shared.limits;
-    let heads = conn.door.way_in.load().heads(limits);
-    let first = tokio::select! {
+    let closing = door.close.clone();
+    let opened = tokio::select! {
         biased;
-        first = clock::timeout(limits.head_timeout, sniff(&mut stream)) => first,
-        () = conn.door.close.cancelled() => return,
+        opened = open(stream, &door) => opened,
+        () = closing.cancelled() => return,
     };
-    let Ok(Ok(Some((first, is_http2)))) = first else { return };
-    let io = TokioIo::new(Client::new(stream, first, Arc::clone(&conn.came)));
+    let Some(Opened { stream, first, is_http2, secure, moved_to }) = opened else { return };
+    let conn = Arc::new(Conn {
+        peer: headers::peer_value(peer.ip()),
+        addr: peer.ip().to_canonical(),
+        secure,
+        moved_to,
+        marks: Arc::default(),
+        inflight: AtomicU32::new(0),
+        requests: AtomicU32::new(0),
+        door,
+    });
+    let io = TokioIo::new(Client::new(stream, first, Arc::clone(&conn.marks)));
     let service = {
         let conn = Arc::clone(&conn);
         service_fn(move |request: Request<Incoming>| handle(Arc::clone(&conn), request))
     };
+    let shared = &conn.door.shared;
+    let heads = conn.door.way_in.load().heads(&shared.limits);
     if is_http2 {
-        let connection = http2::Builder::new(conn.door.shared.executor())
-            .timer(TokioTimer::new())
+        let connection = shared
+            .http2_server()
             .max_header_list_size(heads.bytes_max)
-            .max_concurrent_streams(limits.streams_max)
             .serve_connection(io, service);
         drive(connection, http2::Connection::graceful_shutdown, &conn, true).await;
     } else {
@@ -181,12 +212,54 @@ async fn serve(mut stream: TcpStream, conn: Arc<Conn>) {
     }
 }
 
-async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    Ok(entrance::enter(conn, request).await)
+/// A connection of which the protocol is known.
+struct Opened {
+    stream: Stream,
+    first: Bytes,
+    is_http2: bool,
+    secure: Option<Secure>,
+    moved_to: Option<u16>,
 }
 
-/// Reads as much as tells the protocols apart. `None`: the client closed without a word.
-async fn sniff(stream: &mut TcpStream) -> std::io::Result<Option<(Bytes, bool)>> {
+/// `None`: the client had nothing to say, took too long, or is not one of ours.
+async fn open(stream: TcpStream, door: &Door) -> Option<Opened> {
+    let limits = &door.shared.limits;
+    let tls = door.tls.load_full();
+    let Some(tls) = tls else {
+        let port = Some(door.moved_to.load(Relaxed)).filter(|port| *port != 0);
+        return clock::timeout(limits.head_timeout, sniff(stream, port)).await.ok()?.ok()?;
+    };
+    let _one_of_a_bounded_number = door.shared.handshakes.try_acquire().ok()?;
+    match clock::timeout(limits.handshake_timeout, handshake(stream, &tls)).await.ok()?.ok()? {
+        Hello::Tls { stream, is_http2, secure } => Some(Opened {
+            stream: Stream::Tls(Box::new((*stream).into())),
+            first: Bytes::new(),
+            is_http2,
+            secure: Some(secure),
+            moved_to: None,
+        }),
+        Hello::Plain(stream) => {
+            let here = Some(door.addr.port());
+            clock::timeout(limits.head_timeout, sniff(stream, here)).await.ok()?.ok()?
+        }
+        Hello::Over => None,
+    }
+}
+
+async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    if let Some(port) = conn.moved_to {
+        let _busy = Busy::new(Arc::clone(&conn));
+        return Ok(redirect::answer(&conn.door.shared, &request, port));
+    }
+    let hsts = conn.secure.as_ref().and_then(|secure| secure.hsts.clone());
+    let Some(hsts) = hsts else { return Ok(entrance::enter(conn, request).await) };
+    let mut response = entrance::enter(conn, request).await;
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+    Ok(response)
+}
+
+/// Reads as much as tells the protocols apart.
+async fn sniff(mut stream: TcpStream, moved_to: Option<u16>) -> std::io::Result<Option<Opened>> {
     let mut first = BytesMut::with_capacity(4096);
     loop {
         if stream.read_buf(&mut first).await? == 0 {
@@ -195,7 +268,8 @@ async fn sniff(stream: &mut TcpStream) -> std::io::Result<Option<(Bytes, bool)>>
         let known = first.len().min(HTTP2_PREFACE.len());
         let is_http2 = first[..known] == HTTP2_PREFACE[..known];
         if !is_http2 || known == HTTP2_PREFACE.len() {
-            return Ok(Some((first.freeze(), is_http2)));
+            let (stream, first) = (Stream::Plain(stream), first.freeze());
+            return Ok(Some(Opened { stream, first, is_http2, secure: None, moved_to }));
         }
     }
 }
@@ -271,11 +345,11 @@ impl<'a> Watch<'a> {
         if self.conn.inflight.load(Relaxed) > 0 || requests != self.seen {
             self.seen = requests;
             self.quiet = 0;
-            self.conn.came.store(false, Relaxed);
+            self.conn.marks.came.store(false, Relaxed);
             return Verdict::Fine;
         }
         self.quiet += 1;
-        let unfinished = !self.is_http2 && (requests == 0 || self.conn.came.load(Relaxed));
+        let unfinished = !self.is_http2 && (requests == 0 || self.conn.marks.came.load(Relaxed));
         if unfinished && self.quiet >= 2 {
             return Verdict::Stalled;
         }

@@ -3,27 +3,50 @@
 //! [`Upstream`] can be asked to look at the socket itself before a pooled connection is used
 //! again: the runtime learns of a close a moment after the kernel did, and a request with
 //! effects must not be sent into that gap. [`Client`] gives back the bytes that were read to
-//! tell the protocol, and notes that bytes came.
+//! tell the protocol, notes that bytes came, and stays for a moment after the last answer when
+//! the client is still sending: closing at once would make the kernel reset the connection, and
+//! the client would see that instead of the answer (RFC 9112, section 9.6).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use archipel_rt::clock;
 use bytes::{Buf, Bytes};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+/// How long a client that is still sending is listened to after its answer, at most.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A connection with or without TLS; an enum, so that hyper's code is there only once.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
 
 pub(crate) struct Upstream {
-    stream: TcpStream,
+    stream: Stream,
     look: Arc<AtomicBool>,
 }
 
 impl Upstream {
     /// Setting the flag makes the next read that would wait ask the kernel once more.
-    pub(crate) fn new(stream: TcpStream) -> (Self, Arc<AtomicBool>) {
+    pub(crate) fn new(stream: Stream) -> (Self, Arc<AtomicBool>) {
         let look = Arc::new(AtomicBool::new(false));
         (Self { stream, look: Arc::clone(&look) }, look)
     }
@@ -46,22 +69,62 @@ impl AsyncRead for Upstream {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         // An end of file makes hyper drop the connection, which is right for either news.
-        if read.is_pending() && self.look.load(Relaxed) && has_news(&self.stream) {
+        if read.is_pending() && self.look.load(Relaxed) && has_news(self.stream.tcp()) {
             return Poll::Ready(Ok(()));
         }
         read
     }
 }
 
+/// What a connection's parts tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// Bytes came since this was last cleared.
+    pub(crate) came: AtomicBool,
+    /// A request body was given up before its end: the client may still be sending it.
+    pub(crate) unread: AtomicBool,
+}
+
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     first: Bytes,
-    came: Arc<AtomicBool>,
+    marks: Arc<Marks>,
+    closing: Closing,
+}
+
+enum Closing {
+    No,
+    /// Our side is shut; until then the rest is read and thrown away.
+    Lingering(Pin<Box<clock::Sleep>>),
+    Done,
 }
 
 impl Client {
-    pub(crate) fn new(stream: TcpStream, first: Bytes, came: Arc<AtomicBool>) -> Self {
-        Self { stream, first, came }
+    pub(crate) fn new(stream: Stream, first: Bytes, marks: Arc<Marks>) -> Self {
+        Self { stream, first, marks, closing: Closing::No }
+    }
+
+    /// Reads past TLS: what comes now is nobody's.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Closing::Lingering(until) = &mut self.closing else { return Poll::Ready(()) };
+        if until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let tcp = match &mut self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_mut().0,
+        };
+        let mut space = [0; 8 << 10];
+        // Not until nothing is left: others want to run too.
+        for _ in 0..16 {
+            let mut buf = ReadBuf::new(&mut space);
+            let read = ready!(Pin::new(&mut *tcp).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -78,7 +141,7 @@ impl AsyncRead for Client {
         }
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.came.store(true, Relaxed);
+            self.marks.came.store(true, Relaxed);
         }
         read
     }
@@ -115,13 +178,89 @@ macro_rules! write_through {
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
             ) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.stream).poll_shutdown(cx)
+                self.close(cx)
             }
         }
     };
 }
 write_through!(Upstream);
 write_through!(Client);
+
+impl Upstream {
+    fn close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Client {
+    fn close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.closing, Closing::No) {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.closing = match self.marks.unread.load(Relaxed) {
+                true => Closing::Lingering(Box::pin(clock::sleep(LINGER))),
+                false => Closing::Done,
+            };
+        }
+        ready!(self.poll_linger(cx));
+        self.closing = Closing::Done;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -146,7 +285,7 @@ mod tests {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (mut other, _) = listener.accept().unwrap();
-            let (mut upstream, look) = Upstream::new(stream);
+            let (mut upstream, look) = Upstream::new(Stream::Plain(stream));
             // The first poll uses up what the runtime knows.
             assert!(at_once(&mut upstream).is_pending());
             look.store(true, Relaxed);

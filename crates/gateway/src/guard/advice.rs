@@ -20,6 +20,7 @@ pub(crate) fn of(problem: Problem) -> &'static str {
             "Send fewer or smaller headers, or raise `max_headers` of `[gateway]`."
         }
         P::BodyTooLarge => "Send less, or raise `max_body` of the route.",
+        P::BodyTooSlow => "Send the request again over a better connection, or in smaller parts.",
         P::Undeclared => "Declare the call in the application file.",
         P::UnknownService => "Check the name of the service.",
         P::NoInstance => "Try again in a moment; `archipel ps` tells why no instance is ready.",

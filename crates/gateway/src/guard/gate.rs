@@ -16,7 +16,9 @@ use crate::guard::limit::{Limit, Told, Who};
 use crate::guard::log::{Note, Writer};
 use crate::hop::outgoing::Origin;
 use crate::message::body::Body;
+use crate::message::headers::Outside;
 use crate::refusal::{REFUSED, Refusal};
+use crate::tls::Secure;
 
 pub(crate) struct Gate {
     pub(crate) trusted: Vec<Cidr>,
@@ -52,6 +54,8 @@ impl From<Refusal> for Stop {
 /// What becomes known of one request on its way in, for its answer and the log.
 pub(crate) struct Visit {
     pub(crate) client: Client,
+    /// Who that is by a certificate, in the words of a header.
+    pub(crate) certificate: Option<HeaderValue>,
     pub(crate) now: u64,
     pub(crate) told: Told,
     /// What a browser is told about who may read the answer.
@@ -63,7 +67,9 @@ pub(crate) struct Visit {
 
 impl Visit {
     pub(crate) fn origin(&self) -> Origin {
-        Origin::Outside(self.client.value.clone(), self.client.secure)
+        let Client { value, secure, .. } = &self.client;
+        let (peer, secure) = (value.clone(), *secure);
+        Origin::Outside(Outside { peer, secure, client: self.certificate.clone() })
     }
 }
 
@@ -91,12 +97,13 @@ impl Gate {
         &self,
         peer: IpAddr,
         value: &HeaderValue,
-        secure: bool,
+        tls: Option<&Secure>,
         headers: &HeaderMap,
         started: Instant,
     ) -> Visit {
         Visit {
-            client: Client::of(&self.trusted, peer, value, secure, headers),
+            client: Client::of(&self.trusted, peer, value, tls.is_some(), headers),
+            certificate: tls.and_then(|tls| tls.client.clone()),
             now: u64::try_from((started - self.epoch).as_nanos()).unwrap_or(u64::MAX / 2),
             told: Told::default(),
             origin: None,

@@ -308,6 +308,10 @@ fn assess(
                 let detail = format!("the body is larger than the {limit} bytes allowed here");
                 (Reached::Maybe, None, Refusal::new(Problem::BodyTooLarge, rule, detail))
             }
+            Some(BodyError::Slow) => {
+                let detail = "the client sends the body too slowly";
+                (Reached::Maybe, None, Refusal::new(Problem::BodyTooSlow, rule, detail))
+            }
             Some(_) => {
                 let detail = "the body of the request broke off";
                 (Reached::Maybe, None, Refusal::new(Problem::CallerGone, rule, detail))

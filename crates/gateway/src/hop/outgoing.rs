@@ -6,9 +6,9 @@ use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Version};
 use hyper::upgrade::OnUpgrade;
 
-use crate::hop::deadline;
+use crate::hop::{deadline, tunnel};
 use crate::message::body::Body;
-use crate::message::headers::{self, Kinds};
+use crate::message::headers::{self, Kinds, Outside};
 use crate::message::trace::Trace;
 use crate::route::path;
 use crate::upstream::instance::Speaks;
@@ -31,9 +31,8 @@ struct WaitsToSend;
 /// Where a request came from, as far as its headers are concerned.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// Nothing it says about itself is believed; what we know is its address, and whether it came
-    /// over TLS.
-    Outside(HeaderValue, bool),
+    /// Nothing it says about itself is believed; this is what we know.
+    Outside(Outside),
     Inside,
 }
 
@@ -51,8 +50,10 @@ pub(crate) fn prepare(
     let kinds = Kinds::of(request.headers());
     let wish = headers::strip_hop(request.headers_mut(), kinds, live.speaks == Speaks::Http2);
     // `h2c` would change how we talk to the instance, which is not the caller's to choose.
-    let wish = wish.filter(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
-    let upgrade = wish.filter(|_| live.speaks == Speaks::Http1 && !from_http2).map(|to| {
+    let wish = wish.filter(|to| !headers::options(to).any(|o| o.eq_ignore_ascii_case(b"h2c")));
+    // On HTTP/2 only what was written as an upgrade by ourselves.
+    let may = !from_http2 || tunnel::is_written_as_upgrade(&request);
+    let upgrade = wish.filter(|_| live.speaks == Speaks::Http1 && may).map(|to| {
         let upgrade = hyper::upgrade::on(&mut request);
         (to, upgrade)
     });
@@ -66,8 +67,8 @@ pub(crate) fn prepare(
         true => deadline::take(target, matches!(origin, Origin::Outside(..))),
         false => None,
     };
-    if let Origin::Outside(peer, secure) = origin {
-        headers::replace_forwarded(target, kinds, peer, secure);
+    if let Origin::Outside(outside) = origin {
+        headers::replace_forwarded(target, kinds, outside);
     }
     if from_http2 {
         headers::join_cookies(target, kinds);

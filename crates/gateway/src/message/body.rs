@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use archipel_rt::clock;
@@ -15,6 +15,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::entry::upload::Upload;
 use crate::record::flow::FlowBody;
 
 /// What is read of a refused request, and for how long.
@@ -29,12 +30,8 @@ enum Kind {
     Empty,
     Full(Bytes),
     Incoming(Incoming),
-    /// A request body that may not grow beyond what its route allows.
-    Limited {
-        incoming: Incoming,
-        left: u64,
-        limit: u64,
-    },
+    /// The body of a request as a client sends it, within bounds.
+    Upload(Upload),
     /// A response from an instance, with the connection and the accounting that belong to it.
     Flow(FlowBody),
     Boxed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
@@ -49,6 +46,8 @@ pub enum BodyError {
     Idle { limit: Duration },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: u64 },
+    #[error("the client sends the body too slowly")]
+    Slow,
     #[error("the source of the body failed")]
     Source(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -91,8 +90,8 @@ impl Body {
         Self::new(http_body_util::StreamBody::new(stream.map(|piece| piece.map(Frame::data))))
     }
 
-    pub(crate) fn limited(incoming: Incoming, limit: u64) -> Self {
-        Self(Kind::Limited { incoming, left: limit, limit })
+    pub(crate) fn upload(upload: Upload) -> Self {
+        Self(Kind::Upload(upload))
     }
 
     /// Reads what a refused request still brings, if that is little. A caller who is still writing
@@ -186,7 +185,7 @@ impl std::fmt::Debug for Body {
         let kind = match &self.0 {
             Kind::Empty => "empty",
             Kind::Full(_) => "full",
-            Kind::Incoming(_) | Kind::Limited { .. } => "incoming",
+            Kind::Incoming(_) | Kind::Upload(_) => "incoming",
             Kind::Flow(_) => "flow",
             Kind::Boxed(_) => "boxed",
         };
@@ -212,19 +211,7 @@ impl http_body::Body for Body {
             Kind::Incoming(incoming) => {
                 Pin::new(incoming).poll_frame(cx).map_err(BodyError::Broken)
             }
-            Kind::Limited { incoming, left, limit } => {
-                let frame = ready!(Pin::new(incoming).poll_frame(cx)).transpose();
-                let frame = frame.map_err(BodyError::Broken)?;
-                if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
-                    match left.checked_sub(data.len() as u64) {
-                        Some(rest) => *left = rest,
-                        None => {
-                            return Poll::Ready(Some(Err(BodyError::TooLarge { limit: *limit })));
-                        }
-                    }
-                }
-                Poll::Ready(frame.map(Ok))
-            }
+            Kind::Upload(upload) => upload.poll_frame(cx),
             Kind::Flow(flow) => flow.poll_frame(cx),
             Kind::Boxed(body) => body.as_mut().poll_frame(cx),
         }
@@ -234,7 +221,8 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(_) => false,
-            Kind::Incoming(incoming) | Kind::Limited { incoming, .. } => incoming.is_end_stream(),
+            Kind::Incoming(incoming) => incoming.is_end_stream(),
+            Kind::Upload(upload) => upload.is_end_stream(),
             Kind::Flow(flow) => flow.is_end_stream(),
             Kind::Boxed(body) => body.is_end_stream(),
         }
@@ -244,7 +232,8 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Incoming(incoming) | Kind::Limited { incoming, .. } => incoming.size_hint(),
+            Kind::Incoming(incoming) => incoming.size_hint(),
+            Kind::Upload(upload) => upload.size_hint(),
             Kind::Flow(flow) => flow.size_hint(),
             Kind::Boxed(body) => body.size_hint(),
         }

@@ -16,6 +16,18 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
+/// What we know of somebody outside.
+#[derive(Debug, Clone)]
+pub(crate) struct Outside {
+    pub(crate) peer: HeaderValue,
+    /// Came over TLS.
+    pub(crate) secure: bool,
+    /// Who the client is by its certificate.
+    pub(crate) client: Option<HeaderValue>,
+}
+
 /// Which kinds of special headers a message has, found in one pass: asking the map for each of
 /// two dozen names that are nearly never there would cost a fifth of the whole hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +56,32 @@ fn kind_of(name: &HeaderName) -> u8 {
         | "dapr-caller-app-id"
         | "dapr-caller-namespace"
         | "dapr-callee-app-id" => IDENTITY,
-        "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host"
-        | "x-forwarded-port" | "x-forwarded-prefix" | "x-real-ip" => FORWARDED,
+        "forwarded"
+        | "x-forwarded-for"
+        | "x-forwarded-proto"
+        | "x-forwarded-host"
+        | "x-forwarded-port"
+        | "x-forwarded-prefix"
+        | "x-forwarded-client-cert"
+        | "x-real-ip" => FORWARDED,
         "expect" => EXPECT,
         "cookie" => COOKIE,
         "grpc-timeout" | "x-envoy-expected-rq-timeout-ms" => DEADLINE,
+        name if name.as_bytes().contains(&b'_') => kind_of_underscored(name),
+        _ => 0,
+    }
+}
+
+/// CGI, WSGI and their like do not tell `X_Forwarded_For` from `X-Forwarded-For`: a claim that
+/// may not be made in one spelling may not be made in the other either.
+#[cold]
+fn kind_of_underscored(name: &str) -> u8 {
+    let name = name.replace('_', "-");
+    if name == "content-length" {
+        return HOP;
+    }
+    match HeaderName::try_from(name).map_or(0, |name| kind_of(&name)) {
+        kind @ (HOP | IDENTITY | FORWARDED) => kind,
         _ => 0,
     }
 }
@@ -117,7 +150,7 @@ pub(crate) fn strip_hop(
 }
 
 /// The comma-separated words of one header line.
-fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|o| !o.is_empty())
 }
 
@@ -138,16 +171,14 @@ pub(crate) fn strip_claims(headers: &mut HeaderMap, kinds: Kinds) {
 ///
 /// `Forwarded` (RFC 7239) is dropped rather than written anew: an app that reads it would have
 /// two sources for one fact.
-pub(crate) fn replace_forwarded(
-    headers: &mut HeaderMap,
-    kinds: Kinds,
-    peer: HeaderValue,
-    secure: bool,
-) {
+pub(crate) fn replace_forwarded(headers: &mut HeaderMap, kinds: Kinds, outside: Outside) {
     kinds.remove(FORWARDED, headers);
-    headers.insert(FORWARDED_FOR, peer);
-    let proto = if secure { "https" } else { "http" };
+    headers.insert(FORWARDED_FOR, outside.peer);
+    let proto = if outside.secure { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+    if let Some(client) = outside.client {
+        headers.insert(CLIENT_CERT, client);
+    }
     if let Some(host) = headers.get(header::HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
     }
@@ -190,10 +221,43 @@ pub(crate) fn framing_fault(headers: &HeaderMap, version: Version) -> Option<&'s
     if twice(header::CONTENT_LENGTH) {
         return Some("more than one `content-length`");
     }
+    let length = headers.get(header::CONTENT_LENGTH).map_or(&b"0"[..], HeaderValue::as_bytes);
+    if length.len() > 1 && length[0] == b'0' {
+        return Some("a `content-length` with leading zeros, which some read as octal");
+    }
+    if headers.get(header::HOST).is_some_and(|host| !is_host(host.as_bytes())) {
+        return Some("a `host` that is none");
+    }
     if twice(header::HOST) {
         return Some("more than one `host`");
     }
     (version == Version::HTTP_11 && !headers.contains_key(header::HOST)).then_some("no `host`")
+}
+
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Whether this is a host with or without a port, and nothing that somebody would read as two
+/// (RFC 3986, section 3.2, without the user).
+pub(crate) fn is_host(authority: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(b);
+    let (host, port) = match authority.strip_prefix(b"[") {
+        Some(v6) => {
+            let Some(end) = v6.iter().position(|b| *b == b']') else { return false };
+            let address = |b: &u8| b.is_ascii_hexdigit() || b":.".contains(b);
+            if !v6[..end].iter().all(address) {
+                return false;
+            }
+            (&b""[..], &v6[end + 1..])
+        }
+        None => {
+            authority.split_at(authority.iter().position(|b| *b == b':').unwrap_or(authority.len()))
+        }
+    };
+    let port = port.strip_prefix(b":").unwrap_or(port);
+    host.iter().all(plain) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
 /// The listener's port is an address, not a name worth passing on to a foreign system.
@@ -259,7 +323,8 @@ mod tests {
         let mut headers = map("forwarded: for=1.2.3.4
              x-forwarded-for: 1.2.3.4
              x-forwarded-host: evil
-             x-forwarded-proto: https
+             x-forwarded-proto: http
+             x-forwarded-client-cert: By=me
              x-real-ip: 1.2.3.4
              dapr-api-token: guess
              dapr-caller-app-id: orders
@@ -267,17 +332,14 @@ mod tests {
         headers.insert(header::HOST, HeaderValue::from_static("shop.local:8080"));
         let kinds = Kinds::of(&headers);
         strip_claims(&mut headers, kinds);
-        replace_forwarded(
-            &mut headers,
-            kinds,
-            peer_value("::ffff:10.0.0.9".parse().unwrap()),
-            false,
-        );
+        let peer = peer_value("::ffff:10.0.0.9".parse().unwrap());
+        let outside = Outside { peer, secure: true, client: None };
+        replace_forwarded(&mut headers, kinds, outside);
         let left = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
         assert_eq!(names(&headers), left);
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-host"], "shop.local:8080");
-        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-proto"], "https");
     }
 
     #[test]
@@ -295,6 +357,13 @@ mod tests {
             assert_eq!(framing_fault(&map(lines), Version::HTTP_11).is_some(), fault, "{lines}");
         };
         check("host: a\ncontent-length: 3", false);
+        check("host: a\ncontent-length: 03", true);
+        for host in ["a.test", "a.test:80", "[::1]:8080", "a_b", ""] {
+            check(&format!("host: {host}"), false);
+        }
+        for host in ["b@a", "a:x", "a:1:2", "a, b", "a/b", "[::1", "[::1]x", "a b", "a:123456"] {
+            check(&format!("host: {host}"), true);
+        }
         check("host: a\ntransfer-encoding: chunked", false);
         check("host: a\ntransfer-encoding: gzip, chunked", true);
         check("host: a\ntransfer-encoding: chunked\ntransfer-encoding: chunked", true);

@@ -128,6 +128,7 @@ pub(crate) fn with_priority(table: &Table) -> BTreeSet<&ServiceName> {
             Entrance::Edge { callee, policy, .. } => {
                 ranked.extend(policy.safeguards.priority.map(|_| callee));
             }
+            Entrance::Redirect { .. } => {}
             Entrance::Public(public) => {
                 let routes = public.routes.iter().filter(|r| r.safeguards.priority.is_some());
                 ranked.extend(routes.flat_map(|route| route.to.services()));

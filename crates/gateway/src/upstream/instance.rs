@@ -15,9 +15,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
+use crate::entry::wire::Stream;
 use crate::record::access::Caller;
 use crate::record::counters::{Series, SeriesKey};
 use crate::shared::Shared;
+use crate::tls::Outbound;
 use crate::upstream::latency::Latency;
 use crate::upstream::link::Link;
 use crate::upstream::outlier::Outlier;
@@ -42,6 +44,8 @@ pub(crate) struct Instance {
     pub(crate) id: Option<InstanceId>,
     pub(crate) target: Target,
     pub(crate) speaks: Speaks,
+    /// `None`: cleartext.
+    tls: Option<Outbound>,
     /// Requests whose answer has not ended; also upgraded connections.
     /// Requests that it answered, or was tried last for.
     pub(crate) series: Series,
@@ -90,6 +94,7 @@ impl Instance {
         id: Option<InstanceId>,
         target: Target,
         speaks: Speaks,
+        tls: Option<Outbound>,
         shared: Arc<Shared>,
     ) -> Self {
         let callee = id.as_ref().map(|id| id.service.clone());
@@ -98,6 +103,7 @@ impl Instance {
             id,
             target,
             speaks,
+            tls,
             series: Series::new(key),
             inflight: AtomicUsize::new(0),
             latency: Latency::default(),
@@ -109,6 +115,14 @@ impl Instance {
             multiplexed: Mutex::new(None),
             opening: tokio::sync::Mutex::new(()),
             shared,
+        }
+    }
+
+    /// Whether it is spoken to in this way.
+    pub(crate) fn has_tls(&self, tls: Option<&Outbound>) -> bool {
+        match (&self.tls, tls) {
+            (Some(own), Some(wanted)) => own.is(wanted),
+            (own, wanted) => own.is_none() && wanted.is_none(),
         }
     }
 
@@ -232,13 +246,22 @@ impl Instance {
         Link::open(stream).await.map_err(io::Error::other)
     }
 
-    /// A TCP connection; a refusal is remembered for a while.
-    async fn connect(&self, patience: Duration) -> io::Result<TcpStream> {
+    /// A connection, with TLS where that is spoken; a refusal is remembered for a while.
+    async fn connect(&self, patience: Duration) -> io::Result<Stream> {
         let connecting = async {
-            match &self.target {
-                Target::Addr(addr) => connect_loopback(*addr).await,
-                Target::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await,
-            }
+            let (host, port) = match &self.target {
+                Target::Addr(addr) => return connect_loopback(*addr).await.map(Stream::Plain),
+                Target::Name(host, port) => (host, *port),
+            };
+            // In a box, so that requests to our own instances do not carry the room for it.
+            Box::pin(async {
+                let tcp = TcpStream::connect((host.as_str(), port)).await?;
+                match &self.tls {
+                    None => Ok(Stream::Plain(tcp)),
+                    Some(tls) => Ok(Stream::Tls(Box::new(tls.connect(tcp).await?.into()))),
+                }
+            })
+            .await
         };
         let connected = clock::timeout(patience, connecting).await.unwrap_or_else(|_| {
             let limit = archipel_model::show_duration(patience);
@@ -248,7 +271,7 @@ impl Instance {
         match &connected {
             Ok(stream) => {
                 self.avoid_until.store(0, Relaxed);
-                stream.set_nodelay(true)?;
+                stream.tcp().set_nodelay(true)?;
             }
             Err(_) => {
                 let pause = self.shared.limits.avoid.as_millis() as u64;

@@ -22,10 +22,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::Body;
-use crate::entry::wire::Upstream;
+use crate::entry::wire::{Stream, Upstream};
 
 pub(crate) struct Link {
     sender: SendRequest<Body>,
@@ -78,7 +77,7 @@ impl Bell {
 }
 
 impl Link {
-    pub(crate) async fn open(stream: TcpStream) -> hyper::Result<Box<Self>> {
+    pub(crate) async fn open(stream: Stream) -> hyper::Result<Box<Self>> {
         let (wire, look) = Upstream::new(stream);
         let (sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
         let bell = Arc::new(Bell::default());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use archipel_model::{InstanceId, Protocol, ServiceName};
+use archipel_rt::chain;
 use http::HeaderValue;
 use http::uri::{PathAndQuery, Uri};
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use crate::refusal::{Problem, Refusal};
 use crate::safeguard::limiter::Limiter;
 use crate::shared::Shared;
 use crate::table::Upstream;
+use crate::tls::Outbound;
 use crate::upstream::instance::{Instance, Speaks, Target};
 
 /// Routes and edges hold this; what is behind it changes without them.
@@ -68,6 +70,7 @@ pub(crate) struct External {
     pub(crate) authority: HeaderValue,
     /// Without a slash at its end.
     pub(crate) prefix: String,
+    pub(crate) is_tls: bool,
 }
 
 impl Service {
@@ -196,13 +199,23 @@ impl Live {
                 Err(why) => return Self::absent(Problem::Unsupported, &format!("`{url}` {why}")),
             },
         };
+        let tls = match external.as_ref().filter(|external| external.is_tls) {
+            None => None,
+            Some(_) => match outbound(&wanted, upstream, speaks, shared) {
+                Ok(tls) => Some(tls),
+                Err(why) => return Self::absent(Problem::Unsupported, &why),
+            },
+        };
         let joins = !before.instances.is_empty();
         let instance = |(id, target)| {
-            let same = |i: &&Arc<Instance>| i.id == id && i.target == target && i.speaks == speaks;
+            let same = |i: &&Arc<Instance>| {
+                i.id == id && i.target == target && i.speaks == speaks && i.has_tls(tls.as_ref())
+            };
             match before.instances.iter().find(same) {
                 Some(kept) => Arc::clone(kept),
                 None => {
-                    let new = Instance::new(id, target, speaks, Arc::clone(shared));
+                    let shared_too = Arc::clone(shared);
+                    let new = Instance::new(id, target, speaks, tls.clone(), shared_too);
                     Arc::new(if joins { new.joining(shared.millis()) } else { new })
                 }
             }
@@ -225,6 +238,20 @@ impl Live {
     }
 }
 
+/// How the one foreign system is spoken to over TLS.
+fn outbound(
+    wanted: &[(Option<InstanceId>, Target)],
+    upstream: &Upstream,
+    speaks: Speaks,
+    shared: &Shared,
+) -> Result<Outbound, String> {
+    let Some((_, Target::Name(host, _))) = wanted.first() else {
+        return Err("it has no name to check a certificate by".to_owned());
+    };
+    let ca = upstream.external_ca.as_deref();
+    Outbound::new(host, ca, &shared.roots, speaks == Speaks::Http2).map_err(|fault| chain(&fault))
+}
+
 impl External {
     /// The path as the foreign system wants it.
     pub(crate) fn path(&self, path: &PathAndQuery) -> Option<PathAndQuery> {
@@ -237,24 +264,22 @@ impl External {
 
 fn read_external(url: &str) -> Result<(Target, External), &'static str> {
     let uri: Uri = url.parse().map_err(|_| "is not a URL")?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err("needs TLS, which the gateway does not speak to other systems yet: \
-                        use an `http://` address, or a local proxy that adds TLS");
-        }
-        _ => return Err("does not start with `http://`"),
-    }
+    let is_tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err("does not start with `http://` or `https://`"),
+    };
     if uri.query().is_some() {
         return Err("has a query, which cannot be a prefix");
     }
     let authority = uri.authority().ok_or("has no host")?;
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let target = Target::Name(host.to_owned(), uri.port_u16().unwrap_or(80));
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let target = Target::Name(host.to_owned(), port);
     let bare = authority.as_str().rsplit('@').next().unwrap_or_default();
     let authority = HeaderValue::from_str(bare).map_err(|_| "has no valid host")?;
     let prefix = uri.path().trim_end_matches('/').to_owned();
-    Ok((target, External { authority, prefix }))
+    Ok((target, External { authority, prefix, is_tls }))
 }
 
 #[cfg(test)]
@@ -271,7 +296,10 @@ mod tests {
         let (target, external) = read_external("http://[::1]").unwrap();
         assert_eq!(target, Target::Name("::1".into(), 80));
         assert!(external.path(&path).is_none());
-        for bad in ["https://x", "ftp://x", "x", "", "http://x/?a=b"] {
+        let (target, external) = read_external("https://psp.example.org/v1").unwrap();
+        assert_eq!(target, Target::Name("psp.example.org".into(), 443));
+        assert!(external.is_tls);
+        for bad in ["ftp://x", "x", "", "http://x/?a=b"] {
             assert!(read_external(bad).is_err(), "{bad}");
         }
     }

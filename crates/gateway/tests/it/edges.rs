@@ -103,8 +103,8 @@ async fn foreign_systems_get_their_prefix_and_host_and_none_of_our_secrets() {
         app_token: Some("s3cret".to_owned()),
         ..Upstream::default()
     };
-    let tls = Upstream { external: Some("https://example.org".to_owned()), ..Upstream::default() };
-    let plan = Plan::default().upstream("legacy", external).upstream("bank", tls);
+    let ftp = Upstream { external: Some("ftp://example.org".to_owned()), ..Upstream::default() };
+    let plan = Plan::default().upstream("legacy", external).upstream("bank", ftp);
     world.apply(plan.edge("legacy").edge("bank").table()).await;
     assert_eq!(world.get(world.addr("legacy"), "/a?b=1").await.status(), 200);
     let seen = app.last();
@@ -113,5 +113,5 @@ async fn foreign_systems_get_their_prefix_and_host_and_none_of_our_secrets() {
     assert!(seen.headers.keys().all(|name| !name.as_str().starts_with("dapr-")));
     let response = world.get(world.addr("bank"), "/").await;
     assert_eq!(response.status(), 501);
-    assert!(text(response).await.contains("needs TLS"));
+    assert!(text(response).await.contains("does not start with"));
 }

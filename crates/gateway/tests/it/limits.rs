@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::support::*;
 
 /// Sends bytes as they are and returns all that comes back until the connection closes.
-async fn raw(addr: SocketAddr, bytes: &str) -> String {
+pub(crate) async fn raw(addr: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     // The gateway may close before it has read everything.
     let _ = stream.write_all(bytes.as_bytes()).await;

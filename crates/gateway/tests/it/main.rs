@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod acme_server;
 mod support;
+mod tls_support;
 
 mod auth;
 mod balance;
@@ -12,6 +14,7 @@ mod compress;
 mod edges;
 mod errors;
 mod faults;
+mod floods;
 mod garbage;
 mod goaway;
 mod guard;
@@ -21,10 +24,14 @@ mod lifecycle;
 mod limits;
 mod outliers;
 mod protocols;
+mod renewal;
 mod restarts;
 mod retry;
 mod routes;
 mod safeguards;
 mod shedding;
+mod smuggling;
 mod steer;
 mod time;
+mod tls;
+mod uploads;

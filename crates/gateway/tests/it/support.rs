@@ -308,6 +308,11 @@ impl Plan {
     pub(crate) fn table(self) -> Table {
         self.0
     }
+
+    /// For another gateway.
+    pub(crate) fn clone_table(&self) -> Table {
+        self.0.clone()
+    }
 }
 
 pub(crate) fn endpoints(service: &str, addrs: &[SocketAddr]) -> Vec<Endpoint> {

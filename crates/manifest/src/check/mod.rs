@@ -10,6 +10,7 @@ mod ports;
 mod profiles;
 mod routes;
 mod steer;
+mod tls;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ pub(crate) fn check(document: &Document, draft: &Draft, files: &dyn Files, out: 
     topics::check(&names, out);
     routes::check(&names, out);
     steer::check(&names, out);
+    tls::check(&names, out);
     guard::check(&names, out);
     jobs::check(&names, out);
     env::check(document, &names, out);

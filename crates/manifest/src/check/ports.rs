@@ -14,6 +14,19 @@ pub(super) fn check(names: &Names<'_>, out: &mut Sink) {
     {
         owners.insert(port, ("the gateway".to_owned(), span));
     }
+    if let Some(gateway) = &names.draft.gateway
+        && let (Some(http), Some(span)) = (gateway.tls.to_https.http, gateway.tls.http_at)
+        && http.port() != 0
+    {
+        let own = ("plain HTTP at the gateway".to_owned(), span);
+        if let Some((owner, first)) = owners.insert(http.port(), own) {
+            let message = format!("port {} for plain HTTP is taken by {owner}", http.port());
+            out.report(Code::PortTwice, span, message)
+                .label("already taken")
+                .also(first, "first used here")
+                .help("plain HTTP on the TLS port is sent on too; `http` is for another port");
+        }
+    }
     for draft in names.services.values().filter(|draft| !draft.disabled) {
         let service = &draft.service;
         let (Some(port), Some(span)) = (service.port, draft.port_at) else { continue };

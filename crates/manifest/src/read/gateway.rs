@@ -6,6 +6,7 @@ use std::time::Duration;
 use archipel_model::{Bytes, EdgePolicy, PathPattern, Route, ServiceName};
 
 use super::guard::{GuardDraft, RouteRules};
+use super::tls::TlsDraft;
 use super::{Reader, steer, text, texts};
 use crate::Code;
 use crate::shape::format::Format;
@@ -26,6 +27,7 @@ pub(crate) struct GatewayDraft {
     pub(crate) listen: SocketAddr,
     pub(crate) listen_at: Option<Span>,
     pub(crate) hosts: Vec<Sited<String>>,
+    pub(crate) tls: TlsDraft,
     pub(crate) routes: Vec<RouteDraft>,
     pub(crate) guard: GuardDraft,
     pub(crate) cache_max: Bytes,
@@ -57,7 +59,9 @@ impl Reader<'_> {
         let cache_max = self.cache_max(node);
         let routes = items.iter();
         let routes = routes.filter_map(|item| self.route(item, hold, &guard, compress)).collect();
+        let tls = self.tls(node);
         Some(GatewayDraft {
+            tls,
             listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
             listen_at: listen.map(|text| text.span),
             hosts,
@@ -67,7 +71,7 @@ impl Reader<'_> {
         })
     }
 
-    fn listen(&mut self, text: &Sited<&str>) -> Option<SocketAddr> {
+    pub(super) fn listen(&mut self, text: &Sited<&str>) -> Option<SocketAddr> {
         if let Ok(address) = text.value.parse() {
             return Some(address);
         }

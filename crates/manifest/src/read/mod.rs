@@ -16,6 +16,7 @@ pub(crate) mod policy;
 pub(crate) mod safeguards;
 pub(crate) mod service;
 mod steer;
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -95,23 +96,19 @@ impl Reader<'_> {
         External {
             name: name.clone(),
             url: url.map(|url| url.value.trim_end_matches('/').to_owned()).unwrap_or_default(),
+            ca: text(node, "ca", Format::NonEmpty).map(|ca| {
+                self.path_beside_file(&ca, Want::File, format!("`ca` of external `{name}`"))
+            }),
             health: text(node, "health", Format::UrlPath).map(|t| t.value.to_owned()),
             owner: text(node, "owner", Format::NonEmpty).map(|t| t.value.to_owned()),
         }
     }
 
     fn check_external_url(&mut self, name: &ServiceName, url: &Sited<&str>) {
-        let problem = match url.value.strip_prefix("http://") {
-            None => Some((
-                "TLS towards an external is not spoken yet",
-                "use an http:// address, for example of a local proxy that adds TLS",
-            )),
-            Some(rest) => {
-                let (authority, _) =
-                    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-                url_problem(rest, authority)
-            }
-        };
+        let rest = url.value.strip_prefix("http://").or_else(|| url.value.strip_prefix("https://"));
+        let rest = rest.unwrap_or_default();
+        let (authority, _) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let problem = url_problem(rest, authority);
         if let Some((reason, help)) = problem {
             self.out
                 .report(

@@ -171,18 +171,70 @@ static ROUTE: Keys = Keys {
 static ROUTES: List = List { of: Shape::Keys(&ROUTE), nonempty: false, distinct: false };
 
 static TLS_MODES: Choice = Choice { values: &["auto", "off"], refused: &[] };
-static TLS_FILES: Keys = Keys {
+static TLS_PAIR: Keys = Keys {
     id: "tlsFiles",
-    what: "the certificate",
+    what: "a certificate",
     keys: &[
-        key("cert", TEXT, "PEM file with the certificate chain.").required(),
+        key("cert", TEXT, "PEM file with the certificate chain, relative to this file.").required(),
         key("key", TEXT, "PEM file with the private key.").required(),
     ],
     rules: &[],
     synonyms: &[("certificate", "cert")],
 };
+static TLS_PAIRS: List = List { of: Shape::Keys(&TLS_PAIR), nonempty: true, distinct: false };
+static CLIENT_CERT: Choice = Choice { values: &["required", "optional"], refused: &[] };
+static TLS_TABLE: Keys = Keys {
+    id: "tls",
+    what: "the TLS settings",
+    keys: &[
+        key(
+            "cert",
+            TEXT,
+            "PEM file with the certificate chain, relative to this file. Read again when it changes.",
+        ),
+        key("key", TEXT, "PEM file with the private key."),
+        key(
+            "certificates",
+            Shape::List(&TLS_PAIRS),
+            "Further pairs; each client gets the one for the host it asks for.",
+        ),
+        key(
+            "auto",
+            Shape::Bool,
+            "Certificates by ACME for public hosts, from an authority of your own for local ones.",
+        ),
+        key("email", TEXT, "Where the ACME authority writes to."),
+        key(
+            "directory",
+            Shape::Text(Format::HttpUrl),
+            "Directory of the ACME authority. Default: Let's Encrypt.",
+        ),
+        key(
+            "directory_ca",
+            TEXT,
+            "PEM file with who vouches for the ACME server itself, for a private one.",
+        ),
+        key(
+            "client_ca",
+            TEXT,
+            "PEM file: clients show a certificate that one of these has signed.",
+        ),
+        key(
+            "client_cert",
+            Shape::Choice(&CLIENT_CERT),
+            "Whether a client without one is turned away. Default required.",
+        ),
+    ],
+    rules: &[Rule::AnyOf(&["cert", "certificates", "auto"])],
+    synonyms: &[
+        ("certificate", "cert"),
+        ("certs", "certificates"),
+        ("acme", "directory"),
+        ("contact", "email"),
+    ],
+};
 static TLS: Either =
-    Either { options: &[Shape::Choice(&TLS_MODES), Shape::Keys(&TLS_FILES)], expand: None };
+    Either { options: &[Shape::Choice(&TLS_MODES), Shape::Keys(&TLS_TABLE)], expand: None };
 static HOSTS: List = List { of: TEXT, nonempty: false, distinct: false };
 
 const ROUTES_DOC: &str = "Which requests go where. The most specific wins, wherever it stands: exact host before wildcard, then the path from left to right, then a method.";
@@ -194,29 +246,90 @@ pub(crate) static GATEWAY: Keys = Keys {
     what: "the gateway",
     keys: &[
         key("listen", TEXT, "Address and port. Default 127.0.0.1:8080."),
-        key("hosts", Shape::List(&HOSTS), "Names it answers to; `*.example.org` for every name below. Default: all."),
-        key("tls", Shape::Either(&TLS), "auto: certificates by ACME, or a local authority for *.localhost. off: plain HTTP. Or a table with files.")
-            .later_unless(Inert::Text("off"), "the gateway speaks plain HTTP"),
+        key(
+            "hosts",
+            Shape::List(&HOSTS),
+            "Names it answers to; `*.example.org` for every name below. Default: all.",
+        ),
+        key(
+            "tls",
+            Shape::Either(&TLS),
+            "auto: certificates by ACME for public hosts, from an authority of your own for *.localhost. off: plain HTTP. Or a table with files.",
+        ),
+        key("http", TEXT, "Second address, for plain HTTP, that sends everybody to `listen`."),
+        key("hsts", DURATION, "Tells browsers to use TLS only, for this long."),
         key("auth", Shape::Names(&AUTH), AUTH_DOC),
         key("limits", Shape::Names(&LIMITS), LIMITS_DOC),
         key("routes", Shape::List(&ROUTES), ROUTES_DOC),
-        key("hold", DURATION, "How long a request waits for a service that starts or restarts, instead of being refused; 0s turns that off. Default 5s."),
+        key(
+            "hold",
+            DURATION,
+            "How long a request waits for a service that starts or restarts, instead of being refused; 0s turns that off. Default 5s.",
+        ),
         key("limit", LIMIT_NAMES, "Rule of [gateway.limits] for every request, or several."),
-        key("trusted", Shape::List(&TEXTS), "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Default: nobody's."),
-        key("bots", Shape::Keys(&BOTS), "What is done with programs that say by their User-Agent what they are."),
-        key("headers", Shape::Either(&SECURITY_HEADERS), "Security headers on every answer that does not have them: \"strict\", or a table that changes it. Default: none."),
-        key("cors", Shape::Keys(&CORS), "Which pages of other origins may call routes without `cors` of their own."),
-        key("max_body", SIZE_TEXT, "Larger requests are refused with 413, on routes that say nothing else. Default 100M; with gRPC none."),
+        key(
+            "trusted",
+            Shape::List(&TEXTS),
+            "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Default: nobody's.",
+        ),
+        key(
+            "bots",
+            Shape::Keys(&BOTS),
+            "What is done with programs that say by their User-Agent what they are.",
+        ),
+        key(
+            "headers",
+            Shape::Either(&SECURITY_HEADERS),
+            "Security headers on every answer that does not have them: \"strict\", or a table that changes it. Default: none.",
+        ),
+        key(
+            "cors",
+            Shape::Keys(&CORS),
+            "Which pages of other origins may call routes without `cors` of their own.",
+        ),
+        key(
+            "max_body",
+            SIZE_TEXT,
+            "Larger requests are refused with 413, on routes that say nothing else. Default 100M; with gRPC none.",
+        ),
         key("max_head", SIZE_TEXT, "Bytes that the head of a request may have. Default 64K."),
-        key("max_headers", Shape::Integer(8, 1_000), "Header lines that a request may have. Default 100."),
-        key("max_connections", COUNT, "Open connections of one address; more are closed at once. Default 4096, except from this machine and `trusted`."),
-        key("reasons", Shape::Bool, "Say in refusals which rule refused, and what to do. Default true."),
-        key("access_log", Shape::Either(&ACCESS_LOG), "A line for each request: \"json\" or \"combined\", or a table. Default: none."),
+        key(
+            "max_headers",
+            Shape::Integer(8, 1_000),
+            "Header lines that a request may have. Default 100.",
+        ),
+        key(
+            "max_connections",
+            COUNT,
+            "Open connections of one address; more are closed at once. Default 4096, except from this machine and `trusted`.",
+        ),
+        key(
+            "reasons",
+            Shape::Bool,
+            "Say in refusals which rule refused, and what to do. Default true.",
+        ),
+        key(
+            "access_log",
+            Shape::Either(&ACCESS_LOG),
+            "A line for each request: \"json\" or \"combined\", or a table. Default: none.",
+        ),
         key("cache", Shape::Keys(&GATEWAY_CACHE), "Of answers kept by routes with `cache`."),
-        key("compress", Shape::Bool, "Encode text (br, zstd, gzip) for callers who can read that. Default false."),
+        key(
+            "compress",
+            Shape::Bool,
+            "Encode text (br, zstd, gzip) for callers who can read that. Default false.",
+        ),
     ],
     rules: &[],
-    synonyms: &[("gzip", "compress"), ("compression", "compress"), ("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
+    synonyms: &[
+        ("gzip", "compress"),
+        ("compression", "compress"),
+        ("route", "routes"),
+        ("address", "listen"),
+        ("bind", "listen"),
+        ("port", "listen"),
+        ("host", "hosts"),
+    ],
 };
 
 /// In an included file: routes of one team, for the one gateway of the application.

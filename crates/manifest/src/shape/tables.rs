@@ -25,7 +25,12 @@ static EXTERNAL: Keys = Keys {
     id: "external",
     what: "an external",
     keys: &[
-        key("url", Shape::Text(Format::HttpUrl), "`http://host[:port][/prefix]`.").required(),
+        key("url", Shape::Text(Format::HttpUrl), "`http[s]://host[:port][/prefix]`.").required(),
+        key(
+            "ca",
+            TEXT,
+            "PEM file with who vouches for it, instead of those whom this system trusts.",
+        ),
         key("health", Shape::Text(Format::UrlPath), "Path that tells whether it is well."),
         key("owner", TEXT, "Who to ask."),
         key("mock", TEXT, "File of recorded answers, used instead of the system.")
