@@ -499,6 +499,14 @@ impl State {
                 unit.delete(stored::row_key('q', key, incarnation, row));
             }
             unit.delete(stored::active_key(key));
+            // Where it ended in its first turn, its name was not in the history before.
+            if let Some(pool) = self.pools.get_mut(&key.app)
+                && let Some((_, start)) = instance.start()
+                && let Some(next) = pool.workflow_gate.leave(&start.name, key)
+            {
+                pool.turns.push_back(next);
+                unit.then(Effect::Dispatch(Arc::clone(&key.app)));
+            }
             if let Some(record) = stored::done_key_of(&instance.describe(), key) {
                 unit.put(record, bytes::Bytes::new());
             }
