@@ -76,7 +76,70 @@ export interface LogLine {
   level: string | null;
   message: string;
   trace_id?: string;
+  span_id?: string;
   fields?: Record<string, unknown>;
+}
+
+export interface TraceSummary {
+  trace_id: string;
+  service: string;
+  name: string;
+  path?: string;
+  start_us: number;
+  duration_us: number;
+  spans: number;
+  errors: number;
+  services: Record<string, number>;
+}
+
+export interface Traces {
+  traces: TraceSummary[];
+  cut_at_ms: number | null;
+}
+
+export interface Span {
+  trace_id: string;
+  span_id: string;
+  parent_id: string | null;
+  service: string;
+  instance: string | null;
+  name: string;
+  kind: string;
+  status: string;
+  start_us: number;
+  duration_us: number;
+  attributes: Record<string, unknown>;
+  resource: Record<string, unknown>;
+  events: { name: string; at_us: number; attributes: Record<string, unknown> }[];
+  links: { trace_id: string; span_id: string; attributes: Record<string, unknown> }[];
+}
+
+export interface Trace {
+  trace_id: string;
+  spans: Span[];
+  logs: LogLine[];
+}
+
+export interface Timing {
+  count: number;
+  errors: number;
+  p50_us: number;
+  p95_us: number;
+  p99_us: number;
+}
+
+export interface TraceHistogram {
+  since_ms: number;
+  until_ms: number;
+  step_ms: number;
+  buckets: (Timing & { at_ms: number; classes: [number, number][] })[];
+  cut_at_ms: number | null;
+}
+
+export interface Tallies {
+  keys: string[];
+  rows: (Timing & { values: string[] })[];
+  cut_at_ms: number | null;
 }
 
 export interface LogSummary {
@@ -86,6 +149,7 @@ export interface LogSummary {
   truncated: boolean;
   buckets: { error: number; warn: number; other: number }[];
   services: Record<string, number>;
+  instances: Record<string, number>;
   levels: Record<string, number>;
 }
 
@@ -238,6 +302,51 @@ export interface JobRun {
   outcome: string;
 }
 
+export interface ErrorGroup {
+  id: string;
+  source: "span" | "log";
+  service: string;
+  title: string;
+  place: string;
+  count: number;
+  first_ms: number;
+  last_ms: number;
+  instances: string[];
+  releases: string[];
+  example: string;
+  trace_id: string | null;
+  span_id: string | null;
+  steps: [number, number][];
+}
+
+export interface Errors {
+  total: number;
+  errors: ErrorGroup[];
+}
+
+export interface Found {
+  key: string;
+  traces: TraceSummary[];
+  logs: LogLine[];
+  events: StoredEvent[];
+  dead: DeadLetter[];
+  cut: boolean;
+}
+
+export interface MetricLine {
+  metric: string;
+  service: string;
+  instance: string;
+  values: (number | null)[];
+}
+
+export interface MetricLines {
+  since_ms: number;
+  step_ms: number;
+  lines: MetricLine[];
+  left_out: number;
+}
+
 /** What the API said when it refused, or why it could not be asked. */
 export class ApiError extends Error {
   constructor(
@@ -257,7 +366,8 @@ export const address = (path: string, query: Query = {}): string => {
       if (one !== undefined && one !== "") words.append(key, String(one));
     }
   }
-  const text = words.toString();
+  // A plus is a plus to the server.
+  const text = words.toString().replace(/\+/g, "%20");
   return `${BASE}${path}${text ? `?${text}` : ""}`;
 };
 

@@ -12,7 +12,11 @@ export const PAGES: { path: string; label: string; key: string; icon: string }[]
   { path: "/", label: "Overview", key: "o", icon: "M3 3h6v7H3zM11 3h6v4h-6zM11 9h6v8h-6zM3 12h6v5H3z" },
   { path: "/services", label: "Services", key: "s", icon: "M3 4h14v4H3zM3 12h14v4H3zM6 6h.01M6 14h.01" },
   { path: "/map", label: "Map", key: "m", icon: "M5 7a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM15 12a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM6 17a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM7 6l6 3M8 14.500l5-3" },
+  { path: "/traces", label: "Traces", key: "r", icon: "M3 4h10M5 8h9M8 12h6M10 16h7" },
   { path: "/logs", label: "Logs", key: "l", icon: "M3 5h14M3 10h10M3 15h12" },
+  { path: "/errors", label: "Errors", key: "x", icon: "M10 3 18 16H2ZM10 8v4M10 14h.01" },
+  { path: "/find", label: "Follow a key", key: "f", icon: "M6 5a2 2 0 1 0 0-.010M6 7v3c0 2 1.500 3 4 3h2M14 15a2 2 0 1 0 0-4 2 2 0 0 0 0 4" },
+  { path: "/measures", label: "Metrics", key: "p", icon: "M3 16h14M4 13l4-5 3 3 5-7" },
   { path: "/events", label: "Events", key: "e", icon: "M3 10h3l2-6 4 12 2-6h3" },
   { path: "/gateway", label: "Gateway", key: "w", icon: "M3 10h9M9 6l4 4-4 4M16 3v14" },
   { path: "/databases", label: "Databases", key: "d", icon: "M4 5c0-1.200 2.700-2 6-2s6 .800 6 2-2.700 2-6 2-6-.800-6-2ZM4 5v10c0 1.200 2.700 2 6 2s6-.800 6-2V5M4 10c0 1.200 2.700 2 6 2s6-.800 6-2" },
@@ -47,6 +51,8 @@ function entries(): Entry[] {
   for (const s of services.value.values()) {
     all.push({ group: "Service", label: s.name, state: s.state, act: to(`/services/${s.name}`) });
     all.push({ group: "Logs", label: `logs of ${s.name}`, act: to(`/logs?service=${s.name}`) });
+    all.push({ group: "Traces", label: `traces of ${s.name}`, act: to(`/traces?q=service:${s.name}`) });
+    all.push({ group: "Errors", label: `errors of ${s.name}`, act: to(`/errors?service=${s.name}`) });
     all.push({ group: "Map", label: `${s.name} on the map`, act: to(`/map?node=${s.name}`) });
     if (s.state === "stopped") all.push({ group: "Do", label: `start ${s.name}`, act: () => void (go(`/services/${s.name}`), operate("start", s)) });
     else all.push({ group: "Do", label: `restart ${s.name}…`, act: to(`/services/${s.name}`) });
@@ -70,16 +76,16 @@ export function Palette() {
   }, [palette.value]);
   if (!palette.value) return null;
   const words = typed.value;
-  // A trace or an event id, pasted: ask the logs.
-  const pasted: Entry[] = /^[0-9a-f-]{16,}$/i.test(words.trim())
-    ? [{ group: "Logs", label: `logs that name ${words.trim()}`, act: () => go(`/logs?range=all&live=0&q=${words.trim()}`) }]
-    : [];
-  if (/^[0-9a-f]{32}$/i.test(words.trim())) {
-    pasted.unshift({ group: "Logs", label: `lines of trace ${words.trim()}`, act: () => go(`/logs?range=all&live=0&trace=${words.trim()}`) });
-  }
+  const key = words.trim();
+  // A trace, an order, an event, pasted: what is known of it.
+  const pasted: Entry[] = /^[0-9a-f]{32}$/i.test(key) ? [{ group: "Trace", label: key, act: () => go(`/traces/${key.toLowerCase()}`) }] : [];
+  if (/^[\w.:@-]{6,}$/.test(key) && /\d/.test(key)) pasted.push({ group: "Key", label: `everything about ${key}`, act: () => go(`/find/${encodeURIComponent(key)}`) });
   const found = [...pasted, ...best(entries(), words, (e) => `${e.label} ${e.group}`, 12)];
-  if (words.trim() !== "" && pasted.length === 0) {
-    found.push({ group: "Logs", label: `search logs for «${words.trim()}»`, act: () => go(`/logs?q=${encodeURIComponent(words.trim())}`) });
+  if (key !== "") {
+    const asked = encodeURIComponent(key);
+    found.push({ group: "Logs", label: `search logs for «${key}»`, act: () => go(`/logs?q=${asked}`) });
+    found.push({ group: "Traces", label: `search traces for «${key}»`, act: () => go(`/traces?q=${asked}`) });
+    if (pasted.length === 0 && key.length >= 3) found.push({ group: "Key", label: `everything about «${key}»`, act: () => go(`/find/${asked}`) });
   }
   const close = () => {
     dialog.current?.close();

@@ -4,17 +4,23 @@ import "./style/base.css";
 import "./style/shell.css";
 import "./style/parts.css";
 import "./style/pages.css";
+import "./style/telemetry.css";
 import { concerns } from "./attention.ts";
 import { listen, PAGES, Palette, palette } from "./keys.tsx";
 import { Empty, Glyph, Page } from "./parts.tsx";
+import { ErrorPage, Errors } from "./pages/errors.tsx";
 import { DeadLetters, Events, TopicPage } from "./pages/events.tsx";
+import { Find } from "./pages/find.tsx";
 import { Gateway } from "./pages/gateway.tsx";
 import { Logs } from "./pages/logs.tsx";
 import { Map_ } from "./pages/map.tsx";
+import { Metrics } from "./pages/metrics.tsx";
 import { Databases, Jobs, Settings } from "./pages/more.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { Service } from "./pages/service.tsx";
 import { Services } from "./pages/services.tsx";
+import { Trace } from "./pages/trace.tsx";
+import { Traces } from "./pages/traces.tsx";
 import { A, path } from "./router.tsx";
 import { dismiss, heard, link, notes, now, start, status, topics, total } from "./state.ts";
 import { span } from "./format.ts";
@@ -29,8 +35,16 @@ function View() {
       return name ? <Service key={name} name={name} /> : <Services />;
     case "map":
       return <Map_ />;
+    case "traces":
+      return name ? <Trace key={name} id={name} /> : <Traces />;
     case "logs":
       return <Logs />;
+    case "errors":
+      return name ? <ErrorPage key={name} id={name} /> : <Errors />;
+    case "measures": // /metrics is for Prometheus
+      return <Metrics />;
+    case "find":
+      return <Find wanted={name ?? ""} />;
     case "events":
       return name === "dead" ? <DeadLetters /> : name ? <TopicPage key={name} name={name} /> : <Events />;
     case "gateway":

@@ -310,6 +310,10 @@ export function Rows<T>(props: {
   follow?: boolean;
   onAway?: (away: boolean) => void;
   class?: string;
+  role?: "log" | "list";
+  /** The row that must be in sight, when it changes. */
+  show?: number | null;
+  onKeyDown?: (event: KeyboardEvent) => void;
 }) {
   const box = useRef<HTMLDivElement>(null);
   const seen = useSignal({ top: 0, height: 800 });
@@ -324,6 +328,13 @@ export function Rows<T>(props: {
     if (at && props.follow) at.scrollTop = at.scrollHeight;
     measure();
   }, [props.items, props.follow]);
+  useLayoutEffect(() => {
+    const at = box.current;
+    if (!at || props.show === null || props.show === undefined) return;
+    const top = props.show * props.rowHeight;
+    if (top < at.scrollTop) at.scrollTop = top;
+    else if (top + props.rowHeight > at.scrollTop + at.clientHeight) at.scrollTop = top + props.rowHeight - at.clientHeight;
+  }, [props.show]);
   useEffect(() => {
     const watcher = new ResizeObserver(measure);
     if (box.current) watcher.observe(box.current);
@@ -331,11 +342,11 @@ export function Rows<T>(props: {
   }, []);
   const { first, last } = visible(props.items.length, props.rowHeight, seen.value.top, seen.value.height);
   return (
-    <div class={`rows ${props.class ?? ""}`} ref={box} onScroll={measure} tabIndex={0} role="log" aria-live="off" aria-label={props.label}>
+    <div class={`rows ${props.class ?? ""}`} ref={box} onScroll={measure} tabIndex={0} role={props.role ?? "log"} aria-live="off" aria-label={props.label} {...(props.onKeyDown ? { onKeyDown: props.onKeyDown } : {})}>
       <div class="rows-all" style={{ height: `${props.items.length * props.rowHeight}px` }}>
         <div class="rows-seen" style={{ transform: `translateY(${first * props.rowHeight}px)` }}>
           {props.items.slice(first, last).map((item, i) => (
-            <div class="row" style={{ height: `${props.rowHeight}px` }} key={props.keyOf(item)}>
+            <div class="row" role={props.role === "list" ? "listitem" : undefined} style={{ height: `${props.rowHeight}px` }} key={props.keyOf(item)}>
               {props.row(item, first + i)}
             </div>
           ))}

@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Instance, Series, Service, Status, Topics, Traffic } from "../src/api.ts";
+import type { Instance, Series, Service, Span, Status, Topics, Traffic } from "../src/api.ts";
+import { address } from "../src/api.ts";
 import { concerns } from "../src/attention.ts";
 import { bytes, clock, percent, plain, rate, short, span } from "../src/format.ts";
 import { best, score } from "../src/fuzzy.ts";
 import { edgeId, layers, reaching } from "../src/layout.ts";
 import { begin, progress } from "../src/operation.ts";
 import { edgeKey, GATEWAY, keyOf, POINTS, step, sum, totals, whole } from "../src/traffic.ts";
+import { heat, written } from "../src/heat.ts";
+import { ceiling } from "../src/scale.ts";
+import { story } from "../src/story.ts";
+import { replaced, term, terms, toggled } from "../src/terms.ts";
 import { visible } from "../src/visible.ts";
+import { compare, rows, tree } from "../src/waterfall.ts";
 
 function series(over: Partial<Series>): Series {
   return {
@@ -237,4 +243,82 @@ test("of a long list only what is in sight is drawn", () => {
   assert.deepEqual(visible(100_000, 20, 40_000, 600, 5), { first: 1995, last: 2035 });
   assert.deepEqual(visible(3, 20, 0, 600), { first: 0, last: 3 });
   assert.deepEqual(visible(10, 20, 9000, 600), { first: 10, last: 10 });
+});
+
+test("terms of a question come and go without breaking the others", () => {
+  assert.deepEqual(terms('a "b c" (d OR e) -f:"g h"'), ["a", '"b c"', "(d OR e)", '-f:"g h"']);
+  assert.equal(toggled("a", term("service", "web")), "a service:web");
+  assert.equal(toggled("a service:web", term("service", "web")), "a");
+  assert.equal(toggled("a OR b", "c"), "(a OR b) c");
+  assert.equal(term("name", "GET /a b"), 'name:"GET /a b"');
+  assert.equal(replaced("duration>1s service:web", "duration", ["duration>=5ms"]), "service:web duration>=5ms");
+  assert.equal(replaced("durations:3", "duration", []), "durations:3");
+});
+
+function spanOf(id: string, parent: string | null, start: number, duration: number, over: Partial<Span> = {}): Span {
+  return { trace_id: "t", span_id: id, parent_id: parent, service: "web", instance: null, name: id, kind: "server", status: "unset", start_us: 1_000_000 + start, duration_us: duration, attributes: {}, resource: {}, events: [], links: [], ...over };
+}
+
+test("the critical path is what the whole waited for, and adds up to it", () => {
+  const of = tree([spanOf("root", null, 0, 100), spanOf("fast", "root", 10, 20), spanOf("slow", "root", 10, 60), spanOf("last", "root", 80, 15)], []);
+  const critical = (id: string) => of.byId.get(id)!.critical;
+  assert.deepEqual(critical("fast"), [], "the slow one beside it was waited for");
+  assert.deepEqual(critical("slow"), [[10, 70]]);
+  assert.deepEqual(critical("last"), [[80, 95]]);
+  const sum = of.all.flatMap((n) => n.critical).reduce((n, [a, b]) => n + b - a, 0);
+  assert.equal(sum, 100);
+  assert.equal(of.byId.get("root")!.self, 25);
+});
+
+test("lines stand in the span that said them; broken traces still have rows", () => {
+  const line = (at_ms: number, over = {}) => ({ at_ms, service: "web", instance: "web-0", stream: "stdout", level: null, message: "m", ...over });
+  const spans = [spanOf("root", null, 0, 50_000), spanOf("child", "root", 20_000, 10_000), spanOf("a", "b", 0, 1), spanOf("b", "a", 0, 1), spanOf("lost", "nowhere", 5, 1)];
+  const of = tree(spans, [line(1025), line(1001, { span_id: "root" }), line(5000), line(1025, { service: "other" })]);
+  assert.equal(of.byId.get("child")!.logs.length, 1);
+  assert.equal(of.byId.get("root")!.logs.length, 1);
+  assert.equal(of.loose.length, 2);
+  assert.equal(of.all.length, 5, "also those of a circle");
+  assert.ok(of.byId.get("lost")!.orphan);
+  assert.equal(rows(of, new Set(["root"]), true).filter((r) => r.kind === "span").length, 4);
+});
+
+test("five thousand spans are laid out at once", () => {
+  const spans = Array.from({ length: 5000 }, (_, i) => spanOf(`s${i}`, i === 0 ? null : `s${Math.floor((i - 1) / 4)}`, i, 10_000 - i));
+  const started = performance.now();
+  assert.equal(tree(spans, []).all.length, 5000);
+  assert.ok(performance.now() - started < 2000);
+});
+
+test("two traces differ where one took longer", () => {
+  const a = tree([spanOf("root", null, 0, 100), spanOf("db", "root", 10, 20)], []);
+  const b = tree([spanOf("root", null, 0, 180), spanOf("db", "root", 10, 90)], []);
+  const [first] = compare(a, b);
+  assert.deepEqual([first?.name, first?.self], ["db", [20, 90]]);
+});
+
+test("a heat map holds every span once", () => {
+  const bucket = { count: 3, errors: 1, p50_us: 0, p95_us: 0, p99_us: 0, at_ms: 1000, classes: [[100, 2], [5000, 1]] as [number, number][] };
+  const of = heat({ since_ms: 0, until_ms: 4000, step_ms: 1000, buckets: [bucket], cut_at_ms: null });
+  assert.equal(of.cells.reduce((n, c) => n + c.count, 0), 3);
+  assert.deepEqual(of.errors, [0, 1, 0, 0]);
+  assert.ok(of.cells.every((c) => c.row >= 0 && c.row < of.bounds.length && c.column === 1));
+  assert.equal(heat({ since_ms: 0, until_ms: 10, step_ms: 1, buckets: [], cut_at_ms: null }).total, 0);
+  assert.deepEqual([written(0.5), written(1500), written(2_000_000)], ["0.5us", "1.5ms", "2s"]);
+});
+
+test("a story is told in the order of time, with what could not be delivered", () => {
+  const trace = { trace_id: "t", service: "web", name: "GET /", start_us: 2_000_000, duration_us: 1, spans: 1, errors: 0, services: {} };
+  const event = { topic: "a.b", seq: 1, at_ms: 2000, event: { id: "e1", source: "/services/orders" } };
+  const dead = { id: "d", topic: "a.b", subscriber: "mail", reason: "no", attempts: 1, first_at_ms: 0, last_at_ms: 0, state: "dead", event_id: "e1", event_type: null, event_source: null };
+  const told = story({ key: "k", traces: [trace], logs: [{ at_ms: 1, service: "web", instance: "web-0", stream: "stdout", level: null, message: "m" }], events: [event], dead: [dead], cut: false });
+  assert.deepEqual(told.map((e) => e.kind), ["log", "trace", "event"]);
+  assert.ok(told[2]?.kind === "event" && told[2].dead.length === 1 && told[2].service === "orders");
+});
+
+test("the scale of a plot ends at a round number", () => {
+  assert.deepEqual([0, 0.7, 1, 1.2, 95, 3400].map(ceiling), [1, 0.8, 1, 1.5, 100, 4000]);
+});
+
+test("a question of several words arrives as it was asked", () => {
+  assert.equal(address("/traces", { query: "a:b c+d", limit: 5, none: undefined, service: ["x", "y"] }), "/api/v1/traces?query=a%3Ab%20c%2Bd&limit=5&service=x&service=y");
 });

@@ -23,6 +23,7 @@ usage: cargo xtask <verb>
   tidy       the rules that no linter knows
   setup      install what the tests need from this system's packages (Debian, as root)
   audit      check the invariants of the running store   [-- options of store-audit]
+  chaos      break the running store in every way we know, and audit it   [-- --help]
   bench      run a scenario of bench/                    <scenario>
 ";
 
@@ -52,6 +53,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "tidy" => stage("tidy", tidy::all),
         "setup" => stage("setup", setup::all),
         "audit" => suites::audit(rest),
+        "chaos" => suites::chaos(rest),
         "bench" => suites::bench(rest),
         _ => bail!("{USAGE}"),
     }

@@ -106,7 +106,18 @@ pub(crate) fn audit(rest: &[String]) -> Result<()> {
     run_in("store", "cargo", &args)
 }
 
+pub(crate) fn chaos(rest: &[String]) -> Result<()> {
+    run("cargo", &["build", "--locked", "--package", "archipel"])?;
+    let mut args =
+        vec!["run", "--quiet", "--locked", "--package", "archipel-e2e", "--bin", "chaos", "--"];
+    args.extend(rest.iter().map(String::as_str));
+    run("cargo", &args)
+}
+
 pub(crate) fn bench(rest: &[String]) -> Result<()> {
-    let Some(scenario) = rest.first() else { bail!("name a scenario of bench/scenarios") };
-    run(&format!("bench/scenarios/{scenario}"), &[])
+    let Some((scenario, rest)) = rest.split_first() else {
+        bail!("name a scenario of bench/scenarios")
+    };
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    run(&format!("bench/scenarios/{scenario}"), &rest)
 }

@@ -36,7 +36,6 @@ fn policy(timeout: Duration) -> EdgePolicy {
     EdgePolicy {
         timeout: Some(timeout),
         retry: Retry { attempts: 0, ..Retry::default() },
-        inflight_max: None,
         hold: None,
         ..EdgePolicy::default()
     }

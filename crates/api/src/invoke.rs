@@ -46,7 +46,7 @@ pub(crate) fn resolve(
     }
     let callee = ServiceName::new(name).map_err(|_| unknown())?;
     let policy = match of.calls.get(&callee) {
-        Some(policy) => *policy,
+        Some(policy) => policy.clone(),
         None if of.service == callee => EdgePolicy::default(),
         None if known.contains(&callee) => {
             let (caller, callee) = (of.service.clone(), callee.to_string());

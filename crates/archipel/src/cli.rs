@@ -82,6 +82,10 @@ pub(crate) enum Verb {
     Traces(TracesOf),
     /// Show one trace as a waterfall, with its logs
     Trace(TraceOf),
+    /// List what fails, grouped by kind, or show one group
+    Errors(ErrorsOf),
+    /// Show all that services did and said about one key, for example the id of an order
+    Find(FindOf),
     /// Tell all about one service
     Describe(Describe),
     /// Stop and start services
@@ -102,6 +106,8 @@ pub(crate) enum Verb {
     Db(Db),
     /// List jobs, run one now
     Job(Job),
+    /// Break things on purpose: connections, answers, processes
+    Chaos(Chaos),
     /// List, set and remove values of secrets
     Secret(Secret),
     /// Run workflows for one app, without an application around it: what SDK tests need
@@ -231,6 +237,27 @@ pub(crate) enum Level {
     Info,
     Warn,
     Error,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ErrorsOf {
+    /// One of them, from the list: its latest example
+    pub(crate) id: Option<String>,
+    /// Only of this service
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// Seen since this long ago or this instant
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub(crate) since: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FindOf {
+    /// As it is written in paths, log lines and events
+    pub(crate) key: String,
+    /// From this long ago or this instant
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -395,6 +422,78 @@ pub(crate) enum JobVerb {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Chaos {
+    #[command(subcommand)]
+    pub(crate) verb: Option<ChaosVerb>,
+}
+
+/// Without one of them: what is broken now.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChaosVerb {
+    /// Requests do not arrive: as if nobody accepted connections
+    Cut(Edge),
+    /// Requests arrive, answers do not come back
+    Lose(Edge),
+    /// Requests arrive twice
+    Twice(Edge),
+    /// Requests are answered with 503
+    Refuse(Edge),
+    /// Requests arrive later
+    Delay {
+        #[command(flatten)]
+        edge: Edge,
+        /// A time, or a span to draw from: `2s`, `100ms..5s`
+        #[arg(value_parser = span, value_name = "TIME")]
+        by: (Duration, Duration),
+    },
+    /// Callers see the connection break; requests arrive later all the same
+    Late {
+        #[command(flatten)]
+        edge: Edge,
+        /// A time, or a span to draw from: `2s`, `5s..200s`
+        #[arg(value_parser = span, value_name = "TIME")]
+        by: (Duration, Duration),
+    },
+    /// Kill the processes of services (SIGKILL)
+    Kill {
+        /// Which
+        #[arg(required = true)]
+        services: Vec<String>,
+    },
+    /// Freeze the processes of services (SIGSTOP)
+    Pause {
+        /// Which
+        #[arg(required = true)]
+        services: Vec<String>,
+    },
+    /// Let frozen services go on
+    Resume {
+        /// Which
+        #[arg(required = true)]
+        services: Vec<String>,
+    },
+    /// End all faults, let everything that is frozen go on
+    Heal,
+}
+
+/// Whose requests to whom a fault strikes.
+#[derive(Debug, Args)]
+pub(crate) struct Edge {
+    /// The service that is called; `*`: every one
+    #[arg(value_name = "SERVICE")]
+    pub(crate) to: String,
+    /// Only calls of this service; `outside`: the public entrance, `archipel`: events
+    #[arg(long, value_name = "CALLER")]
+    pub(crate) from: Option<String>,
+    /// Only this share of the requests
+    #[arg(long, default_value_t = 100, value_name = "1..100", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) percent: u8,
+    /// End by itself after this long
+    #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+    pub(crate) lasts: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Secret {
     #[command(subcommand)]
     pub(crate) verb: SecretVerb,
@@ -444,6 +543,17 @@ pub(crate) struct Dashboard {
     /// Only print the address
     #[arg(long)]
     pub(crate) no_open: bool,
+}
+
+/// One time, or the least and the most.
+fn span(text: &str) -> Result<(Duration, Duration), String> {
+    let (min, max) = text.split_once("..").unwrap_or((text, text));
+    let (min, max) = (duration(min)?, duration(max)?);
+    if max < min {
+        Err("the second time is shorter than the first".to_owned())
+    } else {
+        Ok((min, max))
+    }
 }
 
 /// `20s`, `2m`, and bare seconds as other tools take them.

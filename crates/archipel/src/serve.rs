@@ -11,13 +11,15 @@ use archipel_console::view::Status;
 use archipel_console::{About, Console, ConsoleRequest, ReloadProblem};
 use archipel_control::{Control, Plan, SecretStore, Snapshot};
 use archipel_gateway::Gateway;
-use archipel_model::{App, ServiceName};
+use archipel_model::{App, ServiceName, TelemetryPolicy};
 use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
 use archipel_storage::{Kv, Logs};
 use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
 use archipel_telemetry::otlp::Otlp;
-use archipel_telemetry::{Line, LogStore, SpanPolicy, SpanStore};
+use archipel_telemetry::{
+    Errors, Line, LogStore, MetricPolicy, MetricStore, SpanPolicy, SpanStore,
+};
 use archipel_workflow::Engine;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -78,12 +80,24 @@ struct Stores {
     workflows: Arc<EmbeddedKv>,
 }
 
+/// Of the budget, an eighth is for metrics: they take little, and are asked for the longest.
+fn span_policy(of: &TelemetryPolicy) -> SpanPolicy {
+    SpanPolicy { bytes_max: of.max.0 - of.max.0 / 8, age_max: of.traces }
+}
+
+fn metric_policy(of: &TelemetryPolicy) -> MetricPolicy {
+    MetricPolicy { bytes_max: of.max.0 / 8, age_max: of.metrics }
+}
+
 async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts, Failure> {
     let root = CancellationToken::new();
     let (loops, doors, storage) = (Tasks::new(&root), Tasks::new(&root), Tasks::new(&root));
     let state = &place.state;
     let logs = LogStore::open(state.logs(), &storage)?;
-    let spans = SpanStore::open(state.spans(), SpanPolicy::default(), &storage)?;
+    let spans = SpanStore::open(state.spans(), span_policy(&app.telemetry), &storage)?;
+    let (errors, grouping) =
+        Errors::open(state.errors(), spans.clone(), logs.clone(), loops.stop_token());
+    loops.spawn("archipel.errors", grouping);
     let supervisor = supervise(place, app, &logs, &storage).await?;
     let gateway = Gateway::new(&root);
     let records = gateway.access(hops::QUEUE);
@@ -120,6 +134,8 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             engine: engine.clone(),
             logs: logs.clone(),
             spans: spans.clone(),
+            errors,
+            metrics: MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?,
             about,
             requests: request,
         },

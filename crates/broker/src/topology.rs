@@ -139,6 +139,7 @@ mod tests {
             gateway: None,
             jobs: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            telemetry: archipel_model::TelemetryPolicy::default(),
         }
     }
 

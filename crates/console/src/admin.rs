@@ -23,7 +23,9 @@ use tokio::sync::oneshot;
 use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
-use crate::{log_summary, present, topology, traces, view, workflows};
+use crate::{
+    errors, faults, find, log_summary, present, samples, topology, traces, view, workflows,
+};
 
 /// Bodies are commands of a few lines, or one event.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -55,6 +57,10 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "traces", id]) => traces::one(shared, id).await,
         (&Method::GET, ["v1", "spans"]) => traces::spans(shared, &query).await,
         (&Method::GET, ["v1", "edges"]) => traces::edges(shared, &query).await,
+        (&Method::GET, ["v1", "find"]) => find::find(shared, &query).await,
+        (&Method::GET, ["v1", "metrics"]) => samples::lines(shared, &query).await,
+        (&Method::GET, ["v1", "errors"]) => errors::list(shared, &query),
+        (&Method::GET, ["v1", "errors", id]) => errors::one(shared, id),
         (&Method::GET, ["v1", "jobs"]) => jobs(shared).await,
         (&Method::GET, ["v1", "events", "topics"]) => Ok(answer::json(&topics(shared))),
         (&Method::GET, ["v1", "events", "topics", topic]) => {
@@ -82,6 +88,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::POST, ["v1", "reload"]) => reload(shared, &body).await,
         (&Method::POST, ["v1", "shutdown"]) => shutdown(shared, &body).await,
         (&Method::POST, ["v1", "jobs", name, "run"]) => run_job(shared, name).await,
+        (&Method::GET, ["v1", "faults"]) => Ok(answer::json(&faults::list(&shared.parts.gateway))),
+        (&Method::POST, ["v1", "faults"]) => add_fault(shared, &body),
+        (&Method::POST, ["v1", "faults", "heal"]) => {
+            shared.parts.gateway.set_faults(Vec::new());
+            Ok(accepted(Vec::new()))
+        }
         (&Method::POST, ["v1", "events", "topics", topic]) => publish(shared, topic, &body).await,
         (&Method::POST, ["v1", "events", "replay"]) => replay(shared, &body).await,
         (&Method::POST, ["v1", "events", "discard"]) => discard(shared, &body).await,
@@ -156,6 +168,13 @@ async fn operate(shared: &Shared, operation: Operation, body: &[u8]) -> Done {
     Ok(accepted(targets.iter().map(ToString::to_string).collect()))
 }
 
+fn add_fault(shared: &Shared, body: &[u8]) -> Done {
+    let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
+    let gateway = &shared.parts.gateway;
+    faults::add(gateway, &snapshot, &parse(body)?).map_err(bad)?;
+    Ok(answer::json(&faults::list(gateway)))
+}
+
 fn accepted(targets: Vec<String>) -> Answer {
     answer::json(&view::Accepted { accepted: true, targets, generation: None })
 }
@@ -225,9 +244,9 @@ async fn log_summary(shared: &Shared, query: &Query) -> Done {
     let filter = log_filter(shared, query)?;
     let buckets = usize::try_from(query.number("buckets")?.unwrap_or(60)).unwrap_or(usize::MAX);
     let until_ms = filter.until_ms.unwrap_or_else(archipel_rt::clock::wall_ms);
-    let records = shared.parts.logs.last(&filter, log_summary::COUNTED_MAX).await;
-    let records = records.map_err(|error| unreadable(&error))?;
-    Ok(answer::json(&log_summary::summary(&records, filter.since_ms, until_ms, buckets)))
+    let counts = shared.parts.logs.count(&filter).await;
+    let counts = counts.map_err(|error| unreadable(&error))?;
+    Ok(answer::json(&log_summary::summary(counts, filter.since_ms, until_ms, buckets)))
 }
 
 fn log_filter(shared: &Shared, query: &Query) -> Result<Filter, Answer> {
@@ -418,7 +437,7 @@ async fn dead(shared: &Shared, query: &Query) -> Done {
     Ok(answer::json(&view::DeadLetters { schema, dead: dead.collect() }))
 }
 
-fn shown(letter: DeadLetter) -> view::DeadLetter {
+pub(crate) fn shown(letter: DeadLetter) -> view::DeadLetter {
     view::DeadLetter {
         id: letter.id.to_string(),
         topic: letter.topic,

@@ -74,7 +74,7 @@ fn is_for_browsers(method: &Method, words: &[&str]) -> bool {
     match (method.as_str(), words) {
         ("GET", ["v1", what, rest @ ..]) => match *what {
             "status" | "live" | "graph" | "traffic" | "databases" | "logs" | "jobs" | "events"
-            | "traces" | "spans" | "edges" | "workflows" => true,
+            | "traces" | "spans" | "edges" | "find" | "errors" | "metrics" | "workflows" => true,
             "services" => rest.len() == 1,
             _ => false,
         },

@@ -8,12 +8,17 @@
 mod admin;
 mod answer;
 mod browser;
+mod errors;
+mod faults;
+mod find;
 mod guard;
 mod live;
 mod log_summary;
 mod metrics;
 mod plain;
 mod present;
+mod safeguard_metrics;
+mod samples;
 mod server;
 mod topology;
 mod traces;

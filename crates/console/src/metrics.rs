@@ -6,13 +6,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use archipel_gateway::SeriesCount;
-use archipel_model::InstanceState;
+use archipel_gateway::{Counters, Histogram, RefusalCount, SeriesCount, SeriesKey};
+use archipel_model::{InstanceId, InstanceState};
 use http::StatusCode;
 use http::request::Parts;
 
 use crate::answer::{Answer, with};
 use crate::guard;
+use crate::safeguard_metrics as safeguards;
 use crate::server::{DashboardDoor, Shared};
 use crate::view::Status;
 
@@ -30,7 +31,11 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     let mut out = String::new();
     let counters = shared.parts.gateway.counters();
     requests(&mut out, &counters.series);
+    safeguards::write(&mut out, &counters);
+    refusals(&mut out, &counters.refusals);
+    served(&mut out, &counters.instances);
     instances(&mut out, &status);
+    cache(&mut out, &counters);
     let spans = shared.parts.spans.counts();
     for (name, help, value) in [
         ("archipel_gateway_records_dropped", "Hops that left no span.", counters.access_dropped),
@@ -46,23 +51,51 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out)
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn labels(series: &SeriesCount) -> String {
-    let callee = series.key.callee.as_ref().map(ToString::to_string).unwrap_or_default();
-    let route = series.key.route.as_deref().unwrap_or_default();
+    labels_of(&series.key)
+}
+
+pub(crate) fn labels_of(key: &SeriesKey) -> String {
+    let callee = key.callee.as_ref().map(ToString::to_string).unwrap_or_default();
+    let route = key.route.as_deref().unwrap_or_default();
     format!(
         "caller=\"{}\",service_name=\"{}\",http_route=\"{}\"",
-        escape(&series.key.caller.to_string()),
+        escape(&key.caller.to_string()),
         escape(&callee),
         escape(route)
     )
+}
+
+fn cache(out: &mut String, counters: &Counters) {
+    let name = "archipel_cache_answers_total";
+    head(out, name, "counter", "Requests on routes that cache, by where the answer came from.");
+    for count in &counters.cache {
+        let route = escape(&count.route);
+        for (from, number) in [
+            ("hit", count.hits),
+            ("stale", count.stale),
+            ("collapsed", count.collapsed),
+            ("miss", count.misses),
+        ] {
+            let _ = writeln!(out, "{name}{{http_route=\"{route}\",from=\"{from}\"}} {number}");
+        }
+    }
+    let name = "archipel_cache_revalidated_total";
+    head(out, name, "counter", "Stored answers that their service said are still good.");
+    for count in &counters.cache {
+        let route = escape(&count.route);
+        let _ = writeln!(out, "{name}{{http_route=\"{route}\"}} {}", count.revalidated);
+    }
+    head(out, "archipel_cache_bytes", "gauge", "Bytes of stored answers.");
+    let _ = writeln!(out, "archipel_cache_bytes {}", counters.cache_bytes);
 }
 
 fn requests(out: &mut String, all: &[SeriesCount]) {
@@ -97,16 +130,49 @@ fn requests(out: &mut String, all: &[SeriesCount]) {
     let name = "http_server_request_duration_seconds";
     head(out, name, "histogram", "Until the end of the body of the answer.");
     for series in all {
-        let (labels, total) = (labels(series), series.latency.count());
-        for bound in BOUNDS {
-            let limit = Duration::from_secs_f64(bound);
-            let buckets = series.latency.buckets().filter(|(upper, _)| *upper <= limit);
-            let count: u64 = buckets.map(|(_, count)| count).sum();
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+        histogram(out, name, &labels(series), &series.latency);
+    }
+}
+
+fn histogram(out: &mut String, name: &str, labels: &str, latency: &Histogram) {
+    for bound in BOUNDS {
+        let limit = Duration::from_secs_f64(bound);
+        let buckets = latency.buckets().filter(|(upper, _)| *upper <= limit);
+        let count: u64 = buckets.map(|(_, count)| count).sum();
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+    }
+    let total = latency.count();
+    let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", latency.sum.as_secs_f64());
+    let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+}
+
+/// By instance, whoever called: one that is slow or fails among others that do not.
+fn served(out: &mut String, all: &[(InstanceId, SeriesCount)]) {
+    let labels =
+        |id: &InstanceId| format!("service_name=\"{}\",service_instance_id=\"{id}\"", id.service);
+    let name = "archipel_instance_requests_total";
+    head(out, name, "counter", "Requests that an instance took, by class of their status.");
+    for (id, series) in all {
+        for (class, count) in series.by_class.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let class = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
+            let _ = writeln!(out, "{name}{{{},class=\"{class}\"}} {count}", labels(id));
         }
-        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", series.latency.sum.as_secs_f64());
-        let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+    }
+    let name = "archipel_instance_request_duration_seconds";
+    head(out, name, "histogram", "Until the end of the body of the instance's answer.");
+    for (id, series) in all {
+        histogram(out, name, &labels(id), &series.latency);
+    }
+}
+
+/// A rule is a declared line too. What a limit refused stands here by the name of the limit.
+fn refusals(out: &mut String, all: &[RefusalCount]) {
+    let name = "archipel_refusals_total";
+    head(out, name, "counter", "Answers that Archipel made itself, by why and by the rule.");
+    for RefusalCount { problem, rule, count } in all {
+        let (problem, rule) = (problem.slug(), escape(rule));
+        let _ = writeln!(out, "{name}{{problem=\"{problem}\",rule=\"{rule}\"}} {count}");
     }
 }
 

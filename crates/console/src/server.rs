@@ -10,7 +10,7 @@ use archipel_broker::Broker;
 use archipel_control::{Control, Secret};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
-use archipel_telemetry::{LogStore, SpanStore};
+use archipel_telemetry::{Errors, LogStore, MetricStore, SpanStore};
 use archipel_workflow::Engine;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::traffic::Traffic;
 use crate::veil::Veils;
 use crate::view::Status;
-use crate::{About, admin, browser, present};
+use crate::{About, admin, browser, present, samples};
 
 /// What the console shows and changes.
 pub struct Parts {
@@ -31,6 +31,8 @@ pub struct Parts {
     pub engine: Engine,
     pub logs: LogStore,
     pub spans: SpanStore,
+    pub errors: Errors,
+    pub metrics: MetricStore,
     pub about: About,
     /// Changes that only the assembly can make.
     pub requests: Sender<Request>,
@@ -119,6 +121,7 @@ impl Console {
             stop: tasks.stop_token(),
         });
         tasks.spawn("console.status", follow(shared.clone(), publish));
+        tasks.spawn("console.samples", samples::run(shared.clone()));
         tasks.spawn("console.socket", serve_socket(shared.clone(), listener, tasks.clone()));
         if let Some(browser) = browser {
             tasks.spawn("console.dashboard", serve_browser(shared, browser, tasks.clone()));

@@ -51,7 +51,15 @@ fn cut_ms<T>(found: &Found<T>) -> Option<u64> {
 }
 
 pub(crate) async fn list(shared: &Shared, query: &Query) -> Done {
-    let found = shared.parts.spans.traces(span_query(query)?, limit(query)?).await;
+    let (wanted, limit) = (span_query(query)?, limit(query)?);
+    let spans = &shared.parts.spans;
+    let found = match query.one("sort") {
+        None | Some("start") => spans.traces(wanted, limit).await,
+        Some("duration") => spans.slowest(wanted, limit).await,
+        Some(other) => {
+            return Err(bad(format!("traces are sorted by `start` or `duration`, not `{other}`")));
+        }
+    };
     let found = found.map_err(|error| unreadable(&error))?;
     let cut_at_ms = cut_ms(&found);
     let traces = found.found.into_iter().map(summary).collect();
@@ -59,11 +67,12 @@ pub(crate) async fn list(shared: &Shared, query: &Query) -> Done {
     Ok(answer::json(&view::Traces { schema, traces, cut_at_ms }))
 }
 
-fn summary(of: TraceSummary) -> view::TraceSummary {
+pub(crate) fn summary(of: TraceSummary) -> view::TraceSummary {
     view::TraceSummary {
         trace_id: of.trace.to_string(),
         service: of.root_service,
         name: of.root_name,
+        path: of.root_path,
         start_us: of.start_ns / 1000,
         duration_us: of.duration_ns / 1000,
         spans: of.spans,

@@ -126,6 +126,7 @@ pub(crate) fn table(plan: &Plan, services: &BTreeMap<ServiceName, ServiceState>)
             external: None,
             note,
             awaited: state.is_awaited(),
+            slow_start: service.slow_start,
         };
         upstreams.insert(name.clone(), upstream);
     }

@@ -147,6 +147,16 @@ impl StateDir {
         self.root.join("spans")
     }
 
+    /// Groups of errors.
+    pub fn errors(&self) -> PathBuf {
+        self.root.join("errors.json")
+    }
+
+    /// Processor, memory and the like over time.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics")
+    }
+
     pub fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
     }

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use archipel_gateway::{Entrance, Listener, PublicRoutes};
-use archipel_model::{App, InstanceId, SecretName, ServiceName, TopicName};
+use archipel_model::{App, Gateway, Hidden, InstanceId, SecretName, ServiceName, TopicName};
 
 use crate::order;
 use crate::secrets::{Secret, Tokens};
@@ -140,6 +140,9 @@ impl Plan {
             entrance: Entrance::Public(PublicRoutes {
                 hosts: gateway.hosts.clone(),
                 routes: gateway.routes.clone(),
+                guard: Box::new(gateway.guard.clone()),
+                secrets: self.secrets_of(gateway),
+                cache_max: gateway.cache_max.0,
             }),
         });
         let edges = self.services.iter().flat_map(|(caller, plan)| {
@@ -149,11 +152,20 @@ impl Plan {
                 entrance: Entrance::Edge {
                     caller: caller.clone(),
                     callee: callee.clone(),
-                    policy: self.app.services[caller].calls[callee],
+                    policy: self.app.services[caller].calls[callee].clone(),
                 },
             })
         });
         public.chain(edges).collect()
+    }
+
+    /// Those that the entrance checks proofs with.
+    fn secrets_of(&self, gateway: &Gateway) -> BTreeMap<SecretName, Hidden> {
+        let value = |name: &SecretName| {
+            let secret = self.secrets.get(name)?;
+            Some((name.clone(), Hidden::new(secret.reveal().to_owned())))
+        };
+        gateway.guard.secrets().into_iter().filter_map(value).collect()
     }
 
     pub fn apis(&self) -> Vec<ApiPlan> {

@@ -1,33 +1,39 @@
 //! The handle: takes tables, opens and closes listeners, makes calls, tells what is going on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
-use archipel_rt::clock;
-use archipel_rt::{CancellationToken, Receiver};
+use archipel_model::{EdgePolicy, InstanceId, Route, RouteCache, ServiceName};
+use archipel_rt::{CancellationToken, clock};
 use http::{Request, Response, header};
 
+use crate::cache::{self, CacheCount, Caching};
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
+use crate::guard::keep::{Built, Keep, Means};
+use crate::guard::tally::RefusalCount;
+use crate::guard::ward::Ward;
 use crate::hop;
 use crate::hop::budget;
+use crate::hop::fault::{Fault, FaultCount};
 use crate::hop::outgoing::Origin;
 use crate::message::body::Body;
 use crate::message::trace::Trace;
-use crate::record::access::{Access, Caller};
+use crate::record::access::Caller;
 use crate::record::counters::{SeriesCount, SeriesKey};
 use crate::record::flow::{Flight, Start};
+use crate::record::tap::Records;
 use crate::refusal::{Problem, Refusal};
 use crate::route::{Router, Rule};
+use crate::safeguard::{self, SafeguardCount, fallback};
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::upstream::instance::Instance;
-use crate::upstream::service::Service;
+use crate::upstream::service::{Service, ServiceCount};
 use crate::way::{self, Way};
 
 /// The data plane; cloning shares it.
@@ -46,6 +52,7 @@ struct Inner {
     calls: Mutex<HashMap<(Caller, ServiceName), Arc<Way>>>,
     /// Left the table with requests in flight.
     retired: Mutex<Vec<Weak<Instance>>>,
+    keep: Keep,
 }
 
 struct OpenDoor {
@@ -57,10 +64,20 @@ struct OpenDoor {
 #[derive(Debug, Clone)]
 pub struct Counters {
     pub series: Vec<SeriesCount>,
+    pub safeguards: Vec<SafeguardCount>,
+    pub services: Vec<ServiceCount>,
     /// Open client connections.
     pub connections: usize,
     /// Access records that nobody took in time.
     pub access_dropped: u64,
+    /// Answers that we made ourselves, by why.
+    pub refusals: Vec<RefusalCount>,
+    /// Of instances that serve now, since they do; by whoever called them.
+    pub instances: Vec<(InstanceId, SeriesCount)>,
+    /// Of routes that cache.
+    pub cache: Vec<CacheCount>,
+    /// Bytes of stored answers.
+    pub cache_bytes: usize,
 }
 
 impl Gateway {
@@ -78,6 +95,7 @@ impl Gateway {
             bound: Mutex::default(),
             calls: Mutex::default(),
             retired: Mutex::default(),
+            keep: Keep::new(),
         });
         shared
             .tasks
@@ -148,7 +166,8 @@ impl Gateway {
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Refusal> {
         let shared = &self.inner.shared;
-        let way = self.inner.call_way(caller, callee)?;
+        let way = self.inner.call_way(caller, callee, policy)?;
+        let ready = fallback::ready(&way, &request);
         let trace = Trace::read(request.headers());
         let request_id = trace.request_id(request.headers());
         if !request.headers().contains_key(header::HOST)
@@ -166,9 +185,21 @@ impl Gateway {
         };
         let mut flight = Flight::new(Arc::clone(shared), start);
         let origin = Origin::Inside;
-        match hop::forward(shared, &mut flight, policy, request, &request_id, origin).await {
-            Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id, policy.idle)),
+        let forwarded =
+            hop::forward(shared, &mut flight, policy, request, &request_id, origin).await;
+        if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
+            return Ok(instead.answer(flight, request_id));
+        }
+        match forwarded {
+            Ok((answer, _)) => {
+                let response = hop::answer(flight, answer, request_id, policy.idle);
+                Ok(match ready {
+                    None => response,
+                    Some(ready) => ready.remember(response),
+                })
+            }
             Err(refusal) => {
+                shared.tally.count(&refusal);
                 flight.refused(refusal.problem);
                 Err(refusal)
             }
@@ -191,21 +222,43 @@ impl Gateway {
     }
 
     /// All access records from now on; a second subscriber takes the first one's place. When
-    /// `capacity` records wait, further ones are dropped and counted.
-    pub fn access(&self, capacity: usize) -> Receiver<Access> {
+    /// `capacity` records of one thread wait, further ones are dropped and counted.
+    pub fn access(&self, capacity: usize) -> Records {
         self.inner.shared.tap.subscribe(capacity)
+    }
+
+    /// Replaces the faults in force; none of the old ones goes on.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        self.inner.shared.faults.set(faults);
+    }
+
+    /// The faults in force and how often each has struck.
+    pub fn faults(&self) -> Vec<FaultCount> {
+        self.inner.shared.faults.read()
     }
 
     pub fn counters(&self) -> Counters {
         let shared = &self.inner.shared;
         Counters {
             series: shared.counters.read(),
+            safeguards: shared.safeguards.read(),
+            services: self.inner.services.load().values().map(|s| s.count(shared)).collect(),
             connections: shared
                 .limits
                 .connections_max
                 .saturating_sub(shared.connections.available_permits()),
             access_dropped: shared.tap.dropped(),
+            refusals: shared.tally.read(),
+            instances: self.inner.instances(),
+            cache: shared.cache.counts(),
+            cache_bytes: shared.cache.bytes(),
         }
+    }
+
+    /// Forgets stored answers: of one route as it stands in the file, of one path (its query and
+    /// all below with `/**`), or all. Returns how many that were.
+    pub fn purge_cache(&self, route: Option<&str>, path: Option<&str>) -> usize {
+        self.inner.shared.cache.purge(route, path)
     }
 
     /// Stops accepting, lets requests finish (`connection: close`, GOAWAY), and cuts what is left
@@ -225,6 +278,12 @@ impl Gateway {
 }
 
 impl Inner {
+    fn instances(&self) -> Vec<(InstanceId, SeriesCount)> {
+        let services = self.services.load();
+        let all = services.values().flat_map(|service| service.live.load().instances.clone());
+        all.filter_map(|instance| Some((instance.id.clone()?, instance.series.read()))).collect()
+    }
+
     fn upsert_services(&self, table: &Table) -> Arc<BTreeMap<ServiceName, Arc<Service>>> {
         let mut services = BTreeMap::clone(&self.services.load());
         // Also those that a listener names and the table lacks: they refuse with a reason.
@@ -232,6 +291,10 @@ impl Inner {
         for name in table.services.keys().chain(named) {
             let new = || Arc::new(Service::new(name.clone()));
             services.entry(name.clone()).or_insert_with(new);
+        }
+        let ranked = safeguard::with_priority(table);
+        for (name, service) in &services {
+            service.limit(ranked.contains(name), self.shared.millis());
         }
         for (name, upstream) in &table.services {
             let gone = services[name].update(Some(upstream), &self.shared);
@@ -242,7 +305,7 @@ impl Inner {
         services
     }
 
-    fn forget_services(&self, keep: &std::collections::BTreeSet<ServiceName>) {
+    fn forget_services(&self, keep: &BTreeSet<ServiceName>) {
         let mut services = BTreeMap::clone(&self.services.load());
         services.retain(|name, service| {
             let stays = keep.contains(name);
@@ -254,6 +317,8 @@ impl Inner {
         self.services.store(Arc::new(services));
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
+        self.shared.safeguards.prune();
+        self.shared.cache.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -271,17 +336,35 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, cache_max }) => {
+                let means = Means { secrets: &secrets, services, shared: &self.shared };
+                let built = self.keep.build(&guard, &means);
+                let caches = routes.iter().any(|route| route.cache.is_some());
+                if caches {
+                    self.shared.cache.allow(cache_max);
+                }
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
-                let nowhere = self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned());
-                let rules = routes.into_iter().map(|route| self.rule(route, services)).collect();
+                let nowhere = Way {
+                    ward: Some(Box::new(Ward::of_nowhere(Arc::clone(&built.gate)))),
+                    ..self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned())
+                };
+                let rule = |route| self.rule(route, services, &built, caches);
+                let rules = routes.into_iter().map(rule).collect();
                 let router = Box::new(Router::new(&hosts, rules));
-                WayIn::Public { router, nowhere: Arc::new(nowhere) }
+                let gate = Arc::clone(&built.gate);
+                WayIn::Public { router, nowhere: Arc::new(nowhere), gate }
             }
         }
     }
 
-    fn rule(&self, route: Route, services: &BTreeMap<ServiceName, Arc<Service>>) -> Rule<Arc<Way>> {
+    /// `caches`: any route of the gateway does.
+    fn rule(
+        &self,
+        route: Route,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+        built: &Built,
+        caches: bool,
+    ) -> Rule<Arc<Way>> {
         let label = format!(
             "{}{}{}{}",
             route.method.as_deref().unwrap_or_default(),
@@ -295,6 +378,7 @@ impl Inner {
             route: Some(label.as_str().into()),
         };
         let policy = EdgePolicy {
+            safeguards: route.safeguards.clone(),
             timeout: route.timeout,
             connect: route.connect,
             idle: route.idle,
@@ -302,10 +386,26 @@ impl Inner {
             ..EdgePolicy::default()
         };
         let service = services.get(&route.to).cloned();
+        let strip = route.strip.as_deref().map_or(0, segments);
+        let policy_of = |cache: &RouteCache| {
+            let key = SeriesKey { caller: Caller::Archipel, ..key.clone() };
+            let rule = format!("cache of route {label}");
+            let inside = Way { strip, ..self.way(&key, service.clone(), policy.clone(), rule) };
+            let label = label.as_str().into();
+            let store = &self.shared.cache;
+            cache::Policy::new(store, &label, cache, route.compress, Arc::new(inside))
+        };
+        let caching = caches.then(|| {
+            let policy = route.cache.as_ref().map(policy_of);
+            Caching::new(Arc::clone(&self.shared.cache), policy)
+        });
         let way = Way {
+            cache: caching,
+            compress: route.compress,
             body_max: route.body_max.map(|max| max.0),
-            strip: route.strip.as_deref().map_or(0, segments),
-            ..self.way(&key, service, policy, format!("route {label}"))
+            strip,
+            ward: Some(Box::new(built.ward(&route, &format!("route {label}")))),
+            ..self.way(&key, service.clone(), policy.clone(), format!("route {label}"))
         };
         Rule {
             host: route.host,
@@ -324,20 +424,30 @@ impl Inner {
         rule: String,
     ) -> Way {
         Way {
+            state: self.shared.safeguards.state(key, &policy.safeguards),
+            limiter: service.as_ref().and_then(|service| service.limiter_for(&key.caller)),
             service,
             policy,
             body_max: None,
+            cache: None,
+            compress: false,
             strip: 0,
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),
             rule,
+            ward: None,
         }
     }
 
-    fn call_way(&self, caller: Caller, callee: &ServiceName) -> Result<Arc<Way>, Refusal> {
+    fn call_way(
+        &self,
+        caller: Caller,
+        callee: &ServiceName,
+        policy: &EdgePolicy,
+    ) -> Result<Arc<Way>, Refusal> {
         let mut calls = lock(&self.calls);
         let key = (caller, callee.clone());
-        if let Some(way) = calls.get(&key) {
+        if let Some(way) = calls.get(&key).filter(|way| way.is_for(policy)) {
             return Ok(Arc::clone(way));
         }
         let rule = format!("edge {}->{callee}", key.0);
@@ -346,7 +456,8 @@ impl Inner {
             return Err(Refusal::new(Problem::UnknownService, rule, detail));
         };
         let series = SeriesKey { caller: key.0.clone(), callee: Some(key.1.clone()), route: None };
-        let way = Arc::new(self.way(&series, Some(service), EdgePolicy::default(), rule));
+        let policy = EdgePolicy { safeguards: policy.safeguards.clone(), ..EdgePolicy::default() };
+        let way = Arc::new(self.way(&series, Some(service), policy, rule));
         calls.insert(key, Arc::clone(&way));
         Ok(way)
     }
@@ -377,6 +488,10 @@ async fn sweep(inner: Weak<Inner>, stop: CancellationToken) {
         if now - turned >= budget::TURN {
             turned = now;
             inner.shared.counters.turn_budgets();
+            inner.shared.safeguards.turn();
+            for service in inner.services.load().values() {
+                service.live.load().instances.iter().for_each(|i| i.outlier.turn());
+            }
         }
         for service in inner.services.load().values() {
             for instance in &service.live.load().instances {

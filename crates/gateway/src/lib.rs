@@ -1,7 +1,7 @@
 //! The data plane: traffic from outside and from service to service, one code for both.
 //!
 //! ```text
-//! client → listener → entrance → route → hop → balancer → instance → link → app
+//! client → listener → entrance → route → guard → hop → balancer → instance → link → app
 //! ```
 //!
 //! [`Gateway::apply`] takes a whole [`Table`] whenever anything changed; requests see it through
@@ -15,22 +15,32 @@
 //! Not here: which instances are fit to serve, what may call what, TLS, what becomes of
 //! access records.
 
+mod cache;
+mod compress;
 mod entry;
 mod gateway;
+mod guard;
 mod hop;
 mod message;
 mod record;
 mod refusal;
 mod route;
+mod safeguard;
 mod shared;
 mod table;
 mod upstream;
 mod way;
 
+pub use cache::CacheCount;
 pub use gateway::{Counters, Gateway};
+pub use guard::RefusalCount;
+pub use hop::fault::{Fault, FaultCount, FaultKind};
 pub use message::body::{Body, BodyError};
 pub use record::access::{Access, Caller};
 pub use record::counters::{Histogram, SeriesCount, SeriesKey};
+pub use record::tap::Records;
 pub use refusal::{Form, Problem, Refusal};
+pub use safeguard::{BreakerState, SafeguardCount};
 pub use shared::Limits;
 pub use table::{Endpoint, Entrance, ListenError, Listener, PublicRoutes, Table, Upstream};
+pub use upstream::service::{InstanceCount, ServiceCount};

@@ -33,10 +33,30 @@ pub enum Problem {
     /// The caller will not wait any longer.
     Deadline,
     TooManyInflight,
+    /// The breaker of this edge is open.
+    CircuitOpen,
+    /// The service has too much to do for requests of this priority.
+    Overloaded,
+    /// The caller wants only what is stored.
+    NotCached,
     /// We cannot speak what the callee speaks.
     Unsupported,
+    /// Made on purpose, to see what becomes of it.
+    Fault,
     /// The caller went away before it had its answer; nobody reads this one.
     CallerGone,
+    /// More requests than a limit allows.
+    RateLimited,
+    /// Nobody has proven who sends this.
+    Unauthenticated,
+    /// Who sends this is known, and may not.
+    Forbidden,
+    AddressDenied,
+    BotDenied,
+    /// A page of another origin asks for what it may not.
+    OriginDenied,
+    /// Nobody can be let in for want of what proofs are checked with.
+    KeysUnavailable,
 }
 
 impl Problem {
@@ -55,6 +75,11 @@ impl Problem {
     /// The gRPC status code that says the same.
     pub fn grpc(self) -> u8 {
         self.facts().3
+    }
+
+    /// What the one who gets it can do.
+    pub fn advice(self) -> &'static str {
+        crate::guard::advice::of(self)
     }
 
     fn facts(self) -> (&'static str, StatusCode, &'static str, u8) {
@@ -108,12 +133,45 @@ impl Problem {
                 "Too many requests are waiting for this service",
                 8,
             ),
+            Self::CircuitOpen => (
+                "circuit-open",
+                S::SERVICE_UNAVAILABLE,
+                "The service failed too often just now",
+                14,
+            ),
+            Self::Overloaded => {
+                ("overloaded", S::SERVICE_UNAVAILABLE, "The service has too much to do just now", 8)
+            }
+            Self::NotCached => {
+                ("not-cached", S::GATEWAY_TIMEOUT, "Nothing that is stored can answer this", 14)
+            }
             Self::Unsupported => {
                 ("unsupported", S::NOT_IMPLEMENTED, "This cannot be forwarded", 12)
             }
+            Self::Fault => ("fault", S::SERVICE_UNAVAILABLE, "A fault on purpose", 14),
             Self::CallerGone => {
                 ("caller-gone", S::BAD_REQUEST, "The caller broke off the request", 1)
             }
+            Self::RateLimited => {
+                ("rate-limited", S::TOO_MANY_REQUESTS, "Too many requests in too short a time", 8)
+            }
+            Self::Unauthenticated => {
+                ("unauthenticated", S::UNAUTHORIZED, "It is not known who sends this", 16)
+            }
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "Who sends this may not do it", 7),
+            Self::AddressDenied => {
+                ("address-denied", S::FORBIDDEN, "This address may not come in here", 7)
+            }
+            Self::BotDenied => ("bot-denied", S::FORBIDDEN, "This program is not served here", 7),
+            Self::OriginDenied => {
+                ("origin-denied", S::FORBIDDEN, "Pages of this origin may not call this", 7)
+            }
+            Self::KeysUnavailable => (
+                "keys-unavailable",
+                S::SERVICE_UNAVAILABLE,
+                "Nobody can be recognised at the moment",
+                14,
+            ),
         }
     }
 }
@@ -169,6 +227,13 @@ impl Refusal {
         Self::new(Problem::Undeclared, format!("edge {caller}->{callee}"), detail)
     }
 
+    /// For those who must not learn how things are arranged here.
+    pub(crate) fn hush(mut self) -> Self {
+        self.rule.clear();
+        self.problem.title().clone_into(&mut self.detail);
+        self
+    }
+
     /// Whether the same request may be sent again without being done twice.
     pub fn is_unsent(&self) -> bool {
         !matches!(self.problem, Problem::UpstreamReset | Problem::Timeout | Problem::Deadline)
@@ -218,8 +283,12 @@ impl Refusal {
             self.problem.status().as_u16(),
         );
         push_json_string(&mut out, &self.detail);
-        out.push_str(r#","rule":"#);
-        push_json_string(&mut out, &self.rule);
+        if !self.rule.is_empty() {
+            out.push_str(r#","help":"#);
+            push_json_string(&mut out, self.problem.advice());
+            out.push_str(r#","rule":"#);
+            push_json_string(&mut out, &self.rule);
+        }
         out.push('}');
         out
     }
@@ -229,19 +298,20 @@ impl Refusal {
         let title = self.problem.title();
         let detail = escape_html(&self.detail);
         let slug = self.problem.slug();
+        let advice = if self.rule.is_empty() { "" } else { self.problem.advice() };
         format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {title}</title>\
              <style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;\
              max-width:34rem;margin:18vh auto;padding:0 1.5rem}}h1{{font-size:1.5rem;\
              margin:0 0 .5rem}}p{{margin:.5rem 0}}small{{opacity:.65}}</style>\
-             <h1>{title}</h1><p>{detail}</p><p><small>{status} · {slug}</small></p></html>\n"
+             <h1>{title}</h1><p>{detail}</p><p>{advice}</p><p><small>{status} · {slug}</small></p></html>\n"
         )
     }
 }
 
 /// A value that is safe in a header: what is not printable ASCII becomes `?`.
-fn plain(text: &str) -> HeaderValue {
+pub(crate) fn plain(text: &str) -> HeaderValue {
     let clean: String =
         text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
     HeaderValue::try_from(clean).expect("printable ASCII is valid in a header")

@@ -7,8 +7,13 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
-use crate::record::access::Tap;
+use crate::cache::Store;
+use crate::guard::crowd::Crowd;
+use crate::guard::tally::Tally;
+use crate::hop::fault::Faults;
 use crate::record::counters::Registry;
+use crate::record::tap::Tap;
+use crate::safeguard;
 
 /// Bounds that hold for every listener and instance.
 #[derive(Debug, Clone)]
@@ -35,6 +40,10 @@ pub struct Limits {
     pub avoid: Duration,
     /// Requests that wait for one service to come up; more are refused.
     pub held_max: usize,
+    /// How long an instance that joins others gets less than its share.
+    pub slow_start: Duration,
+    /// Between two looks for a key that a token names and its issuer did not have.
+    pub keys_pause: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +61,8 @@ impl Default for Limits {
             idle_upstream_max: 256,
             avoid: Duration::from_secs(1),
             held_max: 1_024,
+            slow_start: Duration::from_secs(10),
+            keys_pause: Duration::from_secs(5),
         }
     }
 }
@@ -68,6 +79,11 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) tally: Tally,
+    pub(crate) crowd: Crowd,
+    pub(crate) cache: Arc<Store>,
+    pub(crate) faults: Faults,
+    pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
 }
 
@@ -83,13 +99,22 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            tally: Tally::default(),
+            crowd: Crowd::default(),
+            cache: Arc::new(Store::new()),
+            faults: Faults::default(),
+            safeguards: safeguard::Registry::default(),
             epoch: clock::now(),
         }
     }
 
     /// Since the gateway was made; small enough for an atomic.
     pub(crate) fn millis(&self) -> u64 {
-        (clock::now() - self.epoch).as_millis() as u64
+        self.millis_at(clock::now())
+    }
+
+    pub(crate) fn millis_at(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
     pub(crate) fn executor(&self) -> Executor {

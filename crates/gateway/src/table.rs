@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use archipel_model::{EdgePolicy, InstanceId, Protocol, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, Guard, Hidden, InstanceId, Protocol, Route, SecretName, ServiceName,
+};
 
 /// All listeners and all callees. Level-triggered: apply the latest one, as often as you like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +39,11 @@ pub struct PublicRoutes {
     /// Exact or `*.example.org`; empty: every `Host` is served.
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
+    pub guard: Box<Guard>,
+    /// Values of those that `guard` names.
+    pub secrets: BTreeMap<SecretName, Hidden>,
+    /// Bytes of all stored answers together.
+    pub cache_max: u64,
 }
 
 /// A callee: where its instances listen now and how to speak to them.
@@ -52,6 +60,8 @@ pub struct Upstream {
     pub note: Option<String>,
     /// An instance is on its way: requests are held for it instead of refused.
     pub awaited: bool,
+    /// How long an instance that joins others gets less than its share; `None`: the default.
+    pub slow_start: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +79,7 @@ impl Default for Upstream {
             external: None,
             note: None,
             awaited: false,
+            slow_start: None,
         }
     }
 }

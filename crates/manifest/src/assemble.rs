@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipel_model::{
-    App, AppName, EdgePolicy, Gateway, ProfileName, Protocol, Service, ServiceName,
+    App, AppName, EdgePolicy, Gateway, ProfileName, Protocol, Route, Service, ServiceName,
 };
 
 use crate::document::Document;
@@ -28,12 +28,16 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         .collect();
     let mut services = BTreeMap::new();
     for mut service in draft.services.into_iter().filter(|d| !d.disabled).map(|d| d.service) {
+        if let Some(keep) = draft.telemetry.logs {
+            service.log.keep = service.log.keep.min(keep);
+        }
         service.calls.retain(|callee, _| !disabled.contains(callee));
         service.depends_on.retain(|name| !disabled.contains(name));
         services.insert(service.name.clone(), service);
     }
     give_timeouts(&mut services);
-    let gateway = draft.gateway.map(|gateway| Gateway {
+    let body_max = draft.gateway.as_ref().and_then(|gateway| gateway.guard.body_max);
+    let mut gateway = draft.gateway.map(|gateway| Gateway {
         listen: gateway.listen,
         hosts: gateway.hosts.into_iter().map(|host| host.value).collect(),
         routes: gateway
@@ -42,7 +46,17 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .map(|draft| draft.route)
             .filter(|route| !disabled.contains(&route.to))
             .collect(),
+        guard: gateway.guard.guard,
+        cache_max: gateway.cache_max,
     });
+    let streams =
+        |route: &Route| services.get(&route.to).is_some_and(|to| to.protocol == Protocol::Grpc);
+    for route in gateway.iter_mut().flat_map(|gateway| &mut gateway.routes) {
+        // A call of gRPC is one body, however long it lives.
+        if route.body_max.is_none() && !streams(route) {
+            route.body_max = body_max;
+        }
+    }
     let mut jobs = BTreeMap::new();
     for mut job in draft.jobs.into_iter().map(|draft| draft.job) {
         if let Some(service) = &job.service {
@@ -70,6 +84,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         events: draft.events.into_iter().map(|draft| (draft.topic, draft.contract)).collect(),
         gateway,
         jobs,
+        telemetry: draft.telemetry,
         secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),
     })
 }

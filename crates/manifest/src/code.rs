@@ -117,6 +117,13 @@ codes! {
     UnreachableHost     "ARC0409" Error "a route's host is not one the gateway serves";
     BadHost             "ARC0410" Error "a host name cannot be used";
     BadStrip            "ARC0411" Error "`strip` is not the beginning of the route's path";
+    // What the gateway lets in.
+    UnknownRule         "ARC0451" Error "a route names a rule of the gateway that is not defined";
+    BadNetwork          "ARC0452" Error "a network cannot be read";
+    BadCors             "ARC0453" Error "cross-origin rules cannot be used";
+    BadAuth             "ARC0454" Error "an auth rule cannot work as written";
+    BadLimit            "ARC0455" Error "a limit cannot work as written";
+    BadHeader           "ARC0456" Error "a header cannot be used";
     // Jobs.
     JobWithoutPlace     "ARC0501" Error "a job has neither a service nor a path";
     BadCron             "ARC0502" Error "a schedule cannot be read";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     AppName, Backoff, Command, EdgePolicy, Gateway, Health, JobName, LogPolicy, Memory,
-    ProfileName, Restart, SecretName, ServiceName, Stop, TopicName, TopicPattern,
+    ProfileName, Restart, SecretName, ServiceName, Stop, TelemetryPolicy, TopicName, TopicPattern,
 };
 
 /// What one manifest describes, with profile and defaults applied and every reference checked.
@@ -27,6 +27,7 @@ pub struct App {
     pub gateway: Option<Gateway>,
     pub jobs: BTreeMap<JobName, Job>,
     pub secrets: BTreeMap<SecretName, SecretRule>,
+    pub telemetry: TelemetryPolicy,
 }
 
 impl App {
@@ -60,6 +61,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// `None`: allocated from the private range and kept.
     pub port: Option<u16>,
+    /// How long an instance that joins others gets less than its share of requests.
+    pub slow_start: Option<Duration>,
     pub database: Option<Database>,
     pub calls: BTreeMap<ServiceName, EdgePolicy>,
     pub publishes: BTreeSet<TopicName>,

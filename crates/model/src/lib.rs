@@ -7,10 +7,12 @@
 mod app;
 mod command;
 mod gateway;
+mod guard;
 mod health;
 mod name;
 mod policy;
 mod quantity;
+mod safeguards;
 mod state;
 pub mod suggest;
 mod trace;
@@ -20,7 +22,11 @@ pub use app::{
     Overlap, Protocol, SecretRule, Service, Subscription, WorkflowPolicy,
 };
 pub use command::Command;
-pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};
+pub use guard::{
+    AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
+    HeaderChanges, Jwt, KeySource, LimitBy, RateLimit, RouteGuard, SecurityHeaders, is_header_name,
+};
 pub use health::{Check, Health, Probe};
 pub use name::{
     AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,
@@ -28,7 +34,9 @@ pub use name::{
 };
 pub use policy::{
     Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
+    TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
+pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};
 pub use state::InstanceState;
 pub use trace::{SpanId, TraceId, TraceIdError};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::Bytes;
+use crate::{Bytes, Safeguards};
 
 /// Limits that the kernel enforces where it can, with hints for runtimes that manage a heap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -122,6 +122,28 @@ impl Default for LogPolicy {
     }
 }
 
+/// How much of what the application tells is kept, logs apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct TelemetryPolicy {
+    pub traces: Duration,
+    pub metrics: Duration,
+    /// The most that any service's logs are kept.
+    pub logs: Option<Duration>,
+    /// Of traces and metrics together.
+    pub max: Bytes,
+}
+
+impl Default for TelemetryPolicy {
+    fn default() -> Self {
+        Self {
+            traces: Duration::from_secs(7 * 86_400),
+            metrics: Duration::from_secs(30 * 86_400),
+            logs: None,
+            max: Bytes(1 << 30),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Retry {
     /// Further tries after the first.
@@ -179,7 +201,7 @@ impl Default for Retry {
 }
 
 /// What the caller's side of one edge (or one route) does when things go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct EdgePolicy {
     /// Until the response head arrives; streaming bodies are not cut.
     pub timeout: Option<Duration>,
@@ -188,10 +210,9 @@ pub struct EdgePolicy {
     /// A response of which nothing arrives for this long is cut.
     pub idle: Option<Duration>,
     pub retry: Retry,
-    /// Requests in flight on this edge before new ones are refused.
-    pub inflight_max: Option<u32>,
     /// How long a request waits for a callee that (re)starts; `None`: it is refused at once.
     pub hold: Option<Duration>,
+    pub safeguards: Safeguards,
 }
 
 impl EdgePolicy {
@@ -211,8 +232,8 @@ impl Default for EdgePolicy {
             connect: None,
             idle: None,
             retry: Retry::default(),
-            inflight_max: None,
             hold: Some(Self::HOLD_DEFAULT),
+            safeguards: Safeguards::default(),
         }
     }
 }

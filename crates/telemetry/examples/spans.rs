@@ -7,7 +7,8 @@ use archipel_model::{ServiceName, SpanId, TraceId};
 use archipel_rt::{CancellationToken, Tasks, clock};
 use archipel_telemetry::otlp::{Encoding, Otlp, Signal};
 use archipel_telemetry::{
-    Expr, Kind, LogStore, Resource, Span, SpanPolicy, SpanQuery, SpanStatus, SpanStore, Value,
+    Expr, Hop, HopKind, Kind, LogStore, Resource, Span, SpanPolicy, SpanQuery, SpanStatus,
+    SpanStore, Value,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -67,6 +68,35 @@ fn span(n: u64, resources: &[Arc<Resource>]) -> Option<Span> {
         attributes,
         extras: Vec::new(),
     })
+}
+
+fn hop(n: u64, kinds: &[Arc<HopKind>]) -> Option<Hop> {
+    let [(_, path), ..] = texts(n);
+    Some(Hop {
+        trace: TraceId::new(trace_of(n * 8))?,
+        span: SpanId::new(id_of(n))?,
+        parent: None,
+        like: kinds[(n % SERVICES) as usize].clone(),
+        failed: status(n) >= 500,
+        start_ns: 1_700_000_000_000_000_000 + n * 50_000 + mix(n) % 100_000,
+        duration_ns: mix(n) % 50_000_000,
+        path: path.into(),
+        code: status(n) as u16,
+        bytes: mix(n) % 1_000,
+        head_us: mix(n) % 50_000,
+        more: Vec::new(),
+    })
+}
+
+fn kinds(resources: &[Arc<Resource>]) -> Vec<Arc<HopKind>> {
+    let kind = |resource: &Arc<Resource>| HopKind {
+        resource: resource.clone(),
+        name: "GET /orders/**".into(),
+        caller: "outside".to_owned(),
+        method: "GET".into(),
+        route: Some("/orders/**".to_owned()),
+    };
+    resources.iter().map(kind).map(Arc::new).collect()
 }
 
 fn request(from: u64) -> Vec<u8> {
@@ -134,6 +164,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     told("store", storing);
     println!("{:28} {:7.1} bytes on disk a span", "", store.bytes() as f64 / SPANS as f64);
+
+    let store_of_hops = SpanStore::open(dir.join("hops"), policy, &tasks)?;
+    let kinds = kinds(&resources);
+    let mut storing = 0.0;
+    for from in (0..SPANS).step_by(BATCH as usize * 64) {
+        let before = processor();
+        for from in (from..from + BATCH * 64).step_by(BATCH as usize) {
+            let hops = (from..from + BATCH).filter_map(|n| hop(n, &kinds)).collect();
+            if !store_of_hops.take_hops(hops) {
+                return Err("dropped".into());
+            }
+        }
+        store_of_hops.flush().await;
+        storing += processor() - before;
+    }
+    told("make and store hops", storing);
+    println!("{:28} {:7.1} bytes on disk a hop", "", store_of_hops.bytes() as f64 / SPANS as f64);
 
     for question in [
         "service:service-3 status:error duration>40ms",

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::span::bloom::words;
+
 /// Longer questions are no questions of people.
 const BYTES_MAX: usize = 4096;
 /// Parentheses within parentheses; each is a call of the parser.
@@ -88,6 +90,11 @@ impl Operand {
         Self { text: lower(text), prefix, number }
     }
 
+    /// These words, one after the other, and nothing of them is a sign.
+    pub fn phrase(text: &str) -> Self {
+        Self::new(text, true)
+    }
+
     /// Whether a whole value is this.
     pub(crate) fn is(&self, value: &str) -> bool {
         let mut lower = value.chars().flat_map(char::to_lowercase);
@@ -113,6 +120,15 @@ impl Operand {
             let longer_after = ends && word(text[at + found.len()..].chars().next());
             !longer_before && !longer_after
         })
+    }
+
+    /// The words of it that are whole: the last one may be the beginning of a longer one.
+    fn whole_words(&self) -> Vec<String> {
+        let mut found: Vec<String> = words(&self.text).map(str::to_owned).collect();
+        if self.prefix && self.text.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            found.pop();
+        }
+        found
     }
 
     /// `key:*`: any value.
@@ -175,6 +191,38 @@ impl Expr {
             None => Ok(expr),
             Some(_) => Err(parser.wrong(parser.at, "this `)` closes nothing")),
         }
+    }
+
+    /// Whether more of a log line than time, level and who said it decides.
+    pub(crate) fn needs_content(&self) -> bool {
+        match self {
+            Self::And(terms) | Self::Or(terms) => terms.iter().any(Self::needs_content),
+            Self::Not(inner) => inner.needs_content(),
+            Self::Text(_) => true,
+            Self::Compare { key, .. } => {
+                !matches!(key.as_str(), "service" | "instance" | "stream" | "level")
+            }
+        }
+    }
+
+    /// Words that every matching log line holds, and the trace it belongs to, if that is told.
+    pub(crate) fn log_words(&self) -> (Vec<String>, Option<&str>) {
+        let (mut words, mut trace) = (Vec::new(), None);
+        for term in self.conjuncts() {
+            match term {
+                Self::Text(operand) => words.extend(operand.whole_words()),
+                Self::Compare { key, op: Op::Is, operand } => match key.as_str() {
+                    "service" | "instance" | "stream" | "level" | "span" => {}
+                    "trace" if !operand.prefix => trace = Some(operand.text.as_str()),
+                    "trace" => {}
+                    // Numbers are compared as such, whatever their digits.
+                    _ if operand.number.is_some() => {}
+                    _ => words.extend(operand.whole_words()),
+                },
+                _ => {}
+            }
+        }
+        (words, trace)
     }
 
     /// Terms that every match holds.

@@ -9,25 +9,32 @@
 //! [`SpanStore`] takes spans and keeps them as columns, so that a question reads only what it is
 //! about. [`Expr`] is the language in which both are asked. [`otlp`] takes what SDKs send.
 
+mod errors;
 mod expr;
 mod join;
+mod metric;
 mod names;
 pub mod otlp;
 pub mod parse;
 mod query;
 mod record;
+mod sealed;
 mod segment;
 mod span;
 mod store;
 mod turns;
 mod writer;
 
+pub use errors::{ErrorGroup, Errors, Source};
 pub use expr::{Expr, ExprError, Op, Operand};
-pub use query::{Filter, Level};
+pub use metric::{
+    METRIC_SAMPLE_MS, MetricKey, MetricLines, MetricPolicy, MetricQuery, MetricStore, process,
+};
+pub use query::{Filter, Level, LogCounts};
 pub use record::{Line, LogRecord, Stream};
 pub use span::{
-    Answer, Bucket, Durations, Extra, Kind, Resource, Span, SpanCounts, SpanPolicy, SpanQuery,
-    SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
+    Answer, Bucket, Durations, Extra, Hop, HopKind, Kind, Resource, Span, SpanCounts, SpanPolicy,
+    SpanQuery, SpanStatus, SpanStore, TRACE_SPANS_MAX, Tally, Text, TraceSummary, Value,
 };
 pub use store::{LogStore, OpenError};
 

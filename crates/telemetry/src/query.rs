@@ -1,6 +1,7 @@
 //! Finds records: newest files first, and only as far back as asked.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::expr::{Expr, Op, Operand};
 use crate::record::LogRecord;
+use crate::sealed::{self, Wanted};
 use crate::segment::{self, Marks};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,9 +162,9 @@ pub(crate) fn last(
     until: Option<&Marks>,
 ) -> io::Result<Vec<LogRecord>> {
     let mut found: Vec<LogRecord> = Vec::new();
-    let needles = Needles::of(filter);
+    let search = Search::new(filter);
     for (service, dir) in segment::services(root)? {
-        if !filter.may_take_service(&service) {
+        if !filter.may_take_service(&service) || tail == 0 {
             continue;
         }
         let mark = match until.map(|marks| marks.get(&service)) {
@@ -170,7 +172,12 @@ pub(crate) fn last(
             Some(Some((path, bytes))) => Some((path.as_path(), *bytes)),
             Some(None) => continue,
         };
-        found.extend(last_of_service(&dir, filter, &needles, tail, mark)?);
+        let mut newest_first = Vec::new();
+        search.visit(&dir, mark, false, &mut |record| {
+            newest_first.push(record);
+            newest_first.len() < tail
+        })?;
+        found.extend(newest_first.into_iter().rev());
     }
     found.sort_by_key(|record| record.at_ms); // stable: lines of one millisecond keep their order
     let surplus = found.len().saturating_sub(tail);
@@ -178,75 +185,188 @@ pub(crate) fn last(
     Ok(found)
 }
 
-/// From the newest line back, so that asking for a few reads little.
-fn last_of_service(
-    dir: &Path,
-    filter: &Filter,
-    needles: &Needles,
-    tail: usize,
-    mark: Option<(&Path, u64)>,
-) -> io::Result<Vec<LogRecord>> {
-    let mut newest_first = Vec::new();
-    for path in segment::paths(dir)?.iter().rev() {
-        let bytes = match mark {
-            Some((newest, _)) if path.as_path() > newest => continue,
-            Some((newest, bytes)) if path.as_path() == newest => Some(bytes),
-            _ => None,
-        };
-        let began_after = |until: u64| segment::began_ms(path).is_some_and(|ms| ms > until);
-        if filter.until_ms.is_some_and(|until| began_after(until.saturating_add(DISORDER_MS))) {
+/// How many records match, when, how bad and of whom.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogCounts {
+    /// By second since 1970: errors, warnings, others.
+    pub seconds: BTreeMap<u64, [u64; 3]>,
+    pub instances: BTreeMap<InstanceId, u64>,
+    /// Of records that have one.
+    pub levels: BTreeMap<Level, u64>,
+    pub total: u64,
+    /// Where there were more than are counted, the newest were: complete from here on.
+    pub complete_from_ms: Option<u64>,
+}
+
+/// Of each service, where messages must be read to know what matches, and where not.
+const COUNTED_MAX: u64 = 50_000;
+const COUNTED_LIGHT_MAX: u64 = 1_000_000;
+
+/// Counts what matches. Blocks.
+pub(crate) fn count(root: &Path, filter: &Filter) -> io::Result<LogCounts> {
+    let search = Search::new(filter);
+    let light = search.wanted.light;
+    let most = if light { COUNTED_LIGHT_MAX } else { COUNTED_MAX };
+    let mut out = LogCounts::default();
+    for (service, dir) in segment::services(root)? {
+        if !filter.may_take_service(&service) {
             continue;
         }
-        let mut content = match fs::read(path) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // just deleted
-            Err(error) => return Err(error),
+        let mut counted = 0;
+        search.visit(&dir, None, light, &mut |record| {
+            let bad = match record.level {
+                Some(Level::Error) => 0,
+                Some(Level::Warn) => 1,
+                _ => 2,
+            };
+            out.seconds.entry(record.at_ms / 1000).or_default()[bad] += 1;
+            if let Some(level) = record.level {
+                *out.levels.entry(level).or_default() += 1;
+            }
+            match out.instances.get_mut(&record.instance) {
+                Some(count) => *count += 1,
+                None => _ = out.instances.insert(record.instance, 1),
+            }
+            counted += 1;
+            if counted == most {
+                out.complete_from_ms = out.complete_from_ms.max(Some(record.at_ms));
+            }
+            counted < most
+        })?;
+        out.total += counted;
+    }
+    Ok(out)
+}
+
+struct Search<'a> {
+    filter: &'a Filter,
+    needles: Needles,
+    wanted: Wanted<'a>,
+}
+
+impl<'a> Search<'a> {
+    fn new(filter: &'a Filter) -> Self {
+        Self { filter, needles: Needles::of(filter), wanted: Wanted::new(filter) }
+    }
+
+    /// Gives matching records of one service from the newest back, so that asking for a few reads
+    /// little, until `each` has enough. With `light`, messages and fields may be left out.
+    fn visit(
+        &self,
+        dir: &Path,
+        mark: Option<(&Path, u64)>,
+        light: bool,
+        each: &mut dyn FnMut(LogRecord) -> bool,
+    ) -> io::Result<()> {
+        let since = self.filter.since_ms.unwrap_or_default();
+        let enough = Cell::new(false);
+        let mut each = |record: LogRecord| {
+            enough.set(!each(record));
+            !enough.get()
         };
-        content.truncate(bytes.map_or(content.len(), |bytes| bytes as usize));
-        for line in content.rsplit(|byte| *byte == b'\n') {
-            if newest_first.len() >= tail {
+        // When the file that was looked at last began: what lies before it is older.
+        let mut newer = u64::MAX;
+        for path in segment::paths(dir)?.iter().rev() {
+            if newer.saturating_add(DISORDER_MS) < since {
                 break;
             }
-            if !needles.may_be_in(line) {
+            let began = segment::began_ms(path).unwrap_or_default();
+            let bytes = match mark {
+                Some((newest, _)) if path.as_path() > newest => continue,
+                Some((newest, bytes)) if path.as_path() == newest => Some(bytes),
+                _ => None,
+            };
+            newer = began;
+            if self.filter.until_ms.is_some_and(|until| began > until.saturating_add(DISORDER_MS)) {
+                continue;
+            }
+            let read = match sealed::is_sealed(path) {
+                true => sealed::search(path, &self.wanted, light, &mut each),
+                false => match self.lines(path, bytes, &mut each) {
+                    // Sealed just now.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        let sealed = path.with_extension(sealed::SUFFIX);
+                        sealed::search(&sealed, &self.wanted, light, &mut each)
+                    }
+                    read => read,
+                },
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // just deleted
+                read => read?,
+            }
+            if enough.get() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn lines(
+        &self,
+        path: &Path,
+        bytes: Option<u64>,
+        each: &mut dyn FnMut(LogRecord) -> bool,
+    ) -> io::Result<()> {
+        let mut content = fs::read(path)?;
+        content.truncate(bytes.map_or(content.len(), |bytes| bytes as usize));
+        let since = self.filter.since_ms.unwrap_or_default();
+        for line in content.rsplit(|byte| *byte == b'\n') {
+            if !self.needles.may_be_in(line) {
                 continue;
             }
             let Ok(record) = serde_json::from_slice::<LogRecord>(line) else { continue };
-            let since = filter.since_ms.unwrap_or_default();
             if record.at_ms.saturating_add(DISORDER_MS) < since {
-                newest_first.reverse();
-                return Ok(newest_first); // what lies before is older still
+                break; // what lies before is older still
             }
-            if filter.takes(&record) {
-                newest_first.push(record);
+            if self.filter.takes(&record) && !each(record) {
+                break;
             }
         }
-        if newest_first.len() >= tail {
-            break;
-        }
+        Ok(())
     }
-    newest_first.reverse();
-    Ok(newest_first)
 }
 
 /// What a line must contain to be worth parsing, which costs ten times as much as looking.
-struct Needles(Vec<String>);
+struct Needles {
+    trace: Option<String>,
+    /// In lower case; of letters and digits only, which stand in a line as they are.
+    words: Vec<String>,
+}
 
 impl Needles {
     fn of(filter: &Filter) -> Self {
-        let mut needles = Vec::new();
-        if let Some(id) = &filter.trace_id {
-            needles.push(format!(r#""tr":"{id}""#));
+        let (words, _) = filter.expr.log_words();
+        let plain = |word: &String| word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        Self {
+            trace: filter.trace_id.as_ref().map(|id| format!(r#""tr":"{id}""#)),
+            words: words.into_iter().filter(plain).collect(),
         }
-        Self(needles)
     }
 
     fn may_be_in(&self, line: &[u8]) -> bool {
-        if line.is_empty() || self.0.is_empty() {
+        if line.is_empty() || self.trace.is_none() && self.words.is_empty() {
             return !line.is_empty();
         }
-        match std::str::from_utf8(line) {
-            Ok(text) => self.0.iter().all(|needle| text.contains(needle.as_str())),
-            Err(_) => false,
-        }
+        let Ok(text) = std::str::from_utf8(line) else { return false };
+        self.trace.as_ref().is_none_or(|trace| text.contains(trace.as_str()))
+            && self.words.iter().all(|word| contains_ascii(line, word.as_bytes()))
     }
+}
+
+/// Whatever the case of letters.
+fn contains_ascii(line: &[u8], word: &[u8]) -> bool {
+    let Some(first) = word.first() else { return true };
+    let last = line.len().saturating_sub(word.len());
+    let mut at = 0;
+    while at <= last {
+        let begins = |b: &u8| b.eq_ignore_ascii_case(first);
+        let Some(next) = line[at..].iter().position(begins) else { return false };
+        at += next;
+        if line.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word)) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }

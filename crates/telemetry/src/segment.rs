@@ -1,6 +1,7 @@
 //! The files of one service: appended to, rotated by size, deleted by budget.
 //!
-//! `logs/<service>/<first record's time>-<n>.ndjson`, so that names sort by age. A line that a
+//! `logs/<service>/<first record's time>-<n>.ndjson`, so that names sort by age; with another
+//! ending when it was full and is sealed (`sealed`). A line that a
 //! crash tore is ended at the next open and skipped by readers.
 
 use std::collections::BTreeMap;
@@ -12,7 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use archipel_model::{LogPolicy, ServiceName};
 
-pub(crate) const SEGMENT_BYTES: u64 = 8 << 20;
+use crate::sealed;
+
+pub(crate) const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// How far the files of each service reached at one moment: the newest one's path and length.
 /// Files with later names did not exist then, nor did services that are not named.
@@ -135,7 +138,7 @@ fn age(meta: &fs::Metadata) -> Option<Duration> {
 /// Goes on with the newest file when it has room.
 fn open_newest(dir: &Path, at_ms: u64) -> io::Result<Current> {
     fs::create_dir_all(dir)?;
-    if let Some(newest) = paths(dir)?.pop()
+    if let Some(newest) = paths(dir)?.pop().filter(|newest| !sealed::is_sealed(newest))
         && let Some(current) = reopen(newest)?
     {
         return Ok(current);
@@ -150,6 +153,9 @@ fn begin(dir: &Path, at_ms: u64) -> io::Result<Current> {
     let at_ms = at_ms.max(newest_ms);
     for n in 0..1_000 {
         let path = dir.join(format!("{at_ms:015}-{n:03}.ndjson"));
+        if path.with_extension(sealed::SUFFIX).exists() {
+            continue;
+        }
         match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path) {
             Ok(file) => return Ok(Current { path, file, bytes: 0 }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -191,10 +197,12 @@ pub(crate) fn paths(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "ndjson") {
+        if path.extension().is_some_and(|of| of == "ndjson" || of == sealed::SUFFIX) {
             paths.push(path);
         }
     }
     paths.sort();
+    // Of a file that is just being sealed both are there; the sealed one sorts first.
+    paths.dedup_by(|later, earlier| later.file_stem() == earlier.file_stem());
     Ok(paths)
 }

@@ -11,8 +11,9 @@ use archipel_rt::{Sender, Tasks, blocking, channel};
 use futures_util::stream::{self, Stream};
 use tokio::sync::{broadcast, oneshot};
 
-use crate::query::{self, Filter};
+use crate::query::{self, Filter, LogCounts};
 use crate::record::{Line, LogRecord};
+use crate::sealed;
 use crate::segment::Marks;
 use crate::turns;
 use crate::writer::{self, Writer};
@@ -134,6 +135,7 @@ impl LogStore {
         let backlog = Arc::new(Backlog::default());
         let writer = Writer::new(root.clone(), Arc::clone(&backlog), live);
         tasks.spawn("telemetry.writer", turns::run(writer, receiver, tasks.stop_token()));
+        tasks.spawn("telemetry.sealer", sealed::run(root.clone(), tasks.stop_token()));
         Ok(Self { root, commands, backlog })
     }
 
@@ -195,6 +197,16 @@ impl LogStore {
     pub async fn last(&self, filter: &Filter, tail: usize) -> io::Result<Vec<LogRecord>> {
         self.flush().await;
         self.read(filter, tail, None).await
+    }
+
+    /// Counts the records that `filter` takes.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub async fn count(&self, filter: &Filter) -> io::Result<LogCounts> {
+        self.flush().await;
+        let (root, filter) = (self.root.clone(), filter.clone());
+        blocking(move || query::count(&root, &filter)).await
     }
 
     async fn read(

@@ -27,6 +27,7 @@ usage: store-load --url <shop> [options]
   --no-think          nobody reads the pages
   --open-max <n>      people in the shop at once; further ones are counted as turned away. Default 400
   --accepted <file>   writes the ids of the orders that the shop promised, for store-audit
+  --windows <s,s,…>   tells apart what happened before, between and after these seconds
   --json              for programs
 
 exit: 0 the load was given (look at the figures), 2 it could not be";
@@ -75,6 +76,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String> 
         think: true,
         open_max: 400,
         accepted: None,
+        windows: Vec::new(),
         json: false,
     };
     while let Some(arg) = args.next() {
@@ -92,6 +94,15 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String> 
                 wish.open_max = whole(&arg, &value("a number")?)?.clamp(1, 100_000) as usize;
             }
             "--accepted" => wish.accepted = Some(PathBuf::from(value("a file")?)),
+            "--windows" => {
+                let text = value("seconds")?;
+                let bounds: Result<Vec<f64>, _> =
+                    text.split(',').map(|s| positive(&arg, s)).collect();
+                wish.windows = bounds?;
+                if !wish.windows.is_sorted() || wish.windows.len() > 100 {
+                    return Err(format!("--windows {text}: expected at most 100 growing numbers"));
+                }
+            }
             "--buyers-only" => wish.buyers_only = true,
             "--no-think" => wish.think = false,
             "--json" => wish.json = true,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -18,8 +19,11 @@ pub(crate) enum Outcome {
 }
 
 /// Written by all people at once.
-#[derive(Debug, Default)]
-pub(crate) struct Notes(Mutex<Report>);
+#[derive(Debug)]
+pub(crate) struct Notes {
+    report: Mutex<Report>,
+    begin: Instant,
+}
 
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Report {
@@ -32,19 +36,33 @@ pub(crate) struct Report {
     confirmed: u64,
     steps: BTreeMap<&'static str, StepReport>,
     counts: BTreeMap<&'static str, u64>,
+    /// Where one window ends and the next begins, in seconds.
+    bounds: Vec<f64>,
 }
 
 #[derive(Debug, Default, Clone)]
 struct StepReport {
     micros: Vec<u64>,
     failures: BTreeMap<String, u64>,
+    /// Count and failures, by window.
+    windows: Vec<(u64, u64)>,
 }
 
 impl Notes {
+    pub(crate) fn new(begin: Instant, bounds: Vec<f64>) -> Self {
+        Self { report: Mutex::new(Report { bounds, ..Report::default() }), begin }
+    }
+
     /// `took` is from when the person meant to click.
     pub(crate) fn add(&self, step: &'static str, took: Duration, outcome: Outcome) {
+        let clicked = self.begin.elapsed().saturating_sub(took).as_secs_f64();
         let mut report = self.lock();
+        let window = report.bounds.iter().take_while(|bound| **bound <= clicked).count();
+        let windows = report.bounds.len() + 1;
         let step = report.steps.entry(step).or_default();
+        step.windows.resize(windows, (0, 0));
+        step.windows[window].0 += 1;
+        step.windows[window].1 += u64::from(outcome != Outcome::Fine);
         step.micros.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         let failure = match outcome {
             Outcome::Fine => return,
@@ -80,7 +98,7 @@ impl Notes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Report> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,7 +113,7 @@ impl Report {
             let at = |share| millis(percentile(&sorted, share));
             let body = json!({
                 "count": sorted.len(), "failures": step.failures,
-                "p50_ms": at(0.5), "p95_ms": at(0.95), "p99_ms": at(0.99), "max_ms": at(1.0),
+                "p50_ms": at(0.5), "p95_ms": at(0.95), "p99_ms": at(0.99), "max_ms": at(1.0), "windows": step.windows,
             });
             ((*name).to_owned(), body)
         };
@@ -162,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_report_tells_what_failed_and_how_long_it_took() {
-        let notes = Notes::default();
+        let notes = Notes::new(Instant::now(), vec![3600.0]);
         for n in 1..=100 {
             notes.add("home", Duration::from_millis(n), Outcome::Fine);
         }
@@ -174,6 +192,7 @@ mod tests {
         let home = &report.to_json()["steps"]["home"];
         assert_eq!((home["count"].as_u64(), home["max_ms"].as_f64()), (Some(102), Some(15_000.0)));
         assert_eq!(home["failures"]["503"], 1);
+        assert_eq!(home["windows"], json!([[102, 2], [0, 0]]));
         assert_eq!(report.accepted_lines(), "ord_1\nord_2\n");
         assert!(report.to_string().contains("1 × too slow"));
     }

@@ -25,15 +25,17 @@ pub(crate) struct Wish {
     pub(crate) think: bool,
     pub(crate) open_max: usize,
     pub(crate) accepted: Option<PathBuf>,
+    /// In seconds from the start.
+    pub(crate) windows: Vec<f64>,
     pub(crate) json: bool,
 }
 
 pub(crate) async fn run(wish: &Wish) -> Report {
     let http = Client::builder(TokioExecutor::new()).build_http();
     let base: Arc<str> = wish.url.as_str().into();
-    let notes = Arc::new(Notes::default());
-    let room = Arc::new(Semaphore::new(wish.open_max));
     let begin = Instant::now();
+    let notes = Arc::new(Notes::new(begin, wish.windows.clone()));
+    let room = Arc::new(Semaphore::new(wish.open_max));
     let mut inside = JoinSet::new();
     for (number, at) in arrivals(wish.rate, wish.lasts, wish.seed).into_iter().enumerate() {
         let due = begin + at;

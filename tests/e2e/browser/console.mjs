@@ -18,7 +18,11 @@ const PAGES = [
   ["/services/broken", "Why"],
   ["/map", "outside"],
   ["/map?node=lonely", "If it stops"],
+  ["/traces", "Narrow down"],
   ["/logs", "cannot reach the lighthouse"],
+  ["/errors", "of error"],
+  ["/find/thing.done", "everything that names it"],
+  ["/measures", "Processor"],
   ["/events", "thing.done"],
   ["/events/thing.done?event=1", "Event 1"],
   ["/events/dead", "refused for good"],
@@ -104,6 +108,14 @@ async function act(page) {
   await page.locator(".log-row", { hasText: "tide" }).click();
   await page.getByRole("link", { name: "Lines around it" }).click();
   await page.locator(".log-row.chosen", { hasText: "tide" }).waitFor();
+
+  // From a line of a request to its whole trace, and from the list of traces to a waterfall.
+  await page.goto(`${base}/traces`);
+  await page.locator("table.traces .row-link").first().click();
+  await page.waitForURL("**/traces/*");
+  await page.locator(".span-row").first().click();
+  await page.locator(".span-side", { hasText: "http.request.method" }).waitFor();
+  await page.keyboard.press("Escape");
 
   // By keys alone.
   await page.keyboard.press("Control+k");

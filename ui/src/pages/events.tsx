@@ -249,7 +249,7 @@ export function TopicPage({ name }: { name: string }) {
                 </p>
                 <Json value={shown.event} />
                 <p class="links">
-                  <A href={`/logs?range=all&q=${encodeURIComponent(String(shown.event?.id ?? ""))}`}>Logs that name it</A>
+                  <A href={`/find/${encodeURIComponent(String(shown.event?.id ?? ""))}`}>All that names it</A>
                   <A href={withQuery({ from: String(shown.seq) })}>From here on</A>
                 </p>
               </aside>

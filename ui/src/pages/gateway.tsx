@@ -1,6 +1,10 @@
-import type { Route } from "../api.ts";
+import type { Route, Tallies } from "../api.ts";
+import { get } from "../api.ts";
+import { useAsked } from "../asked.ts";
 import { bytes, count, ms, percent, plural, rate, short, span } from "../format.ts";
 import { Empty, Failed, Figure, Page, Panel, ServiceLink, Spark } from "../parts.tsx";
+import { A } from "../router.tsx";
+import { term } from "../terms.ts";
 import { connections, graph, status, total, traffic } from "../state.ts";
 import { sum, type Sum, type Tracked } from "../traffic.ts";
 
@@ -130,6 +134,7 @@ export function Gateway() {
           </div>
         )}
       </Panel>
+      <Reasons />
       <Panel title="Refusals, retries, broken answers" aside="since start">
         {answered.length === 0 ? (
           <Empty title="None">
@@ -170,6 +175,53 @@ export function Gateway() {
         )}
       </Panel>
     </Page>
+  );
+}
+
+/** Why requests failed, by the spans of the last hour. */
+function Reasons() {
+  const { state } = useAsked<Tallies>(
+    (signal) => get("/traces/by", { query: "archipel.hop:true error.type:*", since_ms: Date.now() - 3_600_000, by: ["error.type", "caller", "service"], limit: 50 }, signal),
+    "",
+    10_000,
+  );
+  const all = state.value.data?.rows ?? [];
+  if (all.length === 0) return null;
+  return (
+    <Panel title="Why requests failed" aside="last hour">
+      <div class="scroll">
+        <table class="tight">
+          <thead>
+            <tr>
+              <th>Reason</th>
+              <th>From</th>
+              <th>To</th>
+              <th class="num">Requests</th>
+              <th class="num">p95</th>
+            </tr>
+          </thead>
+          <tbody>
+            {all.map(({ values, count: n, p95_us }) => {
+              const [reason = "", caller = "", service = ""] = values;
+              const asked = [term("error.type", reason), term("caller", caller), term("service", service)].join(" ");
+              return (
+                <tr key={asked}>
+                  <th scope="row">
+                    <A href={`/traces?q=${encodeURIComponent(asked)}`}>{/^\d+$/.test(reason) ? `the service answered ${reason}` : reason.replace(/-/g, " ")}</A>
+                  </th>
+                  <td>{caller}</td>
+                  <td>
+                    <ServiceLink name={service} />
+                  </td>
+                  <td class="num">{count(n)}</td>
+                  <td class="num">{ms(p95_us / 1000)}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
   );
 }
 

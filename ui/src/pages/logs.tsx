@@ -4,10 +4,17 @@ import type { LogLine, LogSummary } from "../api.ts";
 import { address, get, lines as ask } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { count, plural, short } from "../format.ts";
-import { Empty, Failed, Json, Page, Rows, Time } from "../parts.tsx";
+import { Empty, Json, Page, Rows, Time } from "../parts.tsx";
+import { Facet, Question, Wrong } from "../question.tsx";
 import { A, go, query, withQuery } from "../router.tsx";
-import { services } from "../state.ts";
-import { hueOf, LogText } from "./log-line.tsx";
+import { replaced, term } from "../terms.ts";
+import { LogText } from "./log-line.tsx";
+
+const KEYS = ["service", "instance", "level", "stream", "message", "trace", "span"];
+const values = (of: Record<string, number> | undefined) =>
+  Object.entries(of ?? {})
+    .map(([value, count]) => ({ value, count, bad: value === "error" }))
+    .sort((a, b) => b.count - a.count || a.value.localeCompare(b.value));
 
 interface Line extends LogLine {
   /** Unique in this page. */
@@ -21,7 +28,6 @@ const RANGES: [string, string, number][] = [
   ["24h", "24 h", 24 * 3_600_000],
   ["all", "All", 0],
 ];
-const LEVELS = ["error", "warn", "info", "debug", "trace"];
 /** Lines kept in the page while it follows. */
 const KEPT = 5000;
 const CONTEXT_MS = 20_000;
@@ -29,7 +35,7 @@ const CONTEXT_MS = 20_000;
 interface Filter extends Record<string, string | number | string[] | undefined> {
   service: string[];
   level?: string;
-  search?: string;
+  query?: string;
   trace?: string;
   since_ms?: number;
   until_ms?: number;
@@ -41,7 +47,7 @@ function filterOf(words: URLSearchParams): { filter: Filter; live: boolean; at: 
   const [level, search, trace] = [words.get("level"), words.get("q"), words.get("trace")];
   if (trace) filter.trace = trace;
   if (level) filter.level = level;
-  if (search) filter.search = search;
+  if (search) filter.query = search;
   const at = Number(words.get("at")) || null;
   const [from, to] = [Number(words.get("from")) || 0, Number(words.get("to")) || 0];
   if (at) {
@@ -132,9 +138,8 @@ export function Logs() {
   );
   const picked = words.getAll("service");
   const all = summary.value.data;
-  const names = [...new Set([...Object.keys(all?.services ?? {}), ...picked, ...services.value.keys()])].sort(
-    (a, b) => (all?.services[b] ?? 0) - (all?.services[a] ?? 0) || a.localeCompare(b),
-  );
+  const asked = words.get("q") ?? "";
+  const wrong = summary.value.error ?? error.value;
   return (
     <div class="logs-page">
       <Page
@@ -147,19 +152,27 @@ export function Logs() {
         }
       >
         <div class="tools">
-          <SearchBox value={words.get("q") ?? ""} />
+          <Question placeholder="level>=warn service:orders “card declined”" keys={KEYS} />
           <div class="chips" role="group" aria-label="level">
-            <A class="chip" href={withQuery({ level: null })} aria-current={!words.get("level") ? "true" : undefined}>All</A>
-            {LEVELS.slice(0, 3).map((level) => (
-              <A key={level} class="chip" href={withQuery({ level })} aria-current={words.get("level") === level ? "true" : undefined}>
-                {level === "error" ? "error" : `${level} +`}
-              </A>
-            ))}
+            {["warn", "error"].map((level) => {
+              const one = `level>=${level}`;
+              const on = asked.includes(one);
+              return (
+                <A key={level} class="chip" href={withQuery({ q: replaced(asked, "level", on ? [] : [one]), level: null })} aria-current={on ? "true" : undefined}>
+                  {level === "error" ? "errors" : "warnings"}
+                </A>
+              );
+            })}
           </div>
           <div class="chips" role="group" aria-label="range">
             {RANGES.map(([range, label]) => (
               <A key={range} class="chip" href={withQuery({ range: range === "1h" ? null : range, from: null, to: null, at: null })} aria-current={!words.get("from") && !at && (words.get("range") ?? "1h") === range ? "true" : undefined}>
                 {label}
+              </A>
+            ))}
+            {picked.map((name) => (
+              <A key={name} class="chip" href={withQuery({ service: picked.filter((p) => p !== name) })} aria-current="true">
+                {name} ✕
               </A>
             ))}
             {words.get("trace") && (
@@ -177,30 +190,17 @@ export function Logs() {
         {all && all.total > 0 && <Histogram summary={all} />}
         <div class="logs-body">
           <details class="facets" open={innerWidth > 900}>
-            <summary>Services{picked.length > 0 && ` (${picked.length})`}</summary>
-            <ul>
-              {names.slice(0, 80).map((name) => (
-                <li key={name}>
-                  <label>
-                    <input
-                      type="checkbox"
-                      checked={picked.includes(name)}
-                      onChange={() => go(withQuery({ service: picked.includes(name) ? picked.filter((p) => p !== name) : [...picked, name], at: null }), true)}
-                    />
-                    <span class={`who ${hueOf(name)}`}>{name}</span>
-                    {/* What is filtered out is not counted; a zero would be a lie. */}
-                    {(picked.length === 0 || picked.includes(name)) && <span class="num dim">{short(all?.services[name] ?? 0)}</span>}
-                  </label>
-                </li>
-              ))}
-            </ul>
+            <summary>Narrow down</summary>
+            <Facet title="Level" of="level" choices={values(all?.levels).filter((c) => c.value !== "none")} />
+            <Facet title="Service" of="service" hue choices={values(all?.services)} most={14} />
+            <Facet title="Instance" of="instance" choices={values(all?.instances)} most={5} />
           </details>
           <div class="logs-lines">
-            {error.value !== null && <Failed error={error.value} />}
-            {lines.value.length === 0 && !loading.value && error.value === null ? (
+            {wrong !== null && wrong !== undefined && <Wrong error={wrong} />}
+            {lines.value.length === 0 && !loading.value && !wrong ? (
               <Empty title="No line matches">
                 {words.get("q") || words.get("level") || picked.length > 0 ? (
-                  <>Look <A href="/logs?range=all">at everything</A>, or for other words. Words are searched for in messages and in fields.</>
+                  <>Look <A href="/logs?range=all">at everything</A>, or for other words: they are whole words of messages and fields, and <code>declin*</code> takes any ending. The same language finds <A href={`/traces?q=${encodeURIComponent(asked)}`}>spans</A>.</>
                 ) : (
                   <>What services write to standard output and error stands here, without any library. Lines of JSON and logfmt are taken apart, stack traces are kept together.</>
                 )}
@@ -233,24 +233,6 @@ export function Logs() {
         </div>
       </Page>
     </div>
-  );
-}
-
-function SearchBox({ value }: { value: string }) {
-  const timer = useRef<ReturnType<typeof setTimeout>>();
-  return (
-    <input
-      type="search"
-      placeholder="Search messages and fields"
-      aria-label="search messages and fields"
-      data-search
-      value={value}
-      onInput={(e) => {
-        const typed = e.currentTarget.value;
-        clearTimeout(timer.current);
-        timer.current = setTimeout(() => go(withQuery({ q: typed, at: null }), true), 250);
-      }}
-    />
   );
 }
 
@@ -326,7 +308,7 @@ function Detail({ line, close }: { line: Line; close: () => void }) {
               <dt>{name}</dt>
               <dd class="mono break">
                 {typeof value === "string" && value.length >= 8 ? (
-                  <A href={`/logs?range=all&live=0&q=${encodeURIComponent(value)}`} title="every line that names it">
+                  <A href={`/find/${encodeURIComponent(value)}`} title="all that is known of it">
                     {value}
                   </A>
                 ) : (
@@ -339,12 +321,13 @@ function Detail({ line, close }: { line: Line; close: () => void }) {
       )}
       {line.trace_id && (
         <p>
-          <span class="dim">trace</span> <A class="mono" href={`/logs?range=all&live=0&trace=${line.trace_id}`}>{line.trace_id}</A>
+          <span class="dim">trace</span> <A class="mono" href={`/traces/${line.trace_id}${line.span_id ? `?span=${line.span_id}` : ""}`}>{line.trace_id}</A>
         </p>
       )}
       <p class="links">
         <A href={`/logs?service=${line.instance}&at=${line.at_ms}`}>Lines around it</A>
         <A href={`/logs?at=${line.at_ms}`}>Everywhere at this moment</A>
+        {line.trace_id && <A href={`/logs?range=all&live=0&q=${term("trace", line.trace_id)}`}>Lines of its trace</A>}
       </p>
     </aside>
   );

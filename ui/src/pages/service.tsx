@@ -3,7 +3,8 @@ import { get, lines } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { ago, bytes, count, ms, plural, rate, short, span } from "../format.ts";
 import { reaching } from "../layout.ts";
-import { Code, Empty, Errors, Failed, Figure, Meter, Operations, Page, Panel, Red, ServiceLink, Spark, State, Sure } from "../parts.tsx";
+import { Code, Empty, Errors, Failed, Figure, Meter, Operations, Page, Panel, Red, ServiceLink, State, Sure } from "../parts.tsx";
+import { OverTime } from "./metrics.tsx";
 import { LogText } from "./log-line.tsx";
 import { A } from "../router.tsx";
 import { graph, now, operate, services, status, topics, total } from "../state.ts";
@@ -59,26 +60,15 @@ export function Service({ name }: { name: string }) {
         <Figure label="Memory" value={bytes(service.memory_bytes)} note={limit ? `of ${bytes(limit)}, limited by ${tier(service.memory_tier)}` : "no limit declared"} />
         <Figure label="Restarts" value={count(service.restarts)} note={built(service)} />
       </dl>
-      {sum.requests > 0 && (
-        <div class="plots">
-          <figure>
-            <figcaption>Requests, five minutes</figcaption>
-            <Spark points={sum.history} wide />
-          </figure>
-          <figure>
-            <figcaption>Slowest 5%</figcaption>
-            <Spark points={sum.history} of="slow" wide />
-          </figure>
-        </div>
-      )}
       <Panel title="Instances" aside={`${service.ready} of ${service.desired} ready`}>
         <Instances service={service} />
       </Panel>
+      <OverTime name={name} />
       <div class="columns">
         <Traffic name={name} routes={about?.routes ?? []} />
         <Events name={name} />
       </div>
-      <Panel title="Last lines" aside={<A href={`/logs?service=${name}`}>Logs</A>}>
+      <Panel title="Last lines" aside={<><A href={`/logs?service=${name}`}>Logs</A> · <A href={`/traces?q=service:${name}`}>Traces</A> · <A href={`/errors?service=${name}`}>Errors</A></>}>
         <LastLines name={name} />
       </Panel>
       {state.value.error !== null && !about && <Failed error={state.value.error} />}

@@ -31,13 +31,13 @@ pub(crate) fn list(traces: &[TraceSummary], style: Style) -> Table {
 }
 
 /// `12:30:05.123`, in UTC.
-fn time_of(us: u64) -> String {
+pub(crate) fn time_of(us: u64) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000);
     let format = time::macros::format_description!("[hour]:[minute]:[second].[subsecond digits:3]");
     at.ok().and_then(|at| at.format(format).ok()).unwrap_or_default()
 }
 
-fn duration(us: f64) -> String {
+pub(crate) fn duration(us: f64) -> String {
     match us {
         us if us < 1_000.0 => format!("{us:.0}us"),
         us if us < 100_000.0 => format!("{:.1}ms", us / 1e3),
@@ -47,7 +47,7 @@ fn duration(us: f64) -> String {
 }
 
 /// Names come from services: what moves a cursor is not printed.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 

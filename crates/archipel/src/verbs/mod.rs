@@ -1,6 +1,7 @@
 //! One module for each verb, or for a few that are one idea.
 
 pub(crate) mod change;
+pub(crate) mod chaos;
 pub(crate) mod dashboard;
 pub(crate) mod db;
 pub(crate) mod describe;
@@ -15,6 +16,7 @@ pub(crate) mod ps;
 pub(crate) mod secret;
 pub(crate) mod sidecar;
 pub(crate) mod sql_shell;
+pub(crate) mod story;
 pub(crate) mod traces;
 pub(crate) mod up;
 pub(crate) mod wait;

@@ -28,6 +28,9 @@ pub struct TraceSummary {
     /// Of the span without a parent, or the earliest.
     pub service: String,
     pub name: String,
+    /// Of the request that began it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
     pub start_us: u64,
     pub duration_us: u64,
     pub spans: u32,

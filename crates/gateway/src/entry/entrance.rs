@@ -3,6 +3,7 @@
 //! The public entrance decides by host, path and method and believes nothing; an edge has one
 //! way, and who calls follows from the port.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use archipel_rt::clock;
@@ -11,7 +12,13 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::cache::{self, Concern};
+use crate::compress::{self, Wish};
 use crate::entry::listener::{Busy, Conn};
+use crate::guard::client::is_trusted;
+use crate::guard::crowd::Seat;
+use crate::guard::gate::{Gate, Stop, Visit};
+use crate::guard::ward;
 use crate::hop;
 use crate::hop::outgoing::{self, Origin};
 use crate::hop::tunnel;
@@ -22,6 +29,8 @@ use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
 use crate::route::path;
 use crate::route::{Found, Router, canonical_host};
+use crate::safeguard::fallback;
+use crate::shared::{Limits, Shared};
 use crate::way::Way;
 
 /// What a listener leads to, made from a [`crate::Entrance`].
@@ -30,8 +39,50 @@ pub(crate) enum WayIn {
         router: Box<Router<Arc<Way>>>,
         /// Counts what finds no route.
         nowhere: Arc<Way>,
+        gate: Arc<Gate>,
     },
     Edge(Arc<Way>),
+}
+
+/// What the head of a request may have.
+pub(crate) struct Heads {
+    pub(crate) bytes_max: u32,
+    /// `None`: as the protocol's reader thinks fit.
+    pub(crate) lines_max: Option<usize>,
+}
+
+impl WayIn {
+    fn gate(&self) -> Option<&Gate> {
+        match self {
+            Self::Public { gate, .. } => Some(gate),
+            Self::Edge(_) => None,
+        }
+    }
+
+    /// A place for one more connection of this address; `None` when it has enough of them. Of our
+    /// own machine, and of proxies that we trust, come the connections of many.
+    pub(crate) fn seat(&self, shared: &Shared, peer: IpAddr) -> Option<Option<Seat>> {
+        let peer = peer.to_canonical();
+        let limited = |gate: &&Gate| !peer.is_loopback() && !is_trusted(&gate.trusted, peer);
+        let Some(gate) = self.gate().filter(|gate| gate.connections_told || limited(gate)) else {
+            return Some(None);
+        };
+        let seat = shared.crowd.seat(peer, gate.connections_max);
+        if seat.is_none() {
+            shared.tally.add(Problem::RateLimited, "max_connections");
+        }
+        seat.map(Some)
+    }
+
+    pub(crate) fn heads(&self, limits: &Limits) -> Heads {
+        let gate = self.gate();
+        let bytes_max =
+            gate.and_then(|gate| gate.head_max).map(|max| u32::try_from(max).unwrap_or(u32::MAX));
+        Heads {
+            bytes_max: bytes_max.unwrap_or(limits.header_bytes_max),
+            lines_max: gate.and_then(|gate| gate.headers_max).map(|max| max as usize),
+        }
+    }
 }
 
 /// Serves one request of one connection.
@@ -40,32 +91,50 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     let started = clock::now();
     let trace = Trace::read(request.headers());
     let request_id = trace.request_id(request.headers());
-    let (way, admitted, origin) = {
+    let (way, admitted, mut visit) = {
         let way_in = conn.door.way_in.load();
-        let sane = sane(&mut request, shared.limits.headers_max);
+        let lines_max = way_in.heads(&shared.limits).lines_max;
+        let sane = sane(&mut request, lines_max.unwrap_or(shared.limits.headers_max));
         match &**way_in {
-            WayIn::Edge(way) => (Arc::clone(way), sane, Origin::Inside),
-            WayIn::Public { router, nowhere } => {
+            WayIn::Edge(way) => (Arc::clone(way), sane, None),
+            WayIn::Public { router, nowhere, gate } => {
+                let visit = gate.visit(conn.addr, &conn.peer, false, request.headers(), started);
                 let found = sane.and_then(|()| route(router, &request));
                 let way = found.as_ref().map_or(nowhere, |way| *way);
-                (Arc::clone(way), found.map(|_| ()), Origin::Outside(conn.peer.clone()))
+                (Arc::clone(way), found.map(|_| ()), Some(visit))
             }
         }
     };
-    let public = matches!(origin, Origin::Outside(_));
+    let public = visit.is_some();
+    let origin = visit.as_ref().map_or(Origin::Inside, Visit::origin);
     let form = Form::of(request.headers(), request.method(), public);
     let start = Start {
         way: Arc::clone(&way),
         trace,
         started,
         method: request.method().clone(),
-        path: shared.tap.is_open().then(|| request.uri().path_and_query().cloned()).flatten(),
+        path: (shared.tap.is_open() || way.is_logged())
+            .then(|| request.uri().path_and_query().cloned())
+            .flatten(),
         busy: Some(Busy::new(conn)),
     };
     let mut flight = Flight::new(Arc::clone(&shared), start);
+    let admitted = match (&way.ward, &mut visit) {
+        (Some(ward), Some(visit)) => {
+            flight.note = ward.gate.note(&request, visit);
+            let admitted = ward.admit(admitted, &mut request, visit).await;
+            ward.gate.name(&mut flight.note, visit);
+            admitted
+        }
+        _ => admitted.map_err(Stop::Refuse),
+    };
     let admitted = match admitted {
         Ok(()) => with_body(request, &way),
-        Err(refusal) => {
+        Err(Stop::Answer(answer)) => {
+            outgoing::swallow(request.map(Body::from)).await;
+            return dressed(&way, visit, own(flight, *answer, request_id));
+        }
+        Err(Stop::Refuse(refusal)) => {
             // After a framing fault nobody knows where the body ends.
             if refusal.problem != Problem::BadFraming {
                 outgoing::swallow(request.map(Body::from)).await;
@@ -73,28 +142,94 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             Err(refusal)
         }
     };
+    let mut doubt = None;
+    if let (Ok(request), Some(caching)) = (&admitted, &way.cache) {
+        match caching.concern(request) {
+            Concern::Nothing => {}
+            Concern::Doubt(of) => doubt = Some(of),
+            // What somebody gets because of who they are is theirs.
+            Concern::Serve(_) if visit.as_ref().is_some_and(|visit| visit.identity.is_some()) => {}
+            Concern::Serve(policy) => match admitted {
+                Ok(request) => {
+                    let asked = cache::Visit { shared, flight, request_id, origin, form };
+                    let response = Box::pin(cache::serve(policy, asked, request)).await;
+                    return dressed(&way, visit, response);
+                }
+                Err(refusal) => {
+                    let response = refuse(&shared, flight, refusal, form, request_id);
+                    return dressed(&way, visit, response);
+                }
+            },
+        }
+    }
+    let wish = match &admitted {
+        Ok(request) if way.compress => Some(Wish::of(request.method(), request.headers())),
+        _ => None,
+    };
+    let mut ready = None;
     let forwarded = match admitted {
         Ok(request) => {
+            ready = fallback::ready(&way, &request);
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }
         Err(refusal) => Err(refusal),
     };
-    match forwarded {
-        Ok((answer, Some(caller))) if hop::is_switch(&answer) => {
+    if let (Some(doubt), Ok((answer, _))) = (doubt, &forwarded) {
+        doubt.settle(&answer.response);
+    }
+    let instead = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded));
+    let response = match (instead, forwarded) {
+        (Some(instead), _) => instead.answer(flight, request_id),
+        (None, Ok((answer, Some(caller)))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
-        Ok((answer, _)) => hop::answer(flight, answer, request_id, way.policy.idle),
-        Err(refusal) => refuse(flight, refusal, form, request_id),
-    }
+        (None, Ok((answer, _))) => {
+            let mut response = hop::answer(flight, answer, request_id, way.policy.idle);
+            if let Some(ready) = ready {
+                response = ready.remember(response);
+            }
+            match wish {
+                Some(wish) => compress::answer(wish, response),
+                None => response,
+            }
+        }
+        (None, Err(refusal)) => refuse(&shared, flight, refusal, form, request_id),
+    };
+    dressed(&way, visit, response)
 }
 
-fn refuse(
+fn dressed(way: &Way, visit: Option<Visit>, mut response: Response<Body>) -> Response<Body> {
+    if let (Some(ward), Some(mut visit)) = (&way.ward, visit) {
+        ward.dress(&mut visit, response.headers_mut());
+    }
+    response
+}
+
+/// An answer that is ours and no refusal.
+fn own(
+    mut flight: Flight,
+    mut response: Response<Body>,
+    request_id: HeaderValue,
+) -> Response<Body> {
+    flight.answered(response.status().as_u16());
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    flight.add_bytes(response.body().size_hint().exact().unwrap_or_default());
+    flight.end();
+    response
+}
+
+pub(crate) fn refuse(
+    shared: &Shared,
     mut flight: Flight,
     refusal: Refusal,
     form: Form,
     request_id: HeaderValue,
 ) -> Response<Body> {
+    shared.tally.count(&refusal);
     flight.refused(refusal.problem);
+    flight.rule = Some(refusal.rule.as_str().into());
+    let silent = flight.way.ward.as_ref().is_some_and(|ward| !ward.gate.reasons);
+    let refusal = if silent { refusal.hush() } else { refusal };
     let mut response = refusal.into_response(form);
     response.headers_mut().insert(REQUEST_ID, request_id);
     flight.add_bytes(response.body().size_hint().exact().unwrap_or_default());
@@ -145,6 +280,13 @@ fn route<'a>(
     })?;
     let host = canonical_host(host);
     let method = request.method();
+    // A preflight is about another method than its own: of a route with CORS, we answer it.
+    if let Some(asked) = ward::asked(method, request.headers())
+        && let Found::Target(way) = router.find(&host, &asked, &path)
+        && way.ward.as_ref().is_some_and(|ward| ward.answers_preflights())
+    {
+        return Ok(way);
+    }
     match router.find(&host, method, &path) {
         Found::Target(way) => Ok(way),
         Found::NoRoute => {

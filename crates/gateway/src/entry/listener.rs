@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::Body;
+use crate::entry::aside::Aside;
 use crate::entry::entrance::{self, WayIn};
 use crate::entry::wire::Client;
 use crate::message::headers;
@@ -43,6 +44,7 @@ pub(crate) struct Conn {
     pub(crate) door: Arc<Door>,
     /// The client's address, as the public entrance passes it on.
     pub(crate) peer: HeaderValue,
+    pub(crate) addr: std::net::IpAddr,
     inflight: AtomicU32,
     requests: AtomicU32,
     /// Bytes came since it was last looked at.
@@ -113,6 +115,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
                 continue;
             }
         };
+        let Some(seat) = door.way_in.load().seat(&door.shared, peer.ip()) else { continue };
         // The one that is one too many waits here, the rest in the kernel's queue.
         let room = tokio::select! {
             biased;
@@ -122,13 +125,14 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
         let conn = Arc::new(Conn {
             door: Arc::clone(&door),
             peer: headers::peer_value(peer.ip()),
+            addr: peer.ip().to_canonical(),
             inflight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             came: Arc::new(AtomicBool::new(false)),
         });
         door.shared.tasks.spawn_unnamed(async move {
             serve(stream, conn).await;
-            drop(room);
+            drop((room, seat));
         });
     }
 }
@@ -143,6 +147,7 @@ async fn serve(mut stream: TcpStream, conn: Arc<Conn>) {
     // Refused only by a socket that is broken already; the first read will tell.
     let _ = stream.set_nodelay(true);
     let limits = &conn.door.shared.limits;
+    let heads = conn.door.way_in.load().heads(limits);
     let first = tokio::select! {
         biased;
         first = clock::timeout(limits.head_timeout, sniff(&mut stream)) => first,
@@ -157,15 +162,19 @@ async fn serve(mut stream: TcpStream, conn: Arc<Conn>) {
     if is_http2 {
         let connection = http2::Builder::new(conn.door.shared.executor())
             .timer(TokioTimer::new())
-            .max_header_list_size(limits.header_bytes_max)
+            .max_header_list_size(heads.bytes_max)
             .max_concurrent_streams(limits.streams_max)
             .serve_connection(io, service);
         drive(connection, http2::Connection::graceful_shutdown, &conn, true).await;
     } else {
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if let Some(max) = heads.lines_max {
+            builder.max_headers(max);
+        }
+        let connection = builder
             // Ours costs nothing per request; see `Watch`.
             .header_read_timeout(None)
-            .max_header_size(limits.header_bytes_max as usize)
+            .max_header_size(heads.bytes_max as usize)
             .serve_connection(io, service)
             .with_upgrades();
         drive(connection, http1::UpgradeableConnection::graceful_shutdown, &conn, false).await;
@@ -198,23 +207,13 @@ where
 {
     let shared = &conn.door.shared;
     let mut connection = pin!(connection);
-    let mut watch = Watch::new(conn, is_http2);
-    let tick = shared.limits.head_timeout / 2;
     {
-        let mut closing = pin!(conn.door.close.cancelled());
-        let mut timer = pin!(clock::sleep(tick));
-        loop {
-            tokio::select! {
-                biased;
-                // How it ended is the client's business; what it cost stands in the flights.
-                _ = connection.as_mut() => return,
-                () = closing.as_mut() => break,
-                () = timer.as_mut() => match watch.look(tick) {
-                    Verdict::Fine => timer.as_mut().reset(clock::now() + tick),
-                    Verdict::Idle => break,
-                    Verdict::Stalled => return,
-                },
-            }
+        let mut watch = pin!(watch(conn, is_http2));
+        tokio::select! {
+            biased;
+            // How it ended is the client's business; what it cost stands in the flights.
+            _ = connection.as_mut() => return,
+            verdict = Aside::new(watch.as_mut()) => if verdict == Verdict::Stalled { return },
         }
     }
     finish(connection.as_mut());
@@ -223,6 +222,22 @@ where
         _ = connection => {}
         () = shared.cut.cancelled() => {}
         () = clock::sleep(shared.limits.close_grace) => {}
+    }
+}
+
+/// Until the connection should end.
+async fn watch(conn: &Conn, is_http2: bool) -> Verdict {
+    let tick = conn.door.shared.limits.head_timeout / 2;
+    let mut watch = Watch::new(conn, is_http2);
+    loop {
+        tokio::select! {
+            biased;
+            () = conn.door.close.cancelled() => return Verdict::Idle,
+            () = clock::sleep(tick) => match watch.look(tick) {
+                Verdict::Fine => {}
+                verdict => return verdict,
+            },
+        }
     }
 }
 
@@ -240,7 +255,7 @@ struct Watch<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
-    /// Nothing for so long that closing politely is better.
+    /// Nothing for so long, or the door closes: what is under way ends, and nothing begins.
     Idle,
     /// A request head that does not get finished.
     Stalled,

@@ -30,9 +30,13 @@ pub(crate) struct Budget {
 impl Budget {
     /// Takes one retry out of the budget, if there is one. `requests` counts since ever.
     pub(crate) fn take(&mut self, requests: u64, percent: u8) -> bool {
+        self.take_of(requests, percent, FLOOR)
+    }
+
+    pub(crate) fn take_of(&mut self, requests: u64, percent: u8, floor: u64) -> bool {
         let recent = requests.saturating_sub(self.marks[0].requests);
         let spent = self.retries - self.marks[0].retries;
-        let fits = spent < FLOOR + recent.saturating_mul(percent.into()) / 100;
+        let fits = spent < floor + recent.saturating_mul(percent.into()) / 100;
         self.retries += u64::from(fits);
         fits
     }

@@ -10,20 +10,24 @@ use archipel_rt::{chain, random};
 use http::{Method, Request, header};
 use http_body::Body as _;
 
-use crate::hop::deadline;
+use crate::hop::hedge::{self, Race};
 use crate::hop::hold::{Hold, Released};
 use crate::hop::outgoing::swallow;
 use crate::hop::retry::{self, Next, Reached, Tries};
+use crate::hop::{choice, deadline};
 use crate::message::body::{Body, BodyError};
 use crate::record::flow::Flight;
 use crate::refusal::{Problem, Refusal};
+use crate::safeguard::admission;
+use crate::safeguard::hedge::Hedge;
 use crate::shared::Shared;
-use crate::upstream::balancer;
 use crate::upstream::instance::{Answer, Failure, Instance, Speaks};
 use crate::upstream::service::{Live, Service};
+use crate::way::Way;
 
 /// What a request may cost until it has an answer.
 pub(crate) struct Terms<'a> {
+    pub(crate) way: &'a Way,
     pub(crate) policy: &'a EdgePolicy,
     pub(crate) deadline: Option<Instant>,
     pub(crate) upgrade: bool,
@@ -37,15 +41,33 @@ pub(crate) async fn exchange(
     terms: &Terms<'_>,
     outgoing: Request<Body>,
 ) -> Result<Answer, Refusal> {
-    let policy = terms.policy;
-    if let Some(max) = policy.inflight_max
-        && flight.way.series.inflight.load(std::sync::atomic::Ordering::Relaxed) > max as usize
-    {
-        let detail = format!("{max} requests to `{}` are in flight already", service.name);
-        let mut refusal = Refusal::new(Problem::TooManyInflight, flight.way.rule.clone(), detail);
-        refusal.retry_after_s = Some(1);
-        return Err(refusal);
+    let admitted = match terms.way.has_safeguards() {
+        false => None,
+        // In a box, so that the requests that need no leave do not carry the room for it.
+        true => match Box::pin(admission::admit(shared, flight, service)).await {
+            Ok(admitted) => Some(admitted),
+            Err(refusal) => {
+                swallow(outgoing).await;
+                return Err(refusal);
+            }
+        },
+    };
+    let result = persevere(shared, flight, service, terms, outgoing).await;
+    if let Some(admitted) = admitted {
+        admitted.ended(flight, &result);
     }
+    result
+}
+
+/// Tries until there is an answer or the patience is over.
+async fn persevere(
+    shared: &Shared,
+    flight: &mut Flight,
+    service: &Service,
+    terms: &Terms<'_>,
+    outgoing: Request<Body>,
+) -> Result<Answer, Refusal> {
+    let policy = terms.policy;
     let mut hold = Hold::new(policy.hold);
     let mut request = outgoing;
     loop {
@@ -58,9 +80,15 @@ pub(crate) async fn exchange(
         let tries = tries(shared, flight, service, terms, until, request);
         let lost = match limit {
             None => tries.await,
-            Some(limit) => clock::timeout_at(limit.at, tries)
-                .await
-                .unwrap_or_else(|_| Err(Lost::For(limit.refusal(service, &flight.way.rule)))),
+            Some(limit) => match clock::timeout_at(limit.at, tries).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    if limit.problem == Problem::Timeout {
+                        choice::learn_timeout(shared, flight, service);
+                    }
+                    Err(Lost::For(limit.refusal(service, &flight.way.rule)))
+                }
+            },
         };
         let nobody = match lost {
             Ok(answer) => return Ok(answer),
@@ -140,7 +168,7 @@ async fn tries(
     until: Option<Instant>,
     mut request: Request<Body>,
 ) -> Result<Answer, Lost> {
-    let Terms { policy, upgrade, .. } = *terms;
+    let Terms { way, policy, upgrade, .. } = *terms;
     let connect = policy.connect.unwrap_or(shared.limits.connect);
     let repeatable = is_idempotent(request.method()) && request.body().is_end_stream() && !upgrade;
     let mut live = service.live.load_full();
@@ -149,7 +177,9 @@ async fn tries(
     let mut again: Option<Arc<Instance>> = None;
     loop {
         let fresh = again.is_some();
-        let instance = match again.take().or_else(|| pick(shared, &live, &tried)) {
+        let timed = live.instances.len() > 1 || way.has_safeguards();
+        let now = timed.then(clock::now);
+        let mut instance = match again.take().or_else(|| choice::pick(shared, &live, &tried, now)) {
             Some(instance) => instance,
             None => {
                 let refusal = service.refuse_absent(&live, &flight.way.rule);
@@ -160,27 +190,52 @@ async fn tries(
             let left = until.saturating_duration_since(clock::now());
             deadline::put(request.headers_mut(), left, instance.speaks == Speaks::Http2);
         }
-        flight.enter(&instance);
-        let copy = left.wants_copy().then(|| copy_of(&request));
-        let sent = match upgrade {
-            true => instance.send_upgrade(request, connect).await,
-            false => instance.send(request, fresh, !repeatable, connect).await,
+        flight.enter(&instance, now);
+        let hedge = way.state.as_ref().and_then(|state| state.hedge.as_ref());
+        let hedge = hedge.filter(|_| repeatable && !fresh && hedge::is_read(request.method()));
+        let after = hedge.and_then(Hedge::after).filter(|_| live.instances.len() > 1);
+        let copy = (left.wants_copy() || after.is_some()).then(|| copy_of(&request));
+        let copied = |copy: Request<()>| copy.map(|()| Body::empty());
+        let sent = match (upgrade, hedge, after, &copy) {
+            (true, ..) => instance.send_upgrade(request, connect).await,
+            (false, Some(hedge), Some(after), Some(copy)) => {
+                let (live, first, tried) = (&live, &instance, &tried);
+                let race = Race { shared, live, hedge, first, tried, after, connect, until };
+                // In a box, so that other requests do not carry the room for it.
+                let (sent, winner) = Box::pin(race.run(request, || copied(copy_of(copy)))).await;
+                if let Some((other, asked)) = winner {
+                    flight.enter(&other, Some(asked));
+                    instance = other;
+                }
+                sent
+            }
+            _ => instance.send(request, fresh, !repeatable, connect).await,
         };
+        if let Some(hedge) = hedge.filter(|_| sent.is_ok())
+            && let Some((took, _)) = flight.try_took()
+        {
+            hedge.answered(took);
+        }
+        if live.instances.len() > 1 {
+            choice::learn(shared, flight, &live, service, &sent);
+        }
         let sent = match sent {
             Ok(answer) if !is_worth_another(&answer, policy) => return Ok(answer),
             sent => sent,
         };
-        let series = Arc::clone(&flight.way.series);
-        let budget = || policy.retry.budget.is_none_or(|percent| series.may_retry(percent));
+        let budget = || policy.retry.budget.is_none_or(|percent| way.series.may_retry(percent));
         let (next, same) = match sent {
             Ok(answer) => match (left.after(Reached::Answered, budget), copy) {
-                (Next::Later, Some(same)) => (Next::Later, same),
+                (Next::Later, Some(same)) => (Next::Later, copied(same)),
                 _ => return Ok(answer),
             },
             Err(failure) => {
                 flight.leave();
                 let (reached, returned, refusal) = assess(failure, &instance, service, flight);
-                match (left.after(reached, budget), returned.map(|request| *request).or(copy)) {
+                match (
+                    left.after(reached, budget),
+                    returned.map(|request| *request).or(copy.map(copied)),
+                ) {
                     (Next::GiveUp, Some(request)) if reached == Reached::Nowhere => {
                         return Err(Lost::Nobody(Box::new(Nobody {
                             request,
@@ -224,21 +279,6 @@ fn is_worth_another(answer: &Answer, policy: &EdgePolicy) -> bool {
         && !answer.response.headers().contains_key(header::RETRY_AFTER)
 }
 
-fn pick(shared: &Shared, live: &Live, tried: &[Arc<Instance>]) -> Option<Arc<Instance>> {
-    let instances = &live.instances;
-    if let [only] = instances.as_slice() {
-        return Some(Arc::clone(only));
-    }
-    let now = shared.millis();
-    let candidate = |i: usize| balancer::Candidate {
-        inflight: instances[i].inflight.load(std::sync::atomic::Ordering::Relaxed),
-        tried: tried.iter().any(|t| Arc::ptr_eq(t, &instances[i])),
-        avoided: instances[i].is_avoided(now),
-    };
-    let draws = (random::u64(), random::u64());
-    balancer::choose(instances.len(), candidate, draws).map(|i| Arc::clone(&instances[i]))
-}
-
 /// How far it came, the request if it came back, and what to say if this was the last try.
 fn assess(
     failure: Failure,
@@ -280,7 +320,7 @@ fn assess(
 }
 
 /// The fault of the request's own body, if that is why the exchange failed.
-fn body_fault(error: &hyper::Error) -> Option<&BodyError> {
+pub(crate) fn body_fault(error: &hyper::Error) -> Option<&BodyError> {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(fault) = error.downcast_ref::<BodyError>() {
@@ -299,8 +339,9 @@ fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-fn copy_of(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::empty());
+/// Of a request without a body.
+fn copy_of<B>(request: &Request<B>) -> Request<()> {
+    let mut copy = Request::new(());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();

@@ -10,8 +10,11 @@
 //! begins to take the body.
 
 pub(crate) mod budget;
+pub(crate) mod choice;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
+pub(crate) mod fault;
+pub(crate) mod hedge;
 pub(crate) mod hold;
 pub(crate) mod outgoing;
 pub(crate) mod retry;
@@ -26,6 +29,7 @@ use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use crate::hop::exchange::Terms;
+use crate::hop::fault::Struck;
 use crate::hop::outgoing::{Origin, Outgoing};
 use crate::message::body::Body;
 use crate::message::headers::{self, Kinds};
@@ -46,6 +50,39 @@ pub(crate) async fn forward(
     request_id: &HeaderValue,
     origin: Origin,
 ) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    if shared.faults.is_any() {
+        return Box::pin(through_faults(shared, flight, policy, request, request_id, origin)).await;
+    }
+    carry(shared, flight, policy, request, request_id, origin).await
+}
+
+/// In a box where it is called, so that requests that meet no faults do not carry the room for it.
+async fn through_faults(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    match fault::strike(shared, flight, policy, request, request_id, &origin).await? {
+        Struck::Go(request) => carry(shared, flight, policy, request, request_id, origin).await,
+        Struck::GoUnheard(request) => {
+            carry(shared, flight, policy, request, request_id, origin).await?;
+            Err(fault::unheard(&flight.way.rule))
+        }
+    }
+}
+
+/// The hop without faults on purpose.
+pub(crate) async fn carry(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
     let way = Arc::clone(&flight.way);
     let Some(service) = &way.service else {
         let detail = "the route leads to a service that does not exist";
@@ -53,7 +90,7 @@ pub(crate) async fn forward(
     };
     let Outgoing { request, upgrade, deadline } =
         outgoing::prepare(request, &way, service, &flight.trace, request_id, origin);
-    let terms = Terms { policy, deadline, upgrade: upgrade.is_some() };
+    let terms = Terms { way: &way, policy, deadline, upgrade: upgrade.is_some() };
     let answer = exchange::exchange(shared, flight, service, &terms, request).await?;
     if is_switch(&answer) && !terms.upgrade {
         let detail = format!("`{}` switched protocols without being asked to", service.name);

@@ -31,8 +31,9 @@ struct WaitsToSend;
 /// Where a request came from, as far as its headers are concerned.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// Nothing it says about itself is believed; what we know is its address.
-    Outside(HeaderValue),
+    /// Nothing it says about itself is believed; what we know is its address, and whether it came
+    /// over TLS.
+    Outside(HeaderValue, bool),
     Inside,
 }
 
@@ -62,11 +63,11 @@ pub(crate) fn prepare(
     let target = request.headers_mut();
     headers::strip_claims(target, kinds);
     let deadline = match kinds.has_deadline() {
-        true => deadline::take(target, matches!(origin, Origin::Outside(_))),
+        true => deadline::take(target, matches!(origin, Origin::Outside(..))),
         false => None,
     };
-    if let Origin::Outside(peer) = origin {
-        headers::replace_forwarded(target, kinds, peer);
+    if let Origin::Outside(peer, secure) = origin {
+        headers::replace_forwarded(target, kinds, peer, secure);
     }
     if from_http2 {
         headers::join_cookies(target, kinds);

@@ -13,7 +13,7 @@ use crate::hop::budget::Budget;
 
 /// Latency buckets: four per doubling, from a microsecond to about a minute and a half. The
 /// error of a quantile is below a quarter of its value, whatever its scale.
-const BUCKETS: usize = 108;
+pub(crate) const BUCKETS: usize = 108;
 
 /// Whose traffic a series counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +82,7 @@ impl Histogram {
 }
 
 /// Values 0 to 3 have a bucket each; from 4 on, two bits after the leading one choose it.
-fn bucket_of(micros: u64) -> usize {
+pub(crate) fn bucket_of(micros: u64) -> usize {
     if micros < 4 {
         return micros as usize;
     }
@@ -91,7 +91,7 @@ fn bucket_of(micros: u64) -> usize {
     ((log - 1) * 4 + quarter).min(BUCKETS - 1)
 }
 
-fn upper_bound(bucket: usize) -> u64 {
+pub(crate) fn upper_bound(bucket: usize) -> u64 {
     let next = bucket + 1;
     if next <= 4 {
         return next as u64;
@@ -102,7 +102,7 @@ fn upper_bound(bucket: usize) -> u64 {
 /// The live counters of one series.
 #[derive(Debug)]
 pub(crate) struct Series {
-    key: SeriesKey,
+    key: Arc<SeriesKey>,
     by_class: [AtomicU64; 6],
     refused: AtomicU64,
     retries: AtomicU64,
@@ -125,9 +125,9 @@ pub(crate) struct Finished {
 }
 
 impl Series {
-    fn new(key: SeriesKey) -> Self {
+    pub(crate) fn new(key: SeriesKey) -> Self {
         Self {
-            key,
+            key: Arc::new(key),
             by_class: Default::default(),
             refused: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -140,7 +140,7 @@ impl Series {
         }
     }
 
-    pub(crate) fn key(&self) -> &SeriesKey {
+    pub(crate) fn key(&self) -> &Arc<SeriesKey> {
         &self.key
     }
 
@@ -181,9 +181,9 @@ impl Series {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> SeriesCount {
+    pub(crate) fn read(&self) -> SeriesCount {
         SeriesCount {
-            key: self.key.clone(),
+            key: (*self.key).clone(),
             by_class: std::array::from_fn(|i| self.by_class[i].load(Relaxed)),
             refused: self.refused.load(Relaxed),
             retries: self.retries.load(Relaxed),

@@ -7,8 +7,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
 use bytes::Bytes;
@@ -18,11 +18,13 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::entry::listener::Busy;
+use crate::guard::log::Note;
 use crate::message::body::BodyError;
 use crate::message::trace::Trace;
 use crate::record::access::Access;
 use crate::record::counters::Finished;
 use crate::refusal::Problem;
+use crate::safeguard::bulkhead::Place;
 use crate::shared::Shared;
 use crate::upstream::instance::Instance;
 use crate::upstream::link::Link;
@@ -45,10 +47,17 @@ pub(crate) struct Flight {
     bytes: u64,
     pub(crate) retries: u32,
     refusal: Option<Problem>,
+    pub(crate) rule: Option<Box<str>>,
     broken: bool,
     ended: bool,
+    fallback: Option<&'static str>,
+    /// When the try under way began, where somebody wants to know.
+    tried: Option<Instant>,
+    place: Option<Place>,
+    /// For the access log, where there is one.
+    pub(crate) note: Option<Box<Note>>,
     /// Keeps the client's connection from counting as idle.
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
 }
 
 /// What is known of a request before it is sent anywhere.
@@ -78,18 +87,52 @@ impl Flight {
             bytes: 0,
             retries: 0,
             refusal: None,
+            rule: None,
             broken: false,
             ended: false,
-            _busy: start.busy,
+            fallback: None,
+            tried: None,
+            place: None,
+            note: None,
+            busy: start.busy,
         }
     }
 
-    /// The request is at this instance now.
-    pub(crate) fn enter(&mut self, instance: &Arc<Instance>) {
+    /// For somebody else to keep the client's connection from counting as idle.
+    pub(crate) fn part_busy(&mut self) -> Option<Busy> {
+        self.busy.take()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The request is at this instance now; `timed` since, when how long it takes matters.
+    pub(crate) fn enter(&mut self, instance: &Arc<Instance>, timed: Option<Instant>) {
         self.leave();
         instance.inflight.fetch_add(1, Relaxed);
         self.instance = Some(Arc::clone(instance));
         self.entered = true;
+        self.tried = timed;
+    }
+
+    /// How long the last try has taken by now, if it was timed; and what "now" is.
+    pub(crate) fn try_took(&self) -> Option<(Duration, Instant)> {
+        let (tried, now) = (self.tried?, clock::now());
+        Some((now.saturating_duration_since(tried), now))
+    }
+
+    pub(crate) fn is_at_instance(&self) -> bool {
+        self.entered
+    }
+
+    pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
+        self.instance.as_ref()
+    }
+
+    /// Takes a place that others wait for, until the end.
+    pub(crate) fn occupy(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// It is no longer; which one it was is kept for the record.
@@ -118,6 +161,14 @@ impl Flight {
         });
     }
 
+    /// The answer is what was declared for when there is none.
+    pub(crate) fn fell_back(&mut self, kind: &'static str, why: Option<Problem>, status: u16) {
+        self.leave();
+        self.refusal = why;
+        self.fallback = Some(kind);
+        self.answered(status);
+    }
+
     pub(crate) fn add_bytes(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
@@ -128,40 +179,47 @@ impl Flight {
             return;
         }
         self.leave();
+        self.place = None;
         self.way.series.inflight.fetch_sub(1, Relaxed);
         let duration = clock::now() - self.started;
-        self.way.series.add(&Finished {
+        let finished = Finished {
             status: if self.status == CALLER_GONE { 0 } else { self.status },
-            refused: self.refusal.is_some(),
+            refused: self.refusal.is_some() && self.fallback.is_none(),
             broken: self.broken,
             retries: self.retries,
             bytes: self.bytes,
             duration,
-        });
-        self.shared.tap.send(|| self.record(duration));
+        };
+        self.way.series.add(&finished);
+        if let Some(instance) = &self.instance {
+            instance.series.add(&finished);
+        }
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        self.shared.tap.send(self.started, path, || self.record(duration));
+        if let Some(note) = self.note.take() {
+            note.send(self.record(duration), path, duration);
+        }
     }
 
+    /// Without what the tap fills in: the start on the wall clock, and the path.
     fn record(&self, duration: Duration) -> Access {
-        let key = self.way.series.key();
-        let at = clock::wall().checked_sub(duration);
-        let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         Access {
-            at_ns: since.map_or(0, |since| since.as_nanos() as u64),
+            at_ns: 0,
             trace_id: self.trace.trace,
             span_id: self.trace.span,
             parent: self.trace.parent,
-            caller: key.caller.clone(),
-            callee: key.callee.clone(),
+            of: Arc::clone(self.way.series.key()),
             instance: self.instance.as_ref().and_then(|i| i.id.clone()),
-            route: key.route.clone(),
             method: self.method.clone(),
-            path: self.path.as_ref().map_or("", PathAndQuery::path).to_owned(),
+            path: Bytes::new(),
             status: self.status,
             duration,
             head: self.head,
             bytes: self.bytes,
             retries: self.retries,
             refusal: self.refusal,
+            fallback: self.fallback,
+            rule: self.rule.clone(),
             broken: self.broken,
         }
     }
@@ -228,16 +286,7 @@ impl FlowBody {
         let incoming = &mut self.incoming;
         let frame = match &mut self.link {
             None => Pin::new(incoming).poll_frame(cx),
-            Some(link) => {
-                let mut quiet = Context::from_waker(Waker::noop());
-                match Pin::new(&mut *incoming).poll_frame(&mut quiet) {
-                    Poll::Pending => {
-                        link.drive(cx);
-                        Pin::new(incoming).poll_frame(&mut quiet)
-                    }
-                    frame => frame,
-                }
-            }
+            Some(link) => link.ask(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)),
         };
         if let Some(idle) = &mut self.idle {
             match frame {

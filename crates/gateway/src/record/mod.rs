@@ -3,3 +3,4 @@
 pub(crate) mod access;
 pub(crate) mod counters;
 pub(crate) mod flow;
+pub(crate) mod tap;

@@ -15,8 +15,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
+use crate::record::access::Caller;
+use crate::record::counters::{Series, SeriesKey};
 use crate::shared::Shared;
+use crate::upstream::latency::Latency;
 use crate::upstream::link::Link;
+use crate::upstream::outlier::Outlier;
 
 /// Where an instance is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +43,16 @@ pub(crate) struct Instance {
     pub(crate) target: Target,
     pub(crate) speaks: Speaks,
     /// Requests whose answer has not ended; also upgraded connections.
+    /// Requests that it answered, or was tried last for.
+    pub(crate) series: Series,
     pub(crate) inflight: AtomicUsize,
-    /// Milliseconds of [`Shared::millis`]: until then others are preferred.
+    /// Kept only where there are others to choose from.
+    pub(crate) latency: Latency,
+    pub(crate) outlier: Outlier,
+    /// Milliseconds of [`Shared::millis`], as all of these: when it joined the others; 0: it was
+    /// there when they came.
+    joined: u64,
+    /// Until then others are preferred.
     avoid_until: AtomicU64,
     /// Left the table: what is in flight ends, nothing is kept for later.
     retired: AtomicBool,
@@ -51,6 +63,9 @@ pub(crate) struct Instance {
     opening: tokio::sync::Mutex<()>,
     shared: Arc<Shared>,
 }
+
+/// Of 256: what an instance gets at first.
+const COLD: u64 = 26;
 
 struct Idle {
     link: Box<Link>,
@@ -77,11 +92,17 @@ impl Instance {
         speaks: Speaks,
         shared: Arc<Shared>,
     ) -> Self {
+        let callee = id.as_ref().map(|id| id.service.clone());
+        let key = SeriesKey { caller: Caller::Archipel, callee, route: None };
         Self {
             id,
             target,
             speaks,
+            series: Series::new(key),
             inflight: AtomicUsize::new(0),
+            latency: Latency::default(),
+            outlier: Outlier::default(),
+            joined: 0,
             avoid_until: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             idle: Mutex::new(Vec::new()),
@@ -95,6 +116,22 @@ impl Instance {
     fn failed_since(&self, millis: u64) -> bool {
         let pause = self.shared.limits.avoid.as_millis() as u64;
         self.avoid_until.load(Relaxed) >= millis + pause
+    }
+
+    /// It joins others that are warm already.
+    pub(crate) fn joining(self, now_ms: u64) -> Self {
+        Self { joined: now_ms.max(1), ..self }
+    }
+
+    /// The share of its requests that it gets by now, of 256: new ones, and those that were passed
+    /// over, begin with few.
+    pub(crate) fn warmth(&self, now_ms: u64, slow_start: Duration) -> u64 {
+        let since = self.joined.max(self.outlier.back_at());
+        if since == 0 {
+            return 256;
+        }
+        let (warm, full) = (now_ms.saturating_sub(since), slow_start.as_millis() as u64);
+        if warm >= full { 256 } else { (256 * warm / full).max(COLD) }
     }
 
     pub(crate) fn is_avoided(&self, now_ms: u64) -> bool {

@@ -2,5 +2,7 @@
 
 pub(crate) mod balancer;
 pub(crate) mod instance;
+pub(crate) mod latency;
 pub(crate) mod link;
+pub(crate) mod outlier;
 pub(crate) mod service;

@@ -1,15 +1,18 @@
 //! A service as the data plane sees it: the instances of this moment behind a stable handle.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use archipel_model::{Protocol, ServiceName};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use archipel_model::{InstanceId, Protocol, ServiceName};
 use http::HeaderValue;
 use http::uri::{PathAndQuery, Uri};
 use tokio::sync::Notify;
 
+use crate::Caller;
 use crate::refusal::{Problem, Refusal};
+use crate::safeguard::limiter::Limiter;
 use crate::shared::Shared;
 use crate::table::Upstream;
 use crate::upstream::instance::{Instance, Speaks, Target};
@@ -23,6 +26,28 @@ pub(crate) struct Service {
     pub(crate) changed: Notify,
     /// How many those are.
     pub(crate) held: AtomicUsize,
+    /// Where something that leads here has a priority.
+    pub(crate) limiter: ArcSwapOption<Limiter>,
+}
+
+/// How the instances of a service are seen from here, at one moment.
+#[derive(Debug, Clone)]
+pub struct ServiceCount {
+    pub service: ServiceName,
+    /// Requests it can take at once, and those refused as too many, where that is found out.
+    pub limit: Option<(u32, u64)>,
+    pub instances: Vec<InstanceCount>,
+}
+
+#[derive(Debug, Clone)]
+pub struct InstanceCount {
+    pub instance: InstanceId,
+    pub inflight: usize,
+    /// Of late, with bad news foremost; zero where there is no choice among instances.
+    pub latency: Duration,
+    /// It is passed over now, because it fails.
+    pub ejected: bool,
+    pub ejections: u64,
 }
 
 /// One snapshot.
@@ -35,6 +60,7 @@ pub(crate) struct Live {
     pub(crate) absent: Option<(Problem, String)>,
     /// It is empty, and will not be for long.
     pub(crate) awaited: bool,
+    pub(crate) slow_start: Duration,
 }
 
 /// What changes in a request that leaves the application.
@@ -50,7 +76,8 @@ impl Service {
             .expect("a service name is lower-case letters, digits and hyphens");
         let gone = Live::absent(Problem::UnknownService, "it is not part of the application");
         let live = ArcSwap::from_pointee(gone);
-        Self { name, name_header, live, changed: Notify::new(), held: AtomicUsize::new(0) }
+        let (changed, held) = (Notify::new(), AtomicUsize::new(0));
+        Self { name, name_header, live, changed, held, limiter: ArcSwapOption::empty() }
     }
 
     /// Takes over what the table says now; instances that stay keep their connections. Returns
@@ -74,6 +101,40 @@ impl Service {
             instance.retire();
         }
         gone
+    }
+
+    pub(crate) fn count(&self, shared: &Shared) -> ServiceCount {
+        let now = shared.millis();
+        let live = self.live.load();
+        let count = |instance: &Arc<Instance>| {
+            Some(InstanceCount {
+                instance: instance.id.clone()?,
+                inflight: instance.inflight.load(Relaxed),
+                latency: Duration::from_micros(instance.latency.now(now) as u64),
+                ejected: instance.outlier.is_out(now),
+                ejections: instance.outlier.ejections(),
+            })
+        };
+        let limit = self.limiter.load();
+        ServiceCount {
+            service: self.name.clone(),
+            limit: limit.as_ref().map(|limiter| (limiter.limit(), limiter.refused())),
+            instances: live.instances.iter().filter_map(count).collect(),
+        }
+    }
+
+    /// What we ask for ourselves has bounds of its own, and some of it waits on purpose.
+    pub(crate) fn limiter_for(&self, caller: &Caller) -> Option<Arc<Limiter>> {
+        if *caller == Caller::Archipel { None } else { self.limiter.load_full() }
+    }
+
+    /// How much it can take is found out only where that decides who is refused.
+    pub(crate) fn limit(&self, wanted: bool, now_ms: u64) {
+        match (wanted, self.limiter.load().is_some()) {
+            (true, false) => self.limiter.store(Some(Arc::new(Limiter::new(now_ms)))),
+            (false, true) => self.limiter.store(None),
+            _ => {}
+        }
     }
 
     pub(crate) fn refuse_absent(&self, live: &Live, rule: &str) -> Refusal {
@@ -100,6 +161,20 @@ impl Live {
             external: None,
             absent: Some((problem, note.to_owned())),
             awaited: false,
+            slow_start: Duration::ZERO,
+        }
+    }
+
+    /// Passes over an instance that failed once too often, unless half of them are out already:
+    /// then the trouble is elsewhere.
+    pub(crate) fn eject(&self, instance: &Instance, service: &ServiceName, now_ms: u64) {
+        let out = self.instances.iter().filter(|other| other.outlier.is_out(now_ms)).count();
+        if (out + 1) * 2 > self.instances.len() {
+            return;
+        }
+        if let (Some(time), Some(id)) = (instance.outlier.eject(now_ms), &instance.id) {
+            let out_for = archipel_model::show_duration(time);
+            tracing::info!(%service, instance = %id, %out_for, "an instance that fails is passed over");
         }
     }
 
@@ -121,11 +196,15 @@ impl Live {
                 Err(why) => return Self::absent(Problem::Unsupported, &format!("`{url}` {why}")),
             },
         };
+        let joins = !before.instances.is_empty();
         let instance = |(id, target)| {
             let same = |i: &&Arc<Instance>| i.id == id && i.target == target && i.speaks == speaks;
             match before.instances.iter().find(same) {
                 Some(kept) => Arc::clone(kept),
-                None => Arc::new(Instance::new(id, target, speaks, Arc::clone(shared))),
+                None => {
+                    let new = Instance::new(id, target, speaks, Arc::clone(shared));
+                    Arc::new(if joins { new.joining(shared.millis()) } else { new })
+                }
             }
         };
         let instances: Vec<_> = wanted.into_iter().map(instance).collect();
@@ -141,7 +220,8 @@ impl Live {
         // Our tokens are between us and our apps.
         let app_token = upstream.app_token.as_ref().filter(|_| external.is_none()).and_then(token);
         let awaited = absent.is_some() && upstream.awaited;
-        Self { instances, speaks, app_token, external, absent, awaited }
+        let slow_start = upstream.slow_start.unwrap_or(shared.limits.slow_start);
+        Self { instances, speaks, app_token, external, absent, awaited, slow_start }
     }
 }
 

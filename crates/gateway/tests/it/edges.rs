@@ -75,11 +75,10 @@ async fn calls_from_inside_take_the_same_path() {
     let world = World::new();
     let app = world.app(echo).await;
     world.apply(Plan::default().service("catalog", &[app.addr]).table()).await;
-    let policy = EdgePolicy::default();
     let call = |caller, callee: &'static str| {
         let request = Request::post("/x").body(Body::from("hello")).unwrap();
         let gateway = world.gateway.clone();
-        async move { gateway.call(caller, &name(callee), &policy, request).await }
+        async move { gateway.call(caller, &name(callee), &EdgePolicy::default(), request).await }
     };
     let response = call(Caller::Service(name("orders")), "catalog").await.unwrap();
     assert_eq!(response.into_body().collect(100).await.unwrap(), "hello");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipel_gateway::{Body, Caller, Problem, Upstream};
-use archipel_model::{EdgePolicy, Protocol, Retry};
+use archipel_model::{Bulkhead, EdgePolicy, Protocol, Retry, Safeguards};
 use archipel_rt::clock;
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -96,7 +96,9 @@ async fn an_instance_that_is_too_slow() {
         })
         .await;
     let policy = EdgePolicy { timeout: Some(Duration::from_millis(200)), ..EdgePolicy::default() };
-    world.apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy).table()).await;
+    world
+        .apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy.clone()).table())
+        .await;
     let body = check(&world, get("/never"), 504, "timeout").await;
     assert!(body.contains("200ms"), "{body}");
     eventually(|| world.gateway.inflight(&id("a-0")), |n| *n == 0).await;
@@ -110,7 +112,8 @@ async fn an_instance_that_is_too_slow() {
 async fn an_edge_takes_only_so_many_requests_at_once() {
     let world = World::new();
     let app = world.app(|_| std::future::pending()).await;
-    let policy = EdgePolicy { inflight_max: Some(2), ..EdgePolicy::default() };
+    let safeguards = Safeguards { bulkhead: Some(Bulkhead::new(2)), ..Safeguards::default() };
+    let policy = EdgePolicy { safeguards, ..EdgePolicy::default() };
     world.apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy).table()).await;
     let mut waiting = Vec::new();
     for _ in 0..2 {
@@ -202,18 +205,25 @@ async fn counters_and_records_tell_what_happened() {
     text(world.get(world.addr("public"), "/x/1").await).await;
     text(world.get(world.addr("public"), "/nowhere").await).await;
 
-    let edge = records.recv().await.unwrap();
+    let mut taken = Vec::new();
+    while taken.len() < 3 {
+        records.recv_many(&mut taken).await;
+    }
+    let mut taken = taken.into_iter();
+    let edge = taken.next().unwrap();
     assert_eq!(edge.trace_id.to_string(), parent[3..35]);
     assert_eq!(edge.parent.unwrap().to_string(), parent[36..52]);
     let sent = app.seen.lock().unwrap()[0].headers["traceparent"].to_str().unwrap().to_owned();
     assert_eq!(edge.span_id.to_string(), sent[36..52], "the app's parent is the hop");
-    assert_eq!((edge.caller, edge.callee), (Caller::Service(name("web")), Some(name("a"))));
-    assert_eq!((edge.instance, edge.path.as_str()), (Some(id("a-0")), "/y"));
+    assert_eq!(edge.of.caller, Caller::Service(name("web")));
+    assert_eq!(edge.of.callee, Some(name("a")));
+    assert_eq!((edge.instance, &*edge.path), (Some(id("a-0")), &b"/y"[..]));
     assert_eq!((edge.status, edge.bytes, edge.refusal), (200, 5, None));
     assert!(edge.head <= edge.duration);
-    let route = records.recv().await.unwrap();
-    assert_eq!((route.caller, route.route.as_deref()), (Caller::Outside, Some("GET /x/**")));
-    let nowhere = records.recv().await.unwrap();
+    let route = taken.next().unwrap();
+    assert_eq!(route.of.caller, Caller::Outside);
+    assert_eq!(route.of.route.as_deref(), Some("GET /x/**"));
+    let nowhere = taken.next().unwrap();
     assert_eq!((nowhere.status, nowhere.refusal), (404, Some(Problem::NoRoute)));
     assert_eq!(nowhere.instance, None);
 

@@ -80,6 +80,11 @@ async fn serve(
             () = clock::sleep_until(end) => return,
             accepted = listener.accept() => accepted.unwrap().0,
         };
+        if dice.below(15) == 0 {
+            // Accepted and reset, perhaps while the first bytes are on their way.
+            socket_reset(&stream);
+            continue;
+        }
         let (fault, life, dice) = (Arc::clone(fault), life.clone(), Rng::new(dice.next_u64()));
         tasks.spawn("test.connection", async move {
             tokio::select! {
@@ -116,6 +121,26 @@ async fn converse(mut stream: TcpStream, ledger: &Ledger, mut dice: Rng) -> std:
                     format!("HTTP/1.1 200 OK\r\nx-id: {id}\r\ncontent-length: 1000\r\n\r\npart");
                 stream.write_all(head.as_bytes()).await?;
                 return Ok(());
+            }
+            // Promises more than it sends, and closes as if that were all.
+            4 => {
+                let text = format!(
+                    "HTTP/1.1 200 OK\r\nx-id: {id}\r\ncontent-length: {}\r\n\r\n{id}:{body}",
+                    id.len() + body.len() + 2
+                );
+                stream.write_all(text.as_bytes()).await?;
+                return Ok(());
+            }
+            // Sends more than it promises: what could be taken for the next answer.
+            5 => {
+                let text = format!("{id}:{body}");
+                let text = format!(
+                    "HTTP/1.1 200 OK\r\nx-id: {id}\r\ncontent-length: {}\r\n\r\n{text}\
+                     HTTP/1.1 200 OK\r\nx-id: evil\r\ncontent-length: 4\r\n\r\nevil",
+                    text.len()
+                );
+                stream.write_all(text.as_bytes()).await?;
+                continue;
             }
             // Slow.
             3 => clock::sleep(Duration::from_millis(dice.below(20))).await,

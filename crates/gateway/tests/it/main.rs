@@ -4,15 +4,26 @@
 
 mod support;
 
+mod auth;
 mod balance;
+mod cache;
+mod chaos;
+mod compress;
 mod edges;
 mod errors;
 mod faults;
 mod garbage;
+mod goaway;
+mod guard;
 mod hold;
+mod issuer;
 mod lifecycle;
 mod limits;
+mod outliers;
 mod protocols;
+mod restarts;
 mod retry;
 mod routes;
+mod safeguards;
+mod shedding;
 mod time;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use archipel_gateway::{
     Body, Endpoint, Entrance, Gateway, Limits, Listener, PublicRoutes, Table, Upstream,
 };
-use archipel_model::{EdgePolicy, InstanceId, PathPattern, Protocol, Route, ServiceName};
+use archipel_model::{
+    EdgePolicy, InstanceId, PathPattern, Protocol, Route, RouteGuard, Safeguards, ServiceName,
+};
 use archipel_rt::{CancellationToken, Tasks, clock};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -220,6 +222,17 @@ pub(crate) async fn echo(request: Request<Incoming>) -> Response<Body> {
     Response::new(Body::from(request.into_body()))
 }
 
+/// A body of which a piece arrives, and then no more.
+pub(crate) fn breaking(first: bytes::Bytes) -> Body {
+    use futures_util::{StreamExt, stream};
+    let rest = stream::once(async {
+        // The piece is written first.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("broken"))
+    });
+    Body::stream(stream::once(async { Ok(first) }).chain(rest))
+}
+
 pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).header("host", "shop.local").body(Body::empty()).unwrap()
 }
@@ -278,12 +291,16 @@ impl Plan {
         self.public_routes(hosts, lines.iter().map(|line| route(line)).collect())
     }
 
-    pub(crate) fn public_routes(mut self, hosts: &[&str], routes: Vec<Route>) -> Self {
+    pub(crate) fn public_routes(self, hosts: &[&str], routes: Vec<Route>) -> Self {
         let hosts = hosts.iter().map(|h| (*h).to_owned()).collect();
+        self.public_with(PublicRoutes { hosts, routes, ..PublicRoutes::default() })
+    }
+
+    pub(crate) fn public_with(mut self, public: PublicRoutes) -> Self {
         self.0.listeners.push(Listener {
             id: "public".to_owned(),
             addr: "127.0.0.1:0".parse().unwrap(),
-            entrance: Entrance::Public(PublicRoutes { hosts, routes }),
+            entrance: Entrance::Public(PublicRoutes { cache_max: 16 << 20, ..public }),
         });
         self
     }
@@ -320,6 +337,10 @@ pub(crate) fn route(line: &str) -> Route {
         idle: None,
         hold: Some(EdgePolicy::HOLD_DEFAULT),
         body_max: None,
+        safeguards: Safeguards::default(),
+        guard: RouteGuard::default(),
+        cache: None,
+        compress: false,
     }
 }
 

@@ -89,7 +89,7 @@ async fn a_caller_that_will_not_wait_longer_is_answered_in_time() {
     let app = world.app(|_| std::future::pending()).await;
     let policy = EdgePolicy { timeout: Some(PATIENCE), ..EdgePolicy::default() };
     let nobody = Upstream { awaited: true, ..Upstream::default() };
-    let plan = Plan::default().service("a", &[app.addr]).edge_with("a", policy);
+    let plan = Plan::default().service("a", &[app.addr]).edge_with("a", policy.clone());
     let hold = EdgePolicy { hold: Some(PATIENCE), ..EdgePolicy::default() };
     world.apply(plan.upstream("b", nobody).edge_with("b", hold).table()).await;
     let response = world.send(world.addr("a"), with(get("/"), EXPECTED, "150")).await;

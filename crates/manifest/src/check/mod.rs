@@ -3,6 +3,7 @@
 mod calls;
 mod cycle;
 mod env;
+mod guard;
 mod jobs;
 mod paths;
 mod ports;
@@ -59,6 +60,7 @@ pub(crate) fn check(document: &Document, draft: &Draft, files: &dyn Files, out: 
     ports::check(&names, out);
     topics::check(&names, out);
     routes::check(&names, out);
+    guard::check(&names, out);
     jobs::check(&names, out);
     env::check(document, &names, out);
     profiles::check(&document.base, out);

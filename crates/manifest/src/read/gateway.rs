@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use archipel_model::{Bytes, EdgePolicy, PathPattern, Route, ServiceName};
 
+use super::guard::{GuardDraft, RouteRules};
 use super::{Reader, text, texts};
 use crate::Code;
 use crate::shape::format::Format;
@@ -22,6 +23,8 @@ pub(crate) struct GatewayDraft {
     pub(crate) listen_at: Option<Span>,
     pub(crate) hosts: Vec<Sited<String>>,
     pub(crate) routes: Vec<RouteDraft>,
+    pub(crate) guard: GuardDraft,
+    pub(crate) cache_max: Bytes,
 }
 
 pub(crate) struct RouteDraft {
@@ -30,6 +33,7 @@ pub(crate) struct RouteDraft {
     pub(crate) to_at: Span,
     pub(crate) host_at: Option<Span>,
     pub(crate) strip_at: Option<Span>,
+    pub(crate) rules: RouteRules,
 }
 
 impl Reader<'_> {
@@ -41,12 +45,18 @@ impl Reader<'_> {
         let hosts = hosts.iter().filter_map(|host| self.host(host)).collect();
         let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
-        let routes = items.iter().filter_map(|item| self.route(item, hold)).collect();
+        let guard = self.guard(node);
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or_default();
+        let cache_max = self.cache_max(node);
+        let routes = items.iter();
+        let routes = routes.filter_map(|item| self.route(item, hold, &guard, compress)).collect();
         Some(GatewayDraft {
             listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
             listen_at: listen.map(|text| text.span),
             hosts,
             routes,
+            guard,
+            cache_max,
         })
     }
 
@@ -100,8 +110,14 @@ impl Reader<'_> {
         None
     }
 
-    /// `hold`: what the gateway says of all its routes.
-    fn route(&mut self, node: &Node, hold: Option<Duration>) -> Option<RouteDraft> {
+    /// `hold`, `guard`, `compress`: what the gateway says of all its routes.
+    fn route(
+        &mut self,
+        node: &Node,
+        hold: Option<Duration>,
+        guard: &GuardDraft,
+        compress: bool,
+    ) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
         let to = text(node, "to", Format::Name);
@@ -126,7 +142,11 @@ impl Reader<'_> {
         let timeout = self.period(node, "timeout");
         let (connect, idle) = (self.period(node, "connect"), self.period(node, "idle"));
         let hold = self.hold(node).unwrap_or(hold);
+        let safeguards = self.safeguards(node);
         let body_max: Option<Bytes> = self.size(node, "max_body");
+        let (own_guard, rules) = self.route_guard(node, guard.cors.as_ref());
+        let cache = self.route_cache(node);
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or(compress);
         let (method, path) = parsed?;
         let (matched, to) = (matched?, to?);
         Some(RouteDraft {
@@ -141,11 +161,16 @@ impl Reader<'_> {
                 idle,
                 hold,
                 body_max,
+                safeguards,
+                guard: own_guard,
+                cache,
+                compress,
             },
             match_at: matched.span,
             to_at: to.span,
             host_at: host.map(|host| host.span),
             strip_at: strip.map(|strip| strip.span),
+            rules,
         })
     }
 

@@ -4,19 +4,23 @@
 //! stands in, so that one broken key hides nothing that is wrong elsewhere. The result is only
 //! used when nothing was reported.
 
+pub(crate) mod auth;
+pub(crate) mod cache;
 pub(crate) mod command;
 pub(crate) mod events;
 pub(crate) mod gateway;
+pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod policy;
+pub(crate) mod safeguards;
 pub(crate) mod service;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use archipel_model::{Bytes, External, SecretName, SecretRule, ServiceName};
+use archipel_model::{Bytes, External, SecretName, SecretRule, ServiceName, TelemetryPolicy};
 
 use crate::Code;
 use crate::files::resolve;
@@ -33,6 +37,7 @@ pub(crate) struct Draft {
     pub(crate) gateway: Option<gateway::GatewayDraft>,
     pub(crate) jobs: Vec<jobs::JobDraft>,
     pub(crate) secrets: BTreeMap<SecretName, (Span, SecretRule)>,
+    pub(crate) telemetry: TelemetryPolicy,
     pub(crate) paths: Vec<PathDraft>,
 }
 
@@ -65,7 +70,8 @@ pub(crate) fn read(document: &Node, out: &mut Sink) -> Draft {
     let gateway = reader.gateway(document);
     let jobs = reader.jobs(document);
     let secrets = reader.secrets(document);
-    Draft { services, externals, events, gateway, jobs, secrets, paths: reader.paths }
+    let telemetry = reader.telemetry(document);
+    Draft { services, externals, events, gateway, jobs, secrets, telemetry, paths: reader.paths }
 }
 
 impl Reader<'_> {

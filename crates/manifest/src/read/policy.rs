@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use archipel_model::{
-    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
+    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal,
+    Stop, TelemetryPolicy,
 };
 
 use super::command::Use;
+use super::safeguards::percent;
 use super::{Reader, count, text};
 use crate::Code;
 use crate::shape::format::Format;
@@ -97,6 +99,18 @@ impl Reader<'_> {
         }
     }
 
+    pub(crate) fn telemetry(&mut self, document: &Node) -> TelemetryPolicy {
+        let mut policy = TelemetryPolicy::default();
+        let Some(table) = document.get("telemetry") else { return policy };
+        policy.max = self.size(table, "max").unwrap_or(policy.max);
+        if let Some(keep) = table.get("keep") {
+            policy.traces = self.period(keep, "traces").unwrap_or(policy.traces);
+            policy.metrics = self.period(keep, "metrics").unwrap_or(policy.metrics);
+            policy.logs = self.period(keep, "logs");
+        }
+        policy
+    }
+
     pub(crate) fn log(&mut self, node: Option<&Node>) -> LogPolicy {
         let default = LogPolicy::default();
         let Some(node) = node else { return default };
@@ -136,10 +150,10 @@ impl Reader<'_> {
         EdgePolicy {
             timeout: self.period(node, "timeout"),
             retry: self.retry(node.get("retry"), default.retry),
-            inflight_max: count(node, "bulkhead"),
             connect: self.period(node, "connect"),
             idle: self.period(node, "idle"),
             hold: self.hold(node).unwrap_or(default.hold),
+            safeguards: self.safeguards(node),
         }
     }
 
@@ -150,8 +164,6 @@ impl Reader<'_> {
             Some(said) => said.iter().any(|item| item.text() == Some(word)),
             None => true,
         };
-        let percent = text(node, "budget", Format::Percent);
-        let percent = percent.and_then(|text| text.value.strip_suffix('%')?.parse::<f64>().ok());
         Retry {
             attempts: count(node, "attempts").unwrap_or(default.attempts),
             on: RetryOn {
@@ -161,8 +173,7 @@ impl Reader<'_> {
                 unavailable: on("503"),
                 gateway_timeout: on("504"),
             },
-            // Parts of a percent are no use to anybody, and none at all is `attempts = 0`.
-            budget: percent.map(|percent| percent.ceil() as u8).or(default.budget),
+            budget: percent(node, "budget").or(default.budget),
             backoff: self.range(node, "backoff").unwrap_or(default.backoff),
         }
     }

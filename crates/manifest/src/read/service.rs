@@ -93,6 +93,7 @@ impl Reader<'_> {
             env: env_values,
             health: self.health(node.get("health")),
             protocol,
+            slow_start: self.duration(node, "slow_start"),
             port: count(node, "port").and_then(|port| u16::try_from(port).ok()),
             database,
             calls,

@@ -1,6 +1,7 @@
 //! What a service is connected to: callees, topics, its database.
 
 use super::format::Format;
+use super::safeguard_keys::*;
 use super::*;
 
 pub(crate) static TOPICS: List =
@@ -41,18 +42,6 @@ static RETRY: Keys = Keys {
     rules: &[],
     synonyms: &[("max", "attempts"), ("count", "attempts"), ("max_attempts", "attempts")],
 };
-static BREAKER: Keys = Keys {
-    id: "breaker",
-    what: "the circuit breaker",
-    keys: &[
-        key("errors", PERCENT, "Share of failed requests that opens it."),
-        key("window", DURATION, "Over which time."),
-        key("min_requests", COUNT, "Not before this many requests."),
-        key("open_for", DURATION, "How long it stays open."),
-    ],
-    rules: &[],
-    synonyms: &[],
-};
 pub(crate) static RESILIENCY: Keys = Keys {
     id: "resiliency",
     what: "the policy of a call",
@@ -67,7 +56,7 @@ pub(crate) static RESILIENCY: Keys = Keys {
             Shape::Keys(&RETRY),
             "Retries of failed requests, on another instance when there is one.",
         ),
-        key("bulkhead", COUNT, "Requests in flight on this edge before new ones are refused."),
+        BULKHEAD_KEY,
         key("connect", DURATION, "Until an instance accepts a connection. Default 2s."),
         key(
             "idle",
@@ -79,8 +68,10 @@ pub(crate) static RESILIENCY: Keys = Keys {
             DURATION,
             "How long a request waits for a callee that starts or restarts, instead of being refused; 0s turns that off. Default 5s.",
         ),
-        key("breaker", Shape::Keys(&BREAKER), "Stop calling a service that fails.")
-            .later("the circuit never opens"),
+        BREAKER_KEY,
+        HEDGE_KEY,
+        PRIORITY_KEY,
+        EDGE_FALLBACK_KEY,
         key(
             "protocol",
             Shape::Choice(&CALL_PROTOCOLS),
@@ -88,8 +79,6 @@ pub(crate) static RESILIENCY: Keys = Keys {
         ),
         key("idempotency", TEXT, "Header that makes a request safe to repeat.")
             .later("only methods that are idempotent by definition are repeated"),
-        key("hedge", DURATION, "Send a second request when the first takes longer.")
-            .later("no second request is sent"),
     ],
     rules: &[],
     synonyms: &[

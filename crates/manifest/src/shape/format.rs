@@ -38,11 +38,13 @@ pub(crate) enum Format {
     DatabaseName,
     /// `http://…`
     HttpUrl,
+    /// `p95`, `200ms`
+    Hedge,
 }
 
 impl Format {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Any,
         Self::NonEmpty,
         Self::Name,
@@ -59,6 +61,7 @@ impl Format {
         Self::Rate,
         Self::DatabaseName,
         Self::HttpUrl,
+        Self::Hedge,
     ];
 
     /// For the schema; in the dialect common to JavaScript, Rust and Python.
@@ -80,6 +83,7 @@ impl Format {
             Self::Rate => "^[0-9]{1,9}/(s|m|h)$",
             Self::DatabaseName => "^[A-Za-z0-9_]{1,63}$",
             Self::HttpUrl => "^https?://[!-~]+$",
+            Self::Hedge => "^(p[1-9][0-9]|([0-9]{1,9}(ms|s|m|h|d)){1,5})$",
         })
     }
 
@@ -118,6 +122,10 @@ impl Format {
                 (1..=63).contains(&text.len())
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
             }
+            Self::Hedge => match text.strip_prefix('p') {
+                Some(rest) => digits(rest, 2, 2) && !rest.starts_with('0'),
+                None => is_duration(text),
+            },
             Self::HttpUrl => text
                 .strip_prefix("http://")
                 .or_else(|| text.strip_prefix("https://"))
@@ -156,6 +164,7 @@ impl Format {
             Self::Rate => "a rate",
             Self::DatabaseName => "the name of a database",
             Self::HttpUrl => "a URL",
+            Self::Hedge => "a time after which to ask twice",
         }
     }
 
@@ -184,6 +193,7 @@ impl Format {
             Self::Step => "a percentage, a space and a duration, for example \"5% 10m\"",
             Self::Rate => "a number, `/` and s, m or h, for example \"50/s\"",
             Self::DatabaseName => "letters, digits and `_`, at most 63 characters",
+            Self::Hedge => "a percentile such as \"p95\", or a duration such as \"200ms\"",
             Self::HttpUrl => {
                 "a URL that starts with `http://` or `https://`, in ASCII and without spaces"
             }

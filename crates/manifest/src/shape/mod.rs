@@ -7,12 +7,15 @@
 //! A shape says only what can be told from one value by itself; whether a callee exists or two
 //! routes collide is decided in `check/`, after everything was merged.
 
+pub(crate) mod cache_keys;
 pub(crate) mod check;
 pub(crate) mod edge_keys;
 pub(crate) mod format;
+pub(crate) mod guard_keys;
 pub(crate) mod merge;
 pub(crate) mod process_keys;
 pub(crate) mod route_keys;
+pub(crate) mod safeguard_keys;
 pub(crate) mod service_keys;
 pub(crate) mod tables;
 

@@ -1,26 +1,12 @@
 //! The keys of the gateway.
 
+use super::cache_keys::{GATEWAY_CACHE, ROUTE_CACHE};
 use super::format::Format;
+use super::guard_keys::*;
+use super::safeguard_keys::*;
 use super::*;
 
 static SPLIT: Names = Names { key: Format::Name, of: Shape::Integer(0, 100) };
-static FALLBACK_REASONS: Choice =
-    Choice { values: &["connect", "timeout", "breaker"], refused: &[] };
-static FALLBACK_REASON: Either =
-    Either { options: &[Shape::Integer(100, 599), Shape::Choice(&FALLBACK_REASONS)], expand: None };
-static FALLBACK_ON: List =
-    List { of: Shape::Either(&FALLBACK_REASON), nonempty: true, distinct: false };
-static FALLBACK: Keys = Keys {
-    id: "fallback",
-    what: "the fallback",
-    keys: &[
-        key("to", NAME, "Service or external to ask instead.").required(),
-        key("on", Shape::List(&FALLBACK_ON), "Statuses, or connect, timeout, breaker.").required(),
-        key("methods", Shape::List(&TEXTS), "For these methods only."),
-    ],
-    rules: &[],
-    synonyms: &[],
-};
 static COMPARE: Keys = Keys {
     id: "compare",
     what: "the comparison",
@@ -61,23 +47,43 @@ static ROUTE: Keys = Keys {
             .later("requests are matched whatever their headers"),
         key("split", Shape::Names(&SPLIT), "Share of requests per service.")
             .later("all requests go to `to`"),
-        key(
-            "fallback",
-            Shape::Keys(&FALLBACK),
-            "Ask another service when the first says \"not mine\".",
-        )
-        .later("the first answer stands"),
+        ROUTE_FALLBACK_KEY,
+        BREAKER_KEY,
+        BULKHEAD_KEY,
+        HEDGE_KEY,
+        PRIORITY_KEY,
         key("compare", Shape::Keys(&COMPARE), "Send a copy elsewhere and store the differences.")
             .later("no copy is sent"),
         key("sticky", TEXT, "What keeps a visitor on one instance: `cookie` or `header:Name`.")
             .later("each request may reach another instance"),
         key("rewrite", TEXT, "New path.")
             .later("the path is forwarded as it came, without `strip`"),
-        key("auth", NAME, "Rule of [gateway.auth] that a request must pass.")
-            .later("requests are served WITHOUT this check"),
-        key("limit", NAME, "Rule of [gateway.limits].").later("requests are not limited"),
-        key("cache", DURATION, "Answer from memory for this long.").later("nothing is cached"),
-        key("cors", Shape::Free, "Cross-origin rules.").later("no CORS headers are added"),
+        key("auth", NAME, "Rule of [gateway.auth] that a request must pass."),
+        key("scopes", Shape::List(&TEXTS), "Scopes that a token must have, on top of the rule's."),
+        key("limit", LIMIT_NAMES, "Rule of [gateway.limits], or several."),
+        key(
+            "allow",
+            Shape::List(&TEXTS),
+            "Networks that may come in, for example \"10.0.0.0/8\". Default: all.",
+        ),
+        key("deny", Shape::List(&TEXTS), "Networks that may not; counts more than `allow`."),
+        key(
+            "request_headers",
+            Shape::Keys(&HEADER_CHANGES),
+            "Headers changed on the way to the service.",
+        ),
+        key("response_headers", Shape::Keys(&HEADER_CHANGES), "Headers changed on the way back."),
+        key(
+            "cors",
+            Shape::Keys(&CORS),
+            "Which pages of other origins may call this route. Default: as [gateway] cors says.",
+        ),
+        key(
+            "cache",
+            ROUTE_CACHE,
+            "Keep answers and give them out again: a time, or a table. What an answer says of itself comes first.",
+        ),
+        key("compress", Shape::Bool, "As [gateway] compress, for this route."),
     ],
     rules: &[Rule::AnyOf(&["to", "split"])],
     synonyms: &[
@@ -108,26 +114,11 @@ static TLS_FILES: Keys = Keys {
 };
 static TLS: Either =
     Either { options: &[Shape::Choice(&TLS_MODES), Shape::Keys(&TLS_FILES)], expand: None };
-static AUTH: Names = Names { key: Format::Name, of: Shape::Free };
-static LIMIT: Keys = Keys {
-    id: "limit",
-    what: "a limit",
-    keys: &[
-        key("rate", Shape::Text(Format::Rate), "For example \"50/s\"."),
-        key("burst", Shape::Integer(1, 1_000_000), "Requests allowed at once."),
-        key("by", TEXT, "What is counted by: `ip` or `header:Name`."),
-    ],
-    rules: &[],
-    synonyms: &[],
-};
-static LIMITS: Names = Names { key: Format::Name, of: Shape::Keys(&LIMIT) };
 static HOSTS: List = List { of: TEXT, nonempty: false, distinct: false };
 
 const ROUTES_DOC: &str = "Which requests go where. The most specific wins, wherever it stands: exact host before wildcard, then the path from left to right, then a method.";
-const AUTH_DOC: &str = "Rules by which requests are let in.";
-const AUTH_LATER: &str = "nobody is asked who they are";
-const LIMITS_DOC: &str = "Rules by which requests are limited.";
-const LIMITS_LATER: &str = "requests are not limited";
+const AUTH_DOC: &str = "Rules by which requests are let in; a route names one.";
+const LIMITS_DOC: &str = "How many requests there may be; routes, or the gateway, name them.";
 
 pub(crate) static GATEWAY: Keys = Keys {
     id: "gateway",
@@ -137,13 +128,26 @@ pub(crate) static GATEWAY: Keys = Keys {
         key("hosts", Shape::List(&HOSTS), "Names it answers to; `*.example.org` for every name below. Default: all."),
         key("tls", Shape::Either(&TLS), "auto: certificates by ACME, or a local authority for *.localhost. off: plain HTTP. Or a table with files.")
             .later_unless(Inert::Text("off"), "the gateway speaks plain HTTP"),
-        key("auth", Shape::Names(&AUTH), AUTH_DOC).later(AUTH_LATER),
-        key("limits", Shape::Names(&LIMITS), LIMITS_DOC).later(LIMITS_LATER),
+        key("auth", Shape::Names(&AUTH), AUTH_DOC),
+        key("limits", Shape::Names(&LIMITS), LIMITS_DOC),
         key("routes", Shape::List(&ROUTES), ROUTES_DOC),
         key("hold", DURATION, "How long a request waits for a service that starts or restarts, instead of being refused; 0s turns that off. Default 5s."),
+        key("limit", LIMIT_NAMES, "Rule of [gateway.limits] for every request, or several."),
+        key("trusted", Shape::List(&TEXTS), "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Default: nobody's."),
+        key("bots", Shape::Keys(&BOTS), "What is done with programs that say by their User-Agent what they are."),
+        key("headers", Shape::Either(&SECURITY_HEADERS), "Security headers on every answer that does not have them: \"strict\", or a table that changes it. Default: none."),
+        key("cors", Shape::Keys(&CORS), "Which pages of other origins may call routes without `cors` of their own."),
+        key("max_body", SIZE_TEXT, "Larger requests are refused with 413, on routes that say nothing else. Default 100M; with gRPC none."),
+        key("max_head", SIZE_TEXT, "Bytes that the head of a request may have. Default 64K."),
+        key("max_headers", Shape::Integer(8, 1_000), "Header lines that a request may have. Default 100."),
+        key("max_connections", COUNT, "Open connections of one address; more are closed at once. Default 4096, except from this machine and `trusted`."),
+        key("reasons", Shape::Bool, "Say in refusals which rule refused, and what to do. Default true."),
+        key("access_log", Shape::Either(&ACCESS_LOG), "A line for each request: \"json\" or \"combined\", or a table. Default: none."),
+        key("cache", Shape::Keys(&GATEWAY_CACHE), "Of answers kept by routes with `cache`."),
+        key("compress", Shape::Bool, "Encode text (br, zstd, gzip) for callers who can read that. Default false."),
     ],
     rules: &[],
-    synonyms: &[("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
+    synonyms: &[("gzip", "compress"), ("compression", "compress"), ("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
 };
 
 /// In an included file: routes of one team, for the one gateway of the application.
@@ -151,8 +155,8 @@ pub(crate) static PART_GATEWAY: Keys = Keys {
     id: "partGateway",
     what: "the gateway in an included file",
     keys: &[
-        key("auth", Shape::Names(&AUTH), AUTH_DOC).later(AUTH_LATER),
-        key("limits", Shape::Names(&LIMITS), LIMITS_DOC).later(LIMITS_LATER),
+        key("auth", Shape::Names(&AUTH), AUTH_DOC),
+        key("limits", Shape::Names(&LIMITS), LIMITS_DOC),
         key("routes", Shape::List(&ROUTES), ROUTES_DOC),
     ],
     rules: &[],

@@ -143,6 +143,7 @@ pub(crate) static SERVICE: Keys = Keys {
         key("port", Shape::Integer(1, 65535), "Fixed port. Default: a free one, given as $PORT."),
         key("socket", Shape::Choice(&SOCKETS), "How the listening socket is handed over.")
             .later_unless(Inert::Text("port"), "the program opens its own socket on $PORT"),
+        key("slow_start", DURATION, "How long an instance that joins others gets less than its share of requests, from a tenth on; 0s: none. Default 10s."),
         key("database", Shape::Keys(&DATABASE), "A database of its own, given as $DATABASE_URL."),
         key("calls", Shape::Either(&CALLS), "Services and externals it may call; for each it gets <NAME>_URL. A list, or a table with a policy per callee."),
         key("publishes", Shape::List(&TOPICS), "Topics it publishes. A topic has one publisher."),

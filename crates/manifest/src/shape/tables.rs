@@ -162,7 +162,7 @@ static TELEMETRY_KEEP: Keys = Keys {
     what: "the retention of telemetry",
     keys: &[
         key("traces", DURATION, "How long traces are kept."),
-        key("logs", DURATION, "How long logs are kept."),
+        key("logs", DURATION, "How long logs are kept, where a service does not say less."),
         key("metrics", DURATION, "How long metrics are kept."),
     ],
     rules: &[],
@@ -191,9 +191,15 @@ static TELEMETRY: Keys = Keys {
     what: "telemetry",
     keys: &[
         key("keep", Shape::Keys(&TELEMETRY_KEEP), "How long."),
-        key("max", Shape::Text(Format::Size), "How much; the oldest goes first."),
-        key("sample", Shape::Keys(&TELEMETRY_SAMPLE), "Which traces."),
-        key("export", Shape::Keys(&TELEMETRY_EXPORT), "Where else to."),
+        key(
+            "max",
+            Shape::Text(Format::Size),
+            "How much traces and metrics take; the oldest goes first.",
+        ),
+        key("sample", Shape::Keys(&TELEMETRY_SAMPLE), "Which traces.")
+            .later("all are kept, up to the budget"),
+        key("export", Shape::Keys(&TELEMETRY_EXPORT), "Where else to.")
+            .later("nothing is sent elsewhere"),
     ],
     rules: &[],
     synonyms: &[],
@@ -257,8 +263,7 @@ pub(crate) static ROOT: Keys = Keys {
         key("jobs", Shape::Names(&JOBS), JOBS_DOC),
         key("workflows", Shape::Names(&WORKFLOWS), WORKFLOWS_DOC).later(WORKFLOWS_LATER),
         key("secrets", Shape::Names(&SECRETS), SECRETS_DOC),
-        key("telemetry", Shape::Keys(&TELEMETRY), "How much telemetry is kept.")
-            .later("the built-in limits apply"),
+        key("telemetry", Shape::Keys(&TELEMETRY), "How much telemetry is kept."),
         key(
             "profiles",
             Shape::Names(&PROFILES),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use archipel_model::{Bytes, Check, DatabaseEngine, EnvValue, RetryOn, Service};
+use archipel_model::{
+    Breaker, Bulkhead, Bytes, Check, DatabaseEngine, EnvValue, FallbackOn, Hedge, Priority,
+    RetryOn, Service, Spare,
+};
 
 use super::{HEAD, Tree, parse, problems};
 
@@ -92,14 +95,50 @@ fn calls_inherit_the_policy_of_their_service_and_of_all() {
          [services.b]\nrun = \"./b\"\n[services.c]\nrun = \"./c\"\ncalls = [\"b\"]\n"
     );
     let app = parse(&text).unwrap().app;
-    let policy = |from: &str, to: &str| app.services[from].calls[to];
+    let policy = |from: &str, to: &str| &app.services[from].calls[to];
     let shown = |from, to| {
         let policy = policy(from, to);
-        (policy.timeout.unwrap().as_secs(), policy.retry.attempts, policy.inflight_max)
+        (policy.timeout.unwrap().as_secs(), policy.retry.attempts, policy.safeguards.bulkhead)
     };
-    assert_eq!(shown("a", "b"), (2, 4, Some(8)));
-    assert_eq!(shown("a", "c"), (9, 0, Some(8)));
-    assert_eq!(shown("c", "b"), (5, 4, Some(8)));
+    let bulkhead = Some(Bulkhead::new(8));
+    assert_eq!(shown("a", "b"), (2, 4, bulkhead));
+    assert_eq!(shown("a", "c"), (9, 0, bulkhead));
+    assert_eq!(shown("c", "b"), (5, 4, bulkhead));
+}
+
+#[test]
+fn safeguards_are_as_the_file_says_and_otherwise_off() {
+    let text = include_str!("../../test-data/good/safeguards.toml");
+    let app = parse(text).unwrap().app;
+    let stock = &app.services["web"].calls["stock"].safeguards;
+    let breaker = stock.breaker.unwrap();
+    let millis = Duration::from_millis;
+    assert_eq!((breaker.errors, breaker.min_requests), (25, 5));
+    assert_eq!((breaker.window, breaker.open_for), (millis(30_000), millis(1_000)));
+    assert_eq!(stock.bulkhead, Some(Bulkhead { max: 16, queue: 4, wait: millis(50) }));
+    assert_eq!(stock.hedge, Some(Hedge::Percentile(95)));
+    assert_eq!(stock.priority, Some(Priority::Low));
+    let fallback = stock.fallback.as_deref().unwrap();
+    let Spare::Static { status, content_type, body } = &fallback.with else { panic!() };
+    assert_eq!((*status, content_type.as_str()), (200, "application/json"));
+    assert_eq!(body, "{\"free\":{}}");
+    assert_eq!(fallback.methods, ["GET"]);
+    let on = &fallback.on;
+    assert_eq!((on.timeout, on.breaker, on.connect, on.overload), (true, true, false, false));
+    assert_eq!(on.statuses, [503]);
+    let books = &app.services["web"].calls["books"].safeguards;
+    assert_eq!(books.breaker, Some(Breaker::default()), "from [defaults]");
+    assert_eq!(books.hedge, Some(Hedge::After(millis(150))));
+    assert_eq!(books.fallback.as_deref().unwrap().with, Spare::Stale(millis(3_600_000)));
+    assert_eq!(app.services["stock"].slow_start, Some(millis(30_000)));
+    assert_eq!(app.services["books"].slow_start, Some(Duration::ZERO));
+    let routes = &app.gateway.as_ref().unwrap().routes;
+    assert_eq!(routes[0].safeguards.priority, Some(Priority::Critical));
+    let stale = routes[0].safeguards.fallback.as_deref().unwrap();
+    assert_eq!(stale.with, Spare::Stale(Spare::STALE_DEFAULT));
+    assert_eq!(stale.on, FallbackOn::default());
+    assert_eq!(routes[1].safeguards.fallback.as_deref().unwrap().with, Spare::Skip);
+    assert_eq!(routes[1].safeguards.breaker, None, "a route has what it says");
 }
 
 #[test]
@@ -142,11 +181,11 @@ fn a_call_and_a_route_may_say_how_long_each_part_takes() {
     );
     let app = parse(&text).unwrap().app;
     let millis = |limit: Option<std::time::Duration>| limit.map(|limit| limit.as_millis());
-    let call = app.services["a"].calls["b"];
+    let call = &app.services["a"].calls["b"];
     assert_eq!((millis(call.connect), millis(call.idle)), (Some(200), Some(60_000)));
     let route = &app.gateway.unwrap().routes[0];
     assert_eq!((millis(route.connect), millis(route.idle)), (Some(1_000), Some(120_000)));
-    let call = app.services["b"].calls["a"];
+    let call = &app.services["b"].calls["a"];
     assert_eq!((call.connect, call.idle), (None, None));
     let zero = text.replace("200ms", "0s");
     assert_eq!(problems(parse(&zero)).len(), 1, "a limit of nothing refuses everything");

@@ -27,6 +27,8 @@ pub struct TraceSummary {
     /// Of the span without a parent, or the earliest.
     pub root_name: String,
     pub root_service: String,
+    /// Its `url.path`, where it has one.
+    pub root_path: Option<String>,
     pub start_ns: u64,
     /// From the first start to the last end.
     pub duration_ns: u64,
@@ -195,6 +197,37 @@ impl SpanStore {
         .await
     }
 
+    /// The `limit` traces with the slowest spans that match, slowest first.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub async fn slowest(
+        &self,
+        query: SpanQuery,
+        limit: usize,
+    ) -> io::Result<Answer<Vec<TraceSummary>>> {
+        self.ask(move |groups| {
+            // The longest matching span of each trace.
+            let mut longest: HashMap<TraceId, u64> = HashMap::new();
+            let cut_at_ns = walk(groups, &query, |fields, rows| {
+                let (traces, durations) = (fields.traces()?, fields.durations()?);
+                for row in (0..rows.len()).filter(|row| rows[*row]) {
+                    let of = longest.entry(traces[row]).or_default();
+                    *of = durations[row].max(*of);
+                }
+                if longest.len() > limit.saturating_mul(8) {
+                    longest = top(std::mem::take(&mut longest), limit);
+                }
+                Ok(true)
+            })?;
+            let wanted: HashSet<TraceId> = top(longest, limit).into_keys().collect();
+            let mut found = summaries(groups, &wanted)?;
+            found.sort_by_key(|summary| std::cmp::Reverse(summary.duration_ns));
+            Ok(Answer { found, cut_at_ns })
+        })
+        .await
+    }
+
     /// Matching spans over time, in stretches of `step_ns`; empty stretches are left out.
     ///
     /// # Errors
@@ -278,6 +311,14 @@ impl SpanStore {
     }
 }
 
+/// The traces with the longest spans.
+fn top(longest: HashMap<TraceId, u64>, limit: usize) -> HashMap<TraceId, u64> {
+    let mut all: Vec<(TraceId, u64)> = longest.into_iter().collect();
+    all.sort_unstable_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+    all.truncate(limit);
+    all.into_iter().collect()
+}
+
 fn keep_last(rows: &mut [bool], count: usize) {
     let mut left = count;
     for row in rows.iter_mut().rev().filter(|row| **row) {
@@ -311,6 +352,7 @@ fn summaries(groups: &[Arc<Group>], wanted: &HashSet<TraceId>) -> io::Result<Vec
         let parents = fields.parents(&own)?;
         let (resources, codes) = fields.resources()?;
         let mut names = fields.texts(Fixed::Name, &rows)?;
+        let mut paths = values("url.path", &fields, &rows)?;
         for row in (0..rows.len()).filter(|row| rows[*row]) {
             let service = &resources[codes[row]].service;
             let of = growing.entry(traces[row]).or_insert_with(|| Growing {
@@ -318,6 +360,7 @@ fn summaries(groups: &[Arc<Group>], wanted: &HashSet<TraceId>) -> io::Result<Vec
                     trace: traces[row],
                     root_name: String::new(),
                     root_service: String::new(),
+                    root_path: None,
                     start_ns: u64::MAX,
                     duration_ns: 0,
                     spans: 0,
@@ -332,6 +375,8 @@ fn summaries(groups: &[Arc<Group>], wanted: &HashSet<TraceId>) -> io::Result<Vec
                 of.has_root |= is_root;
                 of.summary.root_name = names.remove(&row).unwrap_or_default();
                 of.summary.root_service.clone_from(service);
+                let path = std::mem::take(&mut paths[row]);
+                of.summary.root_path = (!path.is_empty()).then_some(path);
             }
             of.summary.start_ns = of.summary.start_ns.min(starts[row]);
             of.end_ns = of.end_ns.max(starts[row].saturating_add(durations[row]));

@@ -68,6 +68,7 @@ impl Dictionary {
     }
 }
 
+#[derive(Default)]
 pub(crate) struct Builder {
     rows: Rows,
     values: Vec<u8>,
@@ -75,32 +76,45 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    pub(crate) fn new() -> Self {
-        Self { rows: Rows::default(), values: Vec::new(), dictionary: Dictionary::default() }
-    }
-
     /// Returns a text that this column did not know, for the filter of words.
     pub(crate) fn push<'a>(&mut self, row: u32, value: &'a Value) -> Option<&'a str> {
-        self.rows.push(row);
         match value {
-            Value::Int(number) => put_varint(&mut self.values, zigzag(*number)),
-            Value::Double(number) => self.values.extend_from_slice(&number.to_le_bytes()),
-            Value::Bool(yes) => self.values.push(u8::from(*yes)),
-            Value::Text(text) | Value::Json(text) => return self.push_text(text),
+            Value::Int(number) => self.push_int(row, *number),
+            Value::Double(number) => {
+                self.rows.push(row);
+                self.values.extend_from_slice(&number.to_le_bytes());
+            }
+            Value::Bool(yes) => self.push_bool(row, *yes),
+            Value::Text(text) | Value::Json(text) => return self.push_plain(row, text),
         }
         None
     }
 
-    fn push_text<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+    /// A text, which is returned when this column did not know it.
+    pub(crate) fn push_plain<'a>(&mut self, row: u32, text: &'a str) -> Option<&'a str> {
         let (code, new) = self.dictionary.code(text);
-        put_varint(&mut self.values, u64::from(code));
+        self.push_code(row, code);
         new.then_some(text)
     }
 
-    /// Of a row that has nothing else in this column.
-    pub(crate) fn push_plain<'a>(&mut self, row: u32, text: &'a str) -> Option<&'a str> {
+    /// The code of a text in this column, for many rows that have it, and whether it is new.
+    pub(crate) fn code(&mut self, text: &str) -> (u32, bool) {
+        self.dictionary.code(text)
+    }
+
+    pub(crate) fn push_code(&mut self, row: u32, code: u32) {
         self.rows.push(row);
-        self.push_text(text)
+        put_varint(&mut self.values, u64::from(code));
+    }
+
+    pub(crate) fn push_int(&mut self, row: u32, number: i64) {
+        self.rows.push(row);
+        put_varint(&mut self.values, zigzag(number));
+    }
+
+    pub(crate) fn push_bool(&mut self, row: u32, yes: bool) {
+        self.rows.push(row);
+        self.values.push(u8::from(yes));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,224 +1,16 @@
-//! A row group: some thousand spans as columns, in the order in which they came.
+//! A row group as it is read: some thousand spans as columns, in the order in which they came.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use archipel_model::{SpanId, TraceId};
-use foldhash::fast::RandomState;
 use serde_json::{Map, Value as Json};
 
-use super::bloom::Words;
-use super::codec::{Reader, damaged, put_varint, unzigzag, zigzag};
-use super::column::{Builder, Column, Type, Values};
-use super::index::{ColumnPlace, Fixed, Index, Name, fingerprint};
+use super::codec::{Reader, damaged, unzigzag};
+use super::column::{Column, Type, Values};
+use super::index::{ColumnPlace, Fixed, Index, Name};
 use super::model::{Extra, Kind, Resource, Span, SpanStatus, Value};
-
-pub(crate) const ROWS_MAX: usize = 8192;
-/// Attributes beyond lie together in one column: more files than that would be opened by nobody
-/// but somebody who means harm or puts ids into names.
-const COLUMNS_MAX: usize = 256;
-const LEVEL: i32 = 1;
-
-/// Turns spans into the bytes of a group.
-pub(crate) struct Encoder {
-    zstd: zstd::bulk::Compressor<'static>,
-}
-
-impl Encoder {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { zstd: zstd::bulk::Compressor::new(LEVEL)? })
-    }
-
-    /// The index, and the whole group as it is written: header, index, body.
-    pub(crate) fn encode(&mut self, spans: &[Span], number: u64) -> io::Result<(Index, Vec<u8>)> {
-        let mut index = Index { number, rows: spans.len() as u32, ..Index::default() };
-        let mut words = Words::default();
-        let mut columns = Vec::new();
-        times(spans, &mut index, &mut columns);
-        ids(spans, &mut index, &mut columns);
-        resources(spans, &mut index, &mut columns, &mut words)?;
-        attributes(spans, &mut columns, &mut words)?;
-        columns.push((Name::Fixed(Fixed::Words), words.finish()));
-        let mut body = Vec::new();
-        for (name, raw) in columns {
-            let stored = match name {
-                // Random: compressing it costs and gains nothing.
-                Name::Fixed(Fixed::Span | Fixed::Words) => raw.clone(),
-                _ => self.zstd.compress(&raw)?,
-            };
-            index.columns.push(ColumnPlace {
-                name,
-                offset: body.len() as u32,
-                stored: stored.len() as u32,
-                raw: raw.len() as u32,
-                crc: crc32fast::hash(&stored),
-            });
-            body.extend_from_slice(&stored);
-        }
-        let mut out = index.write();
-        out.extend_from_slice(&body);
-        Ok((index, out))
-    }
-}
-
-type Columns = Vec<(Name, Vec<u8>)>;
-
-fn times(spans: &[Span], index: &mut Index, columns: &mut Columns) {
-    let (mut starts, mut durations, mut flags) = (Vec::new(), Vec::new(), Vec::new());
-    index.start_min = u64::MAX;
-    let mut last = 0u64;
-    for span in spans {
-        put_varint(&mut starts, zigzag(span.start_ns.wrapping_sub(last) as i64));
-        last = span.start_ns;
-        put_varint(&mut durations, span.duration_ns);
-        flags.push(span.kind as u8 | (span.status as u8) << 4);
-        index.start_min = index.start_min.min(span.start_ns);
-        index.start_max = index.start_max.max(span.start_ns);
-        index.duration_max = index.duration_max.max(span.duration_ns);
-        index.errors += u32::from(span.status == SpanStatus::Error);
-    }
-    columns.push((Name::Fixed(Fixed::Start), starts));
-    columns.push((Name::Fixed(Fixed::Duration), durations));
-    columns.push((Name::Fixed(Fixed::Flags), flags));
-}
-
-/// Trace ids repeat; a parent is mostly a row of the same group, and then its distance is kept.
-fn ids(spans: &[Span], index: &mut Index, columns: &mut Columns) {
-    let mut rows: HashMap<SpanId, usize, RandomState> = HashMap::default();
-    for (row, span) in spans.iter().enumerate() {
-        rows.insert(span.span, row);
-    }
-    let mut seen: HashMap<TraceId, u64, RandomState> = HashMap::default();
-    let mut fingerprints = BTreeSet::new();
-    let (mut traces, mut own, mut parents) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, span) in spans.iter().enumerate() {
-        let fresh = seen.len() as u64;
-        match seen.get(&span.trace) {
-            // From the newest back, so that numbers stay small.
-            Some(code) => put_varint(&mut traces, fresh - code),
-            None => {
-                traces.push(0);
-                traces.extend_from_slice(span.trace.bytes());
-                seen.insert(span.trace, fresh);
-                fingerprints.insert(fingerprint(span.trace.bytes()));
-            }
-        }
-        own.extend_from_slice(span.span.bytes());
-        match span.parent {
-            None => parents.push(0),
-            Some(parent) => match rows.get(&parent) {
-                Some(at) => put_varint(&mut parents, 2 + zigzag(*at as i64 - row as i64)),
-                None => {
-                    parents.push(1);
-                    parents.extend_from_slice(parent.bytes());
-                }
-            },
-        }
-    }
-    index.fingerprints = fingerprints.into_iter().collect();
-    columns.push((Name::Fixed(Fixed::Trace), traces));
-    columns.push((Name::Fixed(Fixed::Span), own));
-    columns.push((Name::Fixed(Fixed::Parent), parents));
-}
-
-fn resources(
-    spans: &[Span],
-    index: &mut Index,
-    columns: &mut Columns,
-    words: &mut Words,
-) -> io::Result<()> {
-    let mut distinct: Vec<&Arc<Resource>> = Vec::new();
-    let mut codes = Vec::new();
-    let mut names = Builder::new();
-    let mut last = 0;
-    for (row, span) in spans.iter().enumerate() {
-        let same = |other: &&Arc<Resource>| Arc::ptr_eq(other, &span.resource);
-        if distinct.get(last).is_none_or(|other| !same(other)) {
-            let equal = |other: &&Arc<Resource>| same(other) || **other == span.resource;
-            last = distinct.iter().position(equal).unwrap_or_else(|| {
-                distinct.push(&span.resource);
-                distinct.len() - 1
-            });
-        }
-        put_varint(&mut codes, last as u64);
-        if let Some(new) = names.push_plain(row as u32, &span.name) {
-            words.add(new);
-        }
-    }
-    let services: BTreeSet<&str> = distinct.iter().map(|of| of.service.as_str()).collect();
-    index.services = services.into_iter().map(Into::into).collect();
-    for resource in &distinct {
-        words.add(&resource.service);
-        words.add(&resource.instance);
-        resource.attributes.values().for_each(|value| add_json(words, value));
-    }
-    columns.push((Name::Fixed(Fixed::Resource), codes));
-    columns.push((Name::Fixed(Fixed::Resources), serde_json::to_vec(&distinct)?));
-    columns.push((Name::Fixed(Fixed::Name), names.finish()));
-    Ok(())
-}
-
-fn add_json(words: &mut Words, value: &Json) {
-    match value {
-        Json::String(text) => words.add(text),
-        other => words.add_json(&other.to_string()),
-    }
-}
-
-fn attributes(spans: &[Span], columns: &mut Columns, words: &mut Words) -> io::Result<()> {
-    let mut places: HashMap<(&str, Type), usize, RandomState> = HashMap::default();
-    let mut built: Vec<(&str, Type, Builder)> = Vec::new();
-    let mut overflow = Builder::new();
-    let mut extras = Builder::new();
-    for (at, span) in spans.iter().enumerate() {
-        let row = at as u32;
-        let mut rest = Map::new();
-        // A key that comes twice counts once, or its rows would not ascend.
-        for (n, (key, value)) in span.attributes.iter().enumerate() {
-            if span.attributes[..n].iter().any(|(earlier, _)| earlier == key) {
-                continue;
-            }
-            let kind = Type::of(value);
-            let place = match places.get(&(&**key, kind)) {
-                Some(place) => *place,
-                None if built.len() < COLUMNS_MAX => {
-                    built.push((key, kind, Builder::new()));
-                    places.insert((key, kind), built.len() - 1);
-                    built.len() - 1
-                }
-                None => {
-                    add_json(words, &value.to_json());
-                    rest.insert(key.to_string(), value.to_json());
-                    continue;
-                }
-            };
-            if let Some(new) = built[place].2.push(row, value) {
-                match kind {
-                    Type::Json => words.add_json(new),
-                    _ => words.add(new),
-                }
-            }
-        }
-        if !rest.is_empty() {
-            overflow.push_plain(row, &Json::Object(rest).to_string());
-        }
-        if !span.extras.is_empty()
-            && let Some(new) = extras.push_plain(row, &serde_json::to_string(&span.extras)?)
-        {
-            words.add_json(new);
-        }
-    }
-    for (key, kind, builder) in built {
-        columns.push((Name::Attribute(key.into(), kind), builder.finish()));
-    }
-    for (name, builder) in [(Fixed::Overflow, overflow), (Fixed::Extras, extras)] {
-        if !builder.is_empty() {
-            columns.push((Name::Fixed(name), builder.finish()));
-        }
-    }
-    Ok(())
-}
 
 /// Gives the raw bytes of one column of a group.
 pub(crate) trait Load {
@@ -416,6 +208,8 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::span::encode::Encoder;
+    use crate::span::hop::{Hop, HopKind, Row};
     use crate::span::index::HEADER_BYTES;
     use proptest::prelude::*;
 
@@ -481,10 +275,105 @@ mod tests {
         Fields::new(&index, &body).materialise(&vec![true; index.rows as usize])
     }
 
+    fn rows(spans: &[Span]) -> Vec<Row> {
+        spans.iter().cloned().map(Row::Span).collect()
+    }
+
+    fn hop() -> impl Strategy<Value = Hop> {
+        let ids = (1u8..6, 1u64..40, prop::option::of(1u64..40));
+        let numbers = (any::<u64>(), any::<u64>(), 0u16..600, any::<u32>());
+        (ids, numbers, 0usize..4, "/[a-cé]{0,2}", any::<bool>()).prop_map(
+            |((trace, own, parent), (start_ns, duration_ns, code, bytes), kind, path, failed)| {
+                let id = |n: u64| SpanId::new(n.to_be_bytes());
+                Hop {
+                    trace: TraceId::new([trace; 16]).unwrap(),
+                    span: id(own).unwrap(),
+                    parent: parent.and_then(id),
+                    like: KINDS.with(|kinds| kinds[kind].clone()),
+                    failed,
+                    start_ns,
+                    duration_ns,
+                    path: path.into_bytes().into(),
+                    code,
+                    bytes: bytes.into(),
+                    head_us: (bytes / 2).into(),
+                    more: match failed {
+                        true => vec![("error.type".into(), Value::Text("x".into()))],
+                        false => Vec::new(),
+                    },
+                }
+            },
+        )
+    }
+
+    thread_local! {
+        /// Some are equal and not the same.
+        static KINDS: Vec<Arc<HopKind>> = (0..4)
+            .map(|n| HopKind {
+                resource: Arc::new(Resource { service: format!("s{}", n / 2), ..Resource::default() }),
+                name: format!("GET {}", n / 2).into(),
+                caller: "outside".to_owned(),
+                method: "GET".into(),
+                route: (n > 1).then(|| "/**".to_owned()),
+            })
+            .map(Arc::new)
+            .collect();
+    }
+
+    /// The same in full.
+    fn told(row: &Row) -> Span {
+        let hop = match row {
+            Row::Span(span) => return span.clone(),
+            Row::Hop(hop) => hop,
+        };
+        let text = |text: &str| Value::Text(text.to_owned().into());
+        let mut attributes = vec![
+            ("archipel.hop".into(), Value::Bool(true)),
+            ("archipel.caller".into(), text(&hop.like.caller)),
+            ("http.request.method".into(), text(&hop.like.method)),
+            ("url.path".into(), text(std::str::from_utf8(&hop.path).unwrap())),
+            ("http.response.body.size".into(), Value::Int(hop.bytes as i64)),
+            ("archipel.head_us".into(), Value::Int(hop.head_us as i64)),
+        ];
+        if let Some(route) = &hop.like.route {
+            attributes.push(("http.route".into(), text(route)));
+        }
+        if hop.code > 0 {
+            let code = Value::Int(hop.code.into());
+            attributes.push(("http.response.status_code".into(), code));
+        }
+        attributes.extend(hop.more.iter().cloned());
+        Span {
+            trace: hop.trace,
+            span: hop.span,
+            parent: hop.parent,
+            resource: hop.like.resource.clone(),
+            name: hop.like.name.clone(),
+            kind: Kind::Server,
+            status: if hop.failed { SpanStatus::Error } else { SpanStatus::Unset },
+            start_ns: hop.start_ns,
+            duration_ns: hop.duration_ns,
+            attributes,
+            extras: Vec::new(),
+        }
+    }
+
     proptest! {
         #[test]
+        fn hops_read_back_as_spans_among_others(
+            rows in prop::collection::vec(
+                prop_oneof![span().prop_map(Row::Span), hop().prop_map(Row::Hop)],
+                1..60,
+            ),
+        ) {
+            let (_, bytes) = Encoder::new().unwrap().encode(&rows, 7).unwrap();
+            let back: Vec<Span> = read(&bytes).unwrap().into_iter().map(sorted).collect();
+            prop_assert_eq!(back, rows.iter().map(|row| sorted(told(row))).collect::<Vec<_>>());
+        }
+
+        #[test]
         fn a_group_reads_back(spans in prop::collection::vec(span(), 1..60)) {
-            let (_, bytes) = Encoder::new().unwrap().encode(&spans, 7).unwrap();
+            let (_, bytes) = Encoder::new().unwrap().encode(&rows(&spans), 7).unwrap();
             let back: Vec<Span> = read(&bytes).unwrap().into_iter().map(sorted).collect();
             prop_assert_eq!(back, spans.into_iter().map(sorted).collect::<Vec<_>>());
         }
@@ -495,7 +384,7 @@ mod tests {
             at: prop::sample::Index,
             flip in 1u8..,
         ) {
-            let (_, mut bytes) = Encoder::new().unwrap().encode(&spans, 7).unwrap();
+            let (_, mut bytes) = Encoder::new().unwrap().encode(&rows(&spans), 7).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
             // The filter of words is not part of what is read here.

@@ -6,11 +6,13 @@
 //! ```
 
 mod answers;
-mod bloom;
-mod codec;
-mod column;
+pub(crate) mod bloom;
+pub(crate) mod codec;
+pub(crate) mod column;
+mod encode;
 mod files;
 mod group;
+mod hop;
 mod index;
 mod model;
 mod search;
@@ -18,6 +20,7 @@ mod store;
 mod writer;
 
 pub use answers::{Answer, Bucket, Durations, TRACE_SPANS_MAX, Tally, TraceSummary};
+pub use hop::{Hop, HopKind};
 pub use model::{Extra, Kind, Resource, Span, SpanStatus, Text, Value};
 pub use search::SpanQuery;
 pub use store::{SpanCounts, SpanPolicy, SpanStore};

@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
                     self.trace = id.map(|id| fingerprint(id.bytes())).or(self.trace);
                 }
                 "status" if !is_http_status(operand) => self.errors |= operand.text == "error",
-                "kind" | "status" | "duration" | "dur" | "span" | "parent" => {}
+                "kind" | "status" | "duration" | "dur" | "span" | "root" => {}
                 // Only texts are in the filter, and these may match other types.
                 _ if operand.text.parse::<f64>().is_ok()
                     || matches!(operand.text.as_str(), "true" | "false") => {}
@@ -184,6 +184,12 @@ fn compare(key: &str, op: Op, operand: &Operand, fields: &Fields<'_>) -> io::Res
             Ok(traces.iter().map(|t| *known.entry(*t).or_insert_with(|| is(t))).collect())
         }
         "span" => Ok(fields.spans()?.iter().map(|span| operand.is(&span.to_string())).collect()),
+        // Of a span without a parent: a whole request, not a part of one.
+        "root" => {
+            let wanted = operand.text != "false";
+            let parents = fields.parents(&fields.spans()?)?;
+            Ok(parents.iter().map(|parent| parent.is_none() == wanted).collect())
+        }
         "name" => {
             let raw = fields.raw(Fixed::Name)?.unwrap_or_default();
             let mut rows = vec![false; fields.index.rows as usize];

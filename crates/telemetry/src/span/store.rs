@@ -10,6 +10,7 @@ use archipel_rt::{Sender, Tasks, blocking, channel};
 use tokio::sync::oneshot;
 
 use super::files::Group;
+use super::hop::Hop;
 use super::model::Span;
 use super::writer::Writer;
 use crate::{OpenError, turns};
@@ -39,6 +40,7 @@ impl SpanPolicy {
 
 pub(crate) enum Command {
     Spans(Vec<Span>),
+    Hops(Vec<Hop>),
     /// Answered when all spans before it can be found.
     Flush(oneshot::Sender<()>),
 }
@@ -107,14 +109,22 @@ impl SpanStore {
     /// Takes spans, all or none. Never waits: `false` when there is no room, and then they are
     /// counted as dropped.
     pub fn take(&self, spans: Vec<Span>) -> bool {
-        let count = spans.len();
+        self.put(spans.len(), Command::Spans(spans))
+    }
+
+    /// The same for hops.
+    pub fn take_hops(&self, hops: Vec<Hop>) -> bool {
+        self.put(hops.len(), Command::Hops(hops))
+    }
+
+    fn put(&self, count: usize, command: Command) -> bool {
         if count == 0 {
             return true;
         }
         let before = self.shared.queued.fetch_add(count, Relaxed);
         // One batch of any size is taken by an idle store.
         let fits = before == 0 || before + count <= QUEUE;
-        if fits && self.commands.try_send(Command::Spans(spans)).is_ok() {
+        if fits && self.commands.try_send(command).is_ok() {
             return true;
         }
         self.shared.taken(count);

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
 
+use super::encode::{Encoder, ROWS_MAX};
 use super::files::{self, Appending, Group};
-use super::group::{Encoder, Fields, ROWS_MAX};
-use super::model::Span;
+use super::group::Fields;
+use super::hop::Row;
 use super::store::{Command, Shared, SpanPolicy};
 use crate::turns::Turns;
 
@@ -32,7 +33,7 @@ pub(crate) struct Writer {
     segment: Option<Appending>,
     /// Of the group that `open` will be.
     number: u64,
-    open: Vec<Span>,
+    open: Vec<Row>,
     /// How many of `open` lie in the tail.
     saved: usize,
     tail: Option<Appending>,
@@ -57,16 +58,8 @@ impl Turns for Writer {
         let mut waiting = Vec::new();
         for command in batch.drain(..) {
             match command {
-                Command::Spans(spans) => {
-                    self.shared.taken(spans.len());
-                    if self.saved == self.open.len() {
-                        self.save_at = clock::now() + SAVE_EVERY;
-                    }
-                    self.open.extend(spans);
-                    while self.open.len() >= ROWS_MAX {
-                        self.seal();
-                    }
-                }
+                Command::Spans(spans) => self.add(spans.into_iter().map(Row::Span)),
+                Command::Hops(hops) => self.add(hops.into_iter().map(Row::Hop)),
                 Command::Flush(done) => waiting.push(done),
             }
         }
@@ -147,13 +140,25 @@ impl Writer {
         let (groups, _) = files::scan(&path)?;
         for group in &groups {
             let wanted = vec![true; group.index.rows as usize];
-            self.open.extend(Fields::new(&group.index, &**group).materialise(&wanted)?);
+            let spans = Fields::new(&group.index, &**group).materialise(&wanted)?;
+            self.open.extend(spans.into_iter().map(Row::Span));
         }
         self.saved = self.open.len();
         self.tail = Some(Appending::create(path)?);
         self.tail_groups = groups;
         self.publish_tail();
         Ok(())
+    }
+
+    fn add(&mut self, rows: impl ExactSizeIterator<Item = Row>) {
+        self.shared.taken(rows.len());
+        if self.saved == self.open.len() {
+            self.save_at = clock::now() + SAVE_EVERY;
+        }
+        self.open.extend(rows);
+        while self.open.len() >= ROWS_MAX {
+            self.seal();
+        }
     }
 
     fn publish_tail(&self) {
@@ -219,11 +224,11 @@ impl Writer {
 
     fn seal(&mut self) {
         let rest = self.open.split_off(ROWS_MAX.min(self.open.len()));
-        let spans = std::mem::replace(&mut self.open, rest);
-        let done = self.append(&spans);
-        let lost = if done.is_err() { spans.len() } else { 0 };
+        let rows = std::mem::replace(&mut self.open, rest);
+        let done = self.append(&rows);
+        let lost = if done.is_err() { rows.len() } else { 0 };
         if done.is_ok() {
-            self.shared.stored.fetch_add(spans.len() as u64, Relaxed);
+            self.shared.stored.fetch_add(rows.len() as u64, Relaxed);
         }
         self.judge(done.map(|group| self.shared.change(|groups| groups.sealed.push(group))), lost);
         self.number += 1;
@@ -233,8 +238,8 @@ impl Writer {
         self.publish_tail();
     }
 
-    fn append(&mut self, spans: &[Span]) -> io::Result<Arc<Group>> {
-        let (index, bytes) = self.encoder.encode(spans, self.number)?;
+    fn append(&mut self, rows: &[Row]) -> io::Result<Arc<Group>> {
+        let (index, bytes) = self.encoder.encode(rows, self.number)?;
         let bytes_max = self.policy.segment_bytes();
         let full = |segment: &Appending| segment.bytes + bytes.len() as u64 > bytes_max;
         if self.segment.as_ref().is_none_or(full) {

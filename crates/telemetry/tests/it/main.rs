@@ -285,6 +285,33 @@ async fn the_budget_holds_and_the_newest_stay() {
 }
 
 #[tokio::test]
+async fn what_is_full_becomes_smaller_while_it_runs_and_is_found_as_before() {
+    let it = Fixture::open();
+    for at_ms in 0..200 {
+        let text = format!(r#"{{"msg":"{at_ms} {}"}}"#, "tide ".repeat(12 << 10));
+        it.store.take(line("a-0", at_ms, &text));
+        if at_ms % 50 == 0 {
+            it.store.flush().await;
+        }
+    }
+    let before = it.messages(&Filter::default(), usize::MAX).await;
+    assert_eq!(before.len(), 200);
+    let dir = it.dir.path().join("a");
+    archipel_testkit::eventually(Duration::from_secs(60), || async {
+        let names = std::fs::read_dir(&dir).expect("dir");
+        let mut names: Vec<_> = names.map(|entry| entry.expect("entry").file_name()).collect();
+        names.sort();
+        let lines = names.iter().filter(|name| name.to_string_lossy().ends_with(".ndjson"));
+        if lines.count() == 1 && names.len() > 1 { Ok(()) } else { Err(names) }
+    })
+    .await;
+    assert_eq!(it.messages(&Filter::default(), usize::MAX).await, before);
+    let it = it.reopen().await;
+    it.store.take(line("a-0", 200, "after"));
+    assert_eq!(it.messages(&Filter::default(), usize::MAX).await.len(), 201);
+}
+
+#[tokio::test]
 async fn the_lines_of_a_stack_trace_are_one_record() {
     let it = Fixture::open();
     for text in

@@ -58,6 +58,24 @@ fn what_no_route_takes_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_callee_that_only_decorates_leaves_a_gap_and_breaks_nothing() {
+    let app = small();
+    let path = app.root().join("archipel.toml");
+    let text = std::fs::read_to_string(&path).expect("the manifest");
+    let calls = "calls = { back = { fallback = { answer = { body = '{\"items\":[]}' } } } }";
+    std::fs::write(&path, text.replace("calls = [\"back\"]", calls)).expect("write");
+    app.up();
+    let ask = || get(&app.url("/call/back/x")).expect("answer").json().expect("json");
+    assert_eq!(ask()["body"]["service"], "back");
+    app.run(&["stop", "back"]).ok();
+    let answer = ask();
+    assert_eq!(answer["status"], 200, "{answer}");
+    assert_eq!(answer["body"]["items"], serde_json::json!([]), "{answer}");
+    app.run(&["start", "back"]).ok();
+    assert_eq!(ask()["body"]["service"], "back");
+}
+
+#[test]
 fn a_restart_of_the_only_replica_loses_no_request() {
     let app = small();
     // The default is enough for this program on a quiet machine, which tests do not have.

@@ -1,0 +1,206 @@
+//! Numbers over time: how much processor and memory each instance takes, what passes through each
+//! service, how the host is.
+//!
+//! The last hour is in memory, every few seconds; the means and maxima of whole minutes are on
+//! the disk, an hour a file. A crash loses a minute at most.
+
+mod files;
+pub mod process;
+mod ring;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use archipel_rt::blocking;
+
+use crate::OpenError;
+use files::{Files, Minute};
+use ring::{Ring, SAMPLE_MS};
+
+pub use ring::SAMPLE_MS as METRIC_SAMPLE_MS;
+
+const MINUTE_MS: u64 = 60_000;
+/// Of instances that come and go, those silent for an hour leave the memory first.
+const SERIES_MAX: usize = 50_000;
+
+/// Which number of what. Nothing of a request is in it, so there are as many as are declared.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetricKey {
+    pub metric: String,
+    /// Empty: of the host.
+    pub service: String,
+    /// Empty: of the service as a whole.
+    pub instance: String,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricPolicy {
+    pub bytes_max: u64,
+    pub age_max: Duration,
+}
+
+impl Default for MetricPolicy {
+    fn default() -> Self {
+        Self { bytes_max: 128 << 20, age_max: Duration::from_secs(30 * 24 * 3600) }
+    }
+}
+
+/// Which numbers are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct MetricQuery {
+    /// Empty: all.
+    pub metrics: Vec<String>,
+    pub service: Option<String>,
+    pub since_ms: u64,
+    pub until_ms: u64,
+    /// At most so many values a line.
+    pub points: u64,
+}
+
+impl MetricQuery {
+    fn takes(&self, key: &MetricKey) -> bool {
+        (self.metrics.is_empty() || self.metrics.contains(&key.metric))
+            && self.service.as_ref().is_none_or(|service| key.service == *service)
+    }
+}
+
+/// An answer: values at `since_ms`, and every `step_ms` from there; `None` where nothing is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricLines {
+    pub since_ms: u64,
+    pub step_ms: u64,
+    pub lines: BTreeMap<MetricKey, Vec<Option<f32>>>,
+}
+
+#[derive(Default)]
+struct Recent {
+    rings: BTreeMap<MetricKey, Ring>,
+    /// The minute that is not whole yet.
+    minute: u64,
+}
+
+/// Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct MetricStore {
+    recent: Arc<Mutex<Recent>>,
+    files: Arc<Mutex<Files>>,
+}
+
+impl MetricStore {
+    /// # Errors
+    /// When the directory cannot be made or read.
+    pub fn open(dir: PathBuf, policy: MetricPolicy) -> Result<Self, OpenError> {
+        let files =
+            Files::open(dir.clone(), policy).map_err(|source| OpenError { path: dir, source })?;
+        Ok(Self { recent: Arc::default(), files: Arc::new(Mutex::new(files)) })
+    }
+
+    /// Takes numbers of one moment. What was a whole minute is written by [`Self::save`].
+    pub fn record(&self, at_ms: u64, values: impl IntoIterator<Item = (MetricKey, f64)>) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in values {
+            let full = recent.rings.len() >= SERIES_MAX;
+            if full && !recent.rings.contains_key(&key) {
+                recent.rings.retain(|_, ring| !ring.is_silent(at_ms));
+                if recent.rings.len() >= SERIES_MAX {
+                    continue;
+                }
+            }
+            recent.rings.entry(key).or_default().push(at_ms, value as f32);
+        }
+    }
+
+    /// Writes the minute that has become whole, if one has.
+    ///
+    /// # Errors
+    /// When the disk refuses; the minute is lost then, and the next one is tried.
+    pub async fn save(&self, at_ms: u64) -> io::Result<()> {
+        let minute = at_ms / MINUTE_MS;
+        let block = {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut recent.minute, minute);
+            if before == minute || before == 0 {
+                return Ok(());
+            }
+            recent.rings.retain(|_, ring| !ring.is_silent(at_ms));
+            let span = before * MINUTE_MS..(before + 1) * MINUTE_MS;
+            let whole = |(key, ring): (&MetricKey, &Ring)| {
+                let (mean, max) = ring.summary(span.clone())?;
+                Some((key.clone(), vec![Minute { minute: before, mean, max }]))
+            };
+            recent.rings.iter().filter_map(whole).collect::<BTreeMap<_, _>>()
+        };
+        let files = self.files.clone();
+        blocking(move || {
+            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.append(minute - 1, &block)
+        })
+        .await
+    }
+
+    /// # Errors
+    /// When a file cannot be read.
+    pub async fn lines(&self, query: MetricQuery) -> io::Result<MetricLines> {
+        let span = query.until_ms.saturating_sub(query.since_ms).max(SAMPLE_MS);
+        // A stretch of the last hour is answered in samples, a longer one in minutes.
+        let oldest = archipel_rt::clock::wall_ms().saturating_sub(ring::KEPT_MS + MINUTE_MS);
+        let fine = query.since_ms >= oldest;
+        let unit = if fine { SAMPLE_MS } else { MINUTE_MS };
+        let step_ms = span.div_ceil(query.points.clamp(1, 2_000)).div_ceil(unit).max(1) * unit;
+        let since_ms = query.since_ms / step_ms * step_ms;
+        let count = usize::try_from(query.until_ms.saturating_sub(since_ms) / step_ms + 1);
+        let count = count.unwrap_or(usize::MAX).min(4_000);
+        let mut sums: BTreeMap<MetricKey, Vec<(f32, u32)>> = BTreeMap::new();
+        let mut add = |key: &MetricKey, at_ms: u64, value: f32| {
+            let Some(past) = at_ms.checked_sub(since_ms) else { return };
+            let at = usize::try_from(past / step_ms).unwrap_or(usize::MAX);
+            if at >= count {
+                return;
+            }
+            let line = match sums.get_mut(key) {
+                Some(line) => line,
+                None => sums.entry(key.clone()).or_insert_with(|| vec![(0.0, 0); count]),
+            };
+            line[at].0 += value;
+            line[at].1 += 1;
+        };
+        // What the memory holds whole is taken from there, everything before that from the files.
+        let known_ms = {
+            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let first =
+                recent.rings.values().filter_map(|ring| Some(ring.values().next()?.0)).min();
+            let first = match fine {
+                true => first.map(|ms| ms.div_ceil(MINUTE_MS) * MINUTE_MS),
+                false => (recent.minute > 0).then_some(recent.minute * MINUTE_MS),
+            };
+            for (key, ring) in recent.rings.iter().filter(|(key, _)| query.takes(key)) {
+                let values = ring.values().filter(|(at, _)| first.is_none_or(|first| *at >= first));
+                values.for_each(|(at_ms, value)| add(key, at_ms, value));
+            }
+            first.unwrap_or(query.until_ms).min(query.until_ms)
+        };
+        if since_ms < known_ms {
+            let (files, wanted) = (self.files.clone(), query.clone());
+            let minutes = since_ms / MINUTE_MS..known_ms.div_ceil(MINUTE_MS);
+            let found = blocking(move || {
+                let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                files.read(minutes, |key| wanted.takes(key))
+            });
+            for (key, minutes) in found.await? {
+                for of in minutes {
+                    // A minute stands for all samples in it.
+                    let begin = of.minute * MINUTE_MS;
+                    let step = usize::try_from(step_ms.min(MINUTE_MS)).unwrap_or(usize::MAX);
+                    (begin..begin + MINUTE_MS).step_by(step).for_each(|at| add(&key, at, of.mean));
+                }
+            }
+        }
+        let mean = |(sum, n): (f32, u32)| (n > 0).then(|| sum / n as f32);
+        let lines = sums.into_iter().map(|(key, line)| (key, line.into_iter().map(mean).collect()));
+        Ok(MetricLines { since_ms, step_ms, lines: lines.collect() })
+    }
+}
