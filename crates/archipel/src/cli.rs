@@ -78,6 +78,8 @@ pub(crate) enum Verb {
     Ps(Ps),
     /// Show what services wrote
     Logs(Logs),
+    /// List the public routes: where they lead, what has passed, where answers differ
+    Routes(RoutesOf),
     /// List traces: `archipel traces service:orders 'duration>200ms'`
     Traces(TracesOf),
     /// Show one trace as a waterfall, with its logs
@@ -519,6 +521,13 @@ pub(crate) enum SecretVerb {
 pub(crate) struct Explain {
     /// For example ARC0104; all codes unless given
     pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoutesOf {
+    /// Show where the answers of a compared route differed, as the list names it
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) diff: Option<String>,
 }
 
 #[derive(Debug, Args)]

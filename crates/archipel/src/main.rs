@@ -65,6 +65,7 @@ async fn asked(global: &cli::Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Down(down) => verbs::down::run(global, &down).await,
         Verb::Ps(ps) => verbs::ps::run(global, &ps).await,
         Verb::Logs(logs) => verbs::logs::run(global, &logs).await,
+        Verb::Routes(of) => verbs::routes::run(global, &of).await,
         Verb::Errors(of) => verbs::story::errors(global, &of).await,
         Verb::Find(of) => verbs::story::find(global, &of).await,
         Verb::Traces(of) => verbs::traces::list(global, &of).await,

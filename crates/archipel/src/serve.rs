@@ -100,6 +100,8 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     loops.spawn("archipel.errors", grouping);
     let supervisor = supervise(place, app, &logs, &storage).await?;
     let gateway = Gateway::new(&root);
+    // Kept, so that visitors stay where they are over restarts.
+    gateway.set_visitor_secret(SecretStore::new(state).own("gateway-visitors")?.reveal());
     let records = gateway.access(hops::QUEUE);
     loops.spawn("archipel.hops", hops::run(records, spans.clone(), loops.stop_token()));
     let caller = archipel_api::AppCaller::new(gateway.clone());

@@ -24,7 +24,7 @@ use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
 use crate::{
-    errors, faults, find, log_summary, present, samples, topology, traces, view, workflows,
+    errors, faults, find, log_summary, present, routes, samples, topology, traces, view, workflows,
 };
 
 /// Bodies are commands of a few lines, or one event.
@@ -45,6 +45,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "live"]) => Ok(answer::messages(live::live(shared))),
         (&Method::GET, ["v1", "graph"]) => graph(shared),
         (&Method::GET, ["v1", "traffic"]) => Ok(answer::json(&shared.traffic.whole())),
+        (&Method::GET, ["v1", "routes"]) => routes_of(shared),
         (&Method::GET, ["v1", "databases"]) => databases(shared).await,
         (&Method::GET, ["v1", "dashboard"]) => Ok(dashboard(shared)),
         (&Method::GET, ["v1", "services", name]) => describe(shared, name).await,
@@ -137,6 +138,11 @@ async fn describe(shared: &Shared, name: &str) -> Done {
 fn graph(shared: &Shared) -> Done {
     let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
     Ok(answer::json(&topology::graph(&snapshot, &shared.parts.broker.topics())))
+}
+
+fn routes_of(shared: &Shared) -> Done {
+    let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
+    Ok(answer::json(&routes::routes(&snapshot, &shared.parts.gateway)))
 }
 
 async fn databases(shared: &Shared) -> Done {

@@ -73,8 +73,9 @@ async fn api(shared: &Arc<Shared>, mut request: Request<Incoming>, path: &str) -
 fn is_for_browsers(method: &Method, words: &[&str]) -> bool {
     match (method.as_str(), words) {
         ("GET", ["v1", what, rest @ ..]) => match *what {
-            "status" | "live" | "graph" | "traffic" | "databases" | "logs" | "jobs" | "events"
-            | "traces" | "spans" | "edges" | "find" | "errors" | "metrics" | "workflows" => true,
+            "status" | "live" | "graph" | "traffic" | "routes" | "databases" | "logs" | "jobs"
+            | "events" | "traces" | "spans" | "edges" | "find" | "errors" | "metrics"
+            | "workflows" => true,
             "services" => rest.len() == 1,
             _ => false,
         },

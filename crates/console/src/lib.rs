@@ -17,6 +17,7 @@ mod log_summary;
 mod metrics;
 mod plain;
 mod present;
+mod routes;
 mod safeguard_metrics;
 mod samples;
 mod server;

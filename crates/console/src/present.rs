@@ -181,7 +181,7 @@ pub(crate) fn description(
 fn routes_to(snapshot: &Snapshot, name: &ServiceName) -> Vec<String> {
     let routes = snapshot.plan.app.gateway.iter().flat_map(|gateway| &gateway.routes);
     routes
-        .filter(|route| route.to == *name)
+        .filter(|route| route.callees().contains(&name))
         .map(|route| {
             let method = route.method.as_ref().map(|m| format!("{m} ")).unwrap_or_default();
             format!("{method}{}{}", route.host.as_deref().unwrap_or_default(), route.path)

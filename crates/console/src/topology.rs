@@ -2,7 +2,7 @@
 
 use archipel_broker::TopicView;
 use archipel_control::{Control, Snapshot};
-use archipel_model::{DatabaseEngine, Protocol, Route, Service};
+use archipel_model::{DatabaseEngine, Lead, Protocol, Route, Service};
 
 use crate::view;
 
@@ -57,10 +57,23 @@ fn route(route: &Route) -> view::Route {
         host: route.host.clone(),
         method: route.method.clone(),
         path: route.path.to_string(),
-        to: route.to.to_string(),
+        to: lead(&route.to),
         strip: route.strip.clone(),
         timeout_ms: route.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         body_bytes_max: route.body_max.map(|bytes| bytes.0),
+    }
+}
+
+/// In a few words: a name, or what happens instead.
+fn lead(lead: &Lead) -> String {
+    match lead {
+        Lead::Service(name) => name.to_string(),
+        Lead::Split(shares) => {
+            let each = shares.iter().map(|(name, share)| format!("{name} {share}%"));
+            each.collect::<Vec<_>>().join(", ")
+        }
+        Lead::Redirect { to, .. } => format!("→ {to}"),
+        Lead::Respond(respond) => respond.status.to_string(),
     }
 }
 

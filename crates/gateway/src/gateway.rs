@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use archipel_model::{EdgePolicy, InstanceId, Route, RouteCache, ServiceName};
+use archipel_model::{EdgePolicy, InstanceId, Route, RouteCache, Safeguards, ServiceName};
 use archipel_rt::{CancellationToken, clock};
 use http::{Request, Response, header};
 
@@ -28,8 +28,10 @@ use crate::record::counters::{SeriesCount, SeriesKey};
 use crate::record::flow::{Flight, Start};
 use crate::record::tap::Records;
 use crate::refusal::{Problem, Refusal};
+use crate::route::steer::{self, Lane};
 use crate::route::{Router, Rule};
 use crate::safeguard::{self, SafeguardCount, fallback};
+use crate::shadow::report::RouteReport;
 use crate::shared::{Limits, Shared};
 use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::upstream::instance::Instance;
@@ -261,6 +263,17 @@ impl Gateway {
         self.inner.shared.cache.purge(route, path)
     }
 
+    /// What copies and fallbacks have come to, of the routes that have any.
+    pub fn routes(&self) -> Vec<RouteReport> {
+        self.inner.shared.watches.read()
+    }
+
+    /// The secret under which sticky visitors are hashed: the same one keeps them where they are
+    /// over restarts. Without it one is drawn.
+    pub fn set_visitor_secret(&self, secret: &str) {
+        self.inner.shared.visitors.set(secret);
+    }
+
     /// Stops accepting, lets requests finish (`connection: close`, GOAWAY), and cuts what is left
     /// after `grace`. Returns how many connections had to be cut.
     pub async fn shutdown(&self, grace: Duration) -> usize {
@@ -317,6 +330,7 @@ impl Inner {
         self.services.store(Arc::new(services));
         lock(&self.calls).retain(|(_, callee), _| keep.contains(callee));
         self.shared.counters.prune();
+        self.shared.watches.prune();
         self.shared.safeguards.prune();
         self.shared.cache.prune();
     }
@@ -365,54 +379,75 @@ impl Inner {
         built: &Built,
         caches: bool,
     ) -> Rule<Arc<Way>> {
-        let label = format!(
-            "{}{}{}{}",
-            route.method.as_deref().unwrap_or_default(),
-            if route.method.is_some() { " " } else { "" },
-            route.host.as_deref().unwrap_or_default(),
-            route.path
-        );
+        let label: Arc<str> = route.label().into();
+        let way = |lane: Lane<'_>| self.route_way(&route, &label, &lane, services, built, caches);
+        let way = steer::lay(&route, &label, &self.shared.watches, way);
+        Rule {
+            host: route.host,
+            // A name that is no method matches no request.
+            method: route.method.map(|m| m.parse().unwrap_or(http::Method::CONNECT)),
+            path: route.path,
+            conditions: way.when.len(),
+            target: Arc::new(way),
+        }
+    }
+
+    fn route_way(
+        &self,
+        route: &Route,
+        label: &Arc<str>,
+        lane: &Lane<'_>,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+        built: &Built,
+        caches: bool,
+    ) -> Way {
         let key = SeriesKey {
-            caller: Caller::Outside,
-            callee: Some(route.to.clone()),
-            route: Some(label.as_str().into()),
+            caller: lane.caller.clone(),
+            callee: lane.to.cloned(),
+            route: Some(Arc::clone(label)),
         };
         let policy = EdgePolicy {
-            safeguards: route.safeguards.clone(),
+            safeguards: match lane.caller {
+                Caller::Outside => route.safeguards.clone(),
+                // Copies have no patience, and nobody to spare.
+                _ => Safeguards::default(),
+            },
             timeout: route.timeout,
             connect: route.connect,
             idle: route.idle,
             hold: route.hold,
             ..EdgePolicy::default()
         };
-        let service = services.get(&route.to).cloned();
-        let strip = route.strip.as_deref().map_or(0, segments);
+        let service = lane.to.and_then(|to| services.get(to)).cloned();
+        let strip = route.strip.as_deref().filter(|_| !lane.as_it_came);
+        let strip = strip.map_or(0, segments);
+        let rewrite = route.steer.rewrite.clone().filter(|_| !lane.as_it_came);
         let policy_of = |cache: &RouteCache| {
             let key = SeriesKey { caller: Caller::Archipel, ..key.clone() };
             let rule = format!("cache of route {label}");
-            let inside = Way { strip, ..self.way(&key, service.clone(), policy.clone(), rule) };
-            let label = label.as_str().into();
+            let inside = Way {
+                strip,
+                rewrite: rewrite.clone(),
+                ..self.way(&key, service.clone(), policy.clone(), rule)
+            };
             let store = &self.shared.cache;
-            cache::Policy::new(store, &label, cache, route.compress, Arc::new(inside))
+            cache::Policy::new(store, label, cache, route.compress, Arc::new(inside))
         };
-        let caching = caches.then(|| {
-            let policy = route.cache.as_ref().map(policy_of);
+        // Copies change nothing that is not changed anyway.
+        let caching = (caches && lane.caller == Caller::Outside).then(|| {
+            // What depends on more than the address cannot be found again by it.
+            let policy = route.cache.as_ref().filter(|_| route.is_plain()).map(policy_of);
             Caching::new(Arc::clone(&self.shared.cache), policy)
         });
-        let way = Way {
+        Way {
             cache: caching,
             compress: route.compress,
             body_max: route.body_max.map(|max| max.0),
             strip,
-            ward: Some(Box::new(built.ward(&route, &format!("route {label}")))),
-            ..self.way(&key, service.clone(), policy.clone(), format!("route {label}"))
-        };
-        Rule {
-            host: route.host,
-            // A name that is no method matches no request.
-            method: route.method.map(|m| m.parse().unwrap_or(http::Method::CONNECT)),
-            path: route.path,
-            target: Arc::new(way),
+            rewrite,
+            when: route.steer.when.clone(),
+            ward: Some(Box::new(built.ward(route, &format!("route {label}")))),
+            ..self.way(&key, service, policy.clone(), format!("route {label}"))
         }
     }
 
@@ -432,6 +467,9 @@ impl Inner {
             cache: None,
             compress: false,
             strip: 0,
+            rewrite: None,
+            when: Vec::new(),
+            steering: None,
             caller_header: way::caller_header(&key.caller),
             series: self.shared.counters.series(key),
             rule,
@@ -466,7 +504,7 @@ impl Inner {
 fn callees(entrance: &Entrance) -> Vec<&ServiceName> {
     match entrance {
         Entrance::Edge { callee, .. } => vec![callee],
-        Entrance::Public(routes) => routes.routes.iter().map(|route| &route.to).collect(),
+        Entrance::Public(routes) => routes.routes.iter().flat_map(Route::callees).collect(),
     }
 }
 

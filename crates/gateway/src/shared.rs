@@ -13,7 +13,10 @@ use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
 use crate::record::counters::Registry;
 use crate::record::tap::Tap;
+use crate::route::sticky::Key;
 use crate::safeguard;
+use crate::shadow::COPIES_MAX;
+use crate::shadow::report::Watches;
 
 /// Bounds that hold for every listener and instance.
 #[derive(Debug, Clone)]
@@ -79,6 +82,11 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tap: Tap,
     pub(crate) counters: Registry,
+    pub(crate) watches: Watches,
+    /// Room for copies of requests.
+    pub(crate) copies: Arc<Semaphore>,
+    /// Under which visitors are hashed.
+    pub(crate) visitors: Key,
     pub(crate) tally: Tally,
     pub(crate) crowd: Crowd,
     pub(crate) cache: Arc<Store>,
@@ -99,6 +107,9 @@ impl Shared {
             cut: CancellationToken::new(),
             tap: Tap::default(),
             counters: Registry::default(),
+            watches: Watches::default(),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
+            visitors: Key::default(),
             tally: Tally::default(),
             crowd: Crowd::default(),
             cache: Arc::new(Store::new()),

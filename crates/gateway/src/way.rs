@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use archipel_model::EdgePolicy;
+use archipel_model::{Condition, EdgePolicy, Template};
 use http::HeaderValue;
 
 use crate::Caller;
 use crate::cache::Caching;
 use crate::guard::ward::Ward;
 use crate::record::counters::Series;
+use crate::route::steer::Steering;
 use crate::safeguard::State;
 use crate::safeguard::limiter::Limiter;
 use crate::upstream::service::Service;
@@ -21,6 +22,11 @@ pub(crate) struct Way {
     pub(crate) body_max: Option<u64>,
     /// Segments of the path that are not passed on.
     pub(crate) strip: usize,
+    pub(crate) rewrite: Option<Template>,
+    /// What must hold besides host, path and method.
+    pub(crate) when: Vec<Condition>,
+    /// What it does beyond leading to one service.
+    pub(crate) steering: Option<Box<Steering>>,
     /// What the callee is told about who calls.
     pub(crate) caller_header: Option<HeaderValue>,
     pub(crate) series: Arc<Series>,
@@ -52,6 +58,9 @@ impl Way {
             policy,
             body_max: None,
             strip: 0,
+            rewrite: None,
+            when: Vec::new(),
+            steering: None,
             caller_header: None,
             series,
             state: None,

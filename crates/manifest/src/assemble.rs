@@ -44,13 +44,16 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .routes
             .into_iter()
             .map(|draft| draft.route)
-            .filter(|route| !disabled.contains(&route.to))
+            .filter(|route| !route.to.services().iter().any(|to| disabled.contains(*to)))
+            .map(|route| without(&disabled, route))
             .collect(),
         guard: gateway.guard.guard,
         cache_max: gateway.cache_max,
     });
-    let streams =
-        |route: &Route| services.get(&route.to).is_some_and(|to| to.protocol == Protocol::Grpc);
+    let streams = |route: &Route| {
+        let mut to = route.to.services().into_iter().filter_map(|to| services.get(to));
+        to.any(|to| to.protocol == Protocol::Grpc)
+    };
     for route in gateway.iter_mut().flat_map(|gateway| &mut gateway.routes) {
         // A call of gRPC is one body, however long it lives.
         if route.body_max.is_none() && !streams(route) {
@@ -87,6 +90,15 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         telemetry: draft.telemetry,
         secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),
     })
+}
+
+/// What a route does besides goes with the service that it would do it with.
+fn without(disabled: &BTreeSet<ServiceName>, mut route: Route) -> Route {
+    let steer = &mut route.steer;
+    steer.fallback.take_if(|fallback| disabled.contains(&fallback.to));
+    steer.compare.take_if(|compare| disabled.contains(&compare.to));
+    steer.mirror.take_if(|mirror| disabled.contains(&mirror.to));
+    route
 }
 
 /// A call that nobody limits would wait for ever. Not so with gRPC: the head of a stream may well

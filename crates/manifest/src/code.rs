@@ -112,11 +112,15 @@ codes! {
     AmbiguousRoutes     "ARC0404" Error "two routes overlap and neither is more specific";
     UnknownTarget       "ARC0405" Error "a route leads to something that is not defined";
     TcpTarget           "ARC0406" Error "a route leads to a service that does not speak HTTP";
-    SplitAlone          "ARC0407" Error "a route has `split` and no `to`";
+    BadSplit            "ARC0407" Error "the shares of a split do not add up to 100";
     HostTwice           "ARC0408" Error "a host is listed twice";
     UnreachableHost     "ARC0409" Error "a route's host is not one the gateway serves";
     BadHost             "ARC0410" Error "a host name cannot be used";
     BadStrip            "ARC0411" Error "`strip` is not the beginning of the route's path";
+    BadTemplate         "ARC0430" Error "a rewrite or redirect cannot be filled in";
+    BadCondition        "ARC0431" Error "a condition of a route cannot be met";
+    Pointless           "ARC0432" Error "a key of a route can never act";
+    BadSticky           "ARC0433" Error "`sticky` names neither a cookie nor a header";
     // What the gateway lets in.
     UnknownRule         "ARC0451" Error "a route names a rule of the gateway that is not defined";
     BadNetwork          "ARC0452" Error "a network cannot be read";

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Bytes, Guard, RouteGuard, Safeguards, ServiceName};
+use crate::{Bytes, Guard, Lead, RouteGuard, Safeguards, Steer};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Gateway {
@@ -28,7 +28,7 @@ pub struct Route {
     /// Upper case; `None`: every method.
     pub method: Option<String>,
     pub path: PathPattern,
-    pub to: ServiceName,
+    pub to: Lead,
     /// Removed from the start of the path before it is forwarded.
     pub strip: Option<String>,
     pub timeout: Option<Duration>,
@@ -38,6 +38,7 @@ pub struct Route {
     /// How long a request waits for a service that (re)starts; `None`: it is refused at once.
     pub hold: Option<Duration>,
     pub body_max: Option<Bytes>,
+    pub steer: Steer,
     pub safeguards: Safeguards,
     pub guard: RouteGuard,
     pub cache: Option<RouteCache>,
@@ -71,12 +72,15 @@ impl RouteCache {
     }
 }
 
-/// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself).
+/// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself); `{id}` is a `*`
+/// with a name.
 #[derive(Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(into = "String")]
 pub struct PathPattern {
     text: String,
     segments: Vec<Segment>,
+    /// Named segments and their places.
+    names: Vec<(String, usize)>,
 }
 
 /// Ordered so that the more specific kind comes first.
@@ -110,6 +114,7 @@ impl PathPattern {
         }
         let words: Vec<&str> = if rest.is_empty() { vec![] } else { rest.split('/').collect() };
         let mut segments = Vec::with_capacity(words.len());
+        let mut names: Vec<(String, usize)> = Vec::new();
         for (i, word) in words.iter().enumerate() {
             segments.push(match *word {
                 "*" => Segment::One,
@@ -119,10 +124,26 @@ impl PathPattern {
                 word if word.contains('*') => {
                     return Err(error("`*` stands for a whole segment"));
                 }
+                word if word.contains(['{', '}']) => {
+                    let name = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
+                    let name = name.filter(|name| is_segment_name(name)).ok_or_else(|| {
+                        error("`{name}` stands for a whole segment; letters, digits and `_`")
+                    })?;
+                    if names.iter().any(|(other, _)| other == name) {
+                        return Err(error("two segments have the same name"));
+                    }
+                    names.push((name.to_owned(), i));
+                    Segment::One
+                }
                 word => Segment::Literal(word.to_owned()),
             });
         }
-        Ok(Self { text: text.to_owned(), segments })
+        Ok(Self { text: text.to_owned(), segments, names })
+    }
+
+    /// The place of the segment called `name`.
+    pub fn place_of(&self, name: &str) -> Option<usize> {
+        self.names.iter().find(|(other, _)| other == name).map(|(_, place)| *place)
     }
 
     pub fn as_str(&self) -> &str {
@@ -149,6 +170,11 @@ impl PathPattern {
         }
         words.next().is_none()
     }
+}
+
+fn is_segment_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 impl fmt::Display for PathPattern {
@@ -193,7 +219,12 @@ mod tests {
         check("/a/*/b", "/a//b", false);
         check("/a/*/b", "/a/x/y/b", false);
         check("/a", "/a/", false);
-        for bad in ["", "a", "/a/**/b", "/a*b", "/a?x", "/../a", "/a b"] {
+        check("/a/{id}/b", "/a/x/b", true);
+        check("/a/{id}/b", "/a//b", false);
+        for bad in [
+            "", "a", "/a/**/b", "/a*b", "/a?x", "/../a", "/a b", "/{}", "/{1}", "/a{id}",
+            "/{a}/{a}",
+        ] {
             assert!(PathPattern::new(bad).is_err(), "{bad}");
         }
     }

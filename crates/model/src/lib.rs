@@ -14,7 +14,9 @@ mod policy;
 mod quantity;
 mod safeguards;
 mod state;
+mod steer;
 pub mod suggest;
+mod template;
 mod trace;
 
 pub use app::{
@@ -39,4 +41,8 @@ pub use policy::{
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};
 pub use state::InstanceState;
+pub use steer::{
+    Compare, Condition, Elsewhere, Lead, Mirror, Part, Respond, Sample, Steer, Sticky, Want,
+};
+pub use template::{Template, TemplateError};
 pub use trace::{SpanId, TraceId, TraceIdError};

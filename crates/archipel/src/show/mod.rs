@@ -7,6 +7,7 @@ pub(crate) mod block;
 pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod ps;
+pub(crate) mod routes;
 pub(crate) mod story;
 pub(crate) mod style;
 pub(crate) mod table;

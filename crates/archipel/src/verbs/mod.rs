@@ -13,6 +13,7 @@ pub(crate) mod job;
 pub(crate) mod logs;
 pub(crate) mod manifest;
 pub(crate) mod ps;
+pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod sidecar;
 pub(crate) mod sql_shell;

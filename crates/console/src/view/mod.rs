@@ -2,6 +2,7 @@
 //! removed, and each document names its shape and version in `schema`.
 
 mod faults;
+mod routes;
 mod story;
 mod traces;
 mod workflows;
@@ -13,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use archipel_model::InstanceState;
 
 pub use faults::{Fault, FaultInForce, Faults};
+pub use routes::{
+    RouteCompare, RouteCopies, RouteDifference, RouteExample, RouteFallback, RouteTarget,
+    RouteTraffic, Routes,
+};
 pub use story::*;
 pub use traces::{
     Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,

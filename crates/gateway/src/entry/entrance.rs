@@ -27,8 +27,8 @@ use crate::message::headers;
 use crate::message::trace::{REQUEST_ID, Trace};
 use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
-use crate::route::path;
-use crate::route::{Found, Router, canonical_host};
+use crate::route::sticky::Visitor;
+use crate::route::{Found, Router, canonical_host, condition, path, steer};
 use crate::safeguard::fallback;
 use crate::shared::{Limits, Shared};
 use crate::way::Way;
@@ -91,6 +91,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     let started = clock::now();
     let trace = Trace::read(request.headers());
     let request_id = trace.request_id(request.headers());
+    let mut visitor = Visitor::default();
     let (way, admitted, mut visit) = {
         let way_in = conn.door.way_in.load();
         let lines_max = way_in.heads(&shared.limits).lines_max;
@@ -101,7 +102,9 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
                 let visit = gate.visit(conn.addr, &conn.peer, false, request.headers(), started);
                 let found = sane.and_then(|()| route(router, &request));
                 let way = found.as_ref().map_or(nowhere, |way| *way);
-                (Arc::clone(way), found.map(|_| ()), Some(visit))
+                let (way, who) = steer::choose(&shared, way, &request, false);
+                visitor = who;
+                (way, found.map(|_| ()), Some(visit))
             }
         }
     };
@@ -119,6 +122,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         busy: Some(Busy::new(conn)),
     };
     let mut flight = Flight::new(Arc::clone(&shared), start);
+    flight.visitor = visitor.hash;
     let admitted = match (&way.ward, &mut visit) {
         (Some(ward), Some(visit)) => {
             flight.note = ward.gate.note(&request, visit);
@@ -169,6 +173,10 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     let mut ready = None;
     let forwarded = match admitted {
         Ok(request) => {
+            if let Some(answer) = steer::own_answer(&way, &request) {
+                outgoing::swallow(request).await;
+                return dressed(&way, visit, own(flight, answer, request_id));
+            }
             ready = fallback::ready(&way, &request);
             hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
         }
@@ -178,7 +186,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         doubt.settle(&answer.response);
     }
     let instead = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded));
-    let response = match (instead, forwarded) {
+    let mut response = match (instead, forwarded) {
         (Some(instead), _) => instead.answer(flight, request_id),
         (None, Ok((answer, Some(caller)))) if hop::is_switch(&answer) => {
             tunnel::join(&shared, flight, answer, caller, request_id)
@@ -195,6 +203,9 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         }
         (None, Err(refusal)) => refuse(&shared, flight, refusal, form, request_id),
     };
+    if let Some(cookie) = visitor.cookie {
+        response.headers_mut().append(header::SET_COOKIE, *cookie);
+    }
     dressed(&way, visit, response)
 }
 
@@ -280,14 +291,16 @@ fn route<'a>(
     })?;
     let host = canonical_host(host);
     let method = request.method();
+    let (headers, query) = (request.headers(), request.uri().query());
+    let fits = |way: &Arc<Way>| condition::hold(&way.when, headers, query);
     // A preflight is about another method than its own: of a route with CORS, we answer it.
     if let Some(asked) = ward::asked(method, request.headers())
-        && let Found::Target(way) = router.find(&host, &asked, &path)
+        && let Found::Target(way) = router.find(&host, &asked, &path, fits)
         && way.ward.as_ref().is_some_and(|ward| ward.answers_preflights())
     {
         return Ok(way);
     }
-    match router.find(&host, method, &path) {
+    match router.find(&host, method, &path, fits) {
         Found::Target(way) => Ok(way),
         Found::NoRoute => {
             let detail = format!("no route matches {method} {raw}");

@@ -10,6 +10,7 @@ use archipel_rt::random;
 use http::header;
 
 use crate::record::flow::Flight;
+use crate::route::sticky;
 use crate::safeguard::admission;
 use crate::shared::Shared;
 use crate::upstream::balancer;
@@ -22,6 +23,7 @@ pub(crate) fn pick(
     live: &Live,
     tried: &[Arc<Instance>],
     now: Option<Instant>,
+    visitor: Option<u64>,
 ) -> Option<Arc<Instance>> {
     let instances = &live.instances;
     let now = match (instances.as_slice(), now) {
@@ -29,6 +31,9 @@ pub(crate) fn pick(
         (_, Some(now)) => shared.millis_at(now),
         (_, None) => shared.millis(),
     };
+    if let Some(visitor) = visitor {
+        return sticky::choose(instances, tried, now, visitor);
+    }
     let candidate = |i: usize| {
         let instance = &instances[i];
         let warmth = instance.warmth(now, live.slow_start);

@@ -179,7 +179,8 @@ async fn tries(
         let fresh = again.is_some();
         let timed = live.instances.len() > 1 || way.has_safeguards();
         let now = timed.then(clock::now);
-        let mut instance = match again.take().or_else(|| choice::pick(shared, &live, &tried, now)) {
+        let chosen = || choice::pick(shared, &live, &tried, now, flight.visitor);
+        let mut instance = match again.take().or_else(chosen) {
             Some(instance) => instance,
             None => {
                 let refusal = service.refuse_absent(&live, &flight.way.rule);

@@ -85,7 +85,7 @@ impl Race<'_> {
     fn other(&self) -> Option<Arc<Instance>> {
         let mut tried = self.tried.to_vec();
         tried.push(Arc::clone(self.first));
-        let other = choice::pick(self.shared, self.live, &tried, None)?;
+        let other = choice::pick(self.shared, self.live, &tried, None, None)?;
         let known = tried.iter().any(|instance| Arc::ptr_eq(instance, &other));
         (!known && self.hedge.may_send()).then_some(other)
     }

@@ -13,6 +13,7 @@ pub(crate) mod budget;
 pub(crate) mod choice;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
+pub(crate) mod fallback;
 pub(crate) mod fault;
 pub(crate) mod hedge;
 pub(crate) mod hold;
@@ -36,6 +37,7 @@ use crate::message::headers::{self, Kinds};
 use crate::message::trace::REQUEST_ID;
 use crate::record::flow::{self, Flight, FlowBody};
 use crate::refusal::{Problem, Refusal};
+use crate::shadow;
 use crate::shared::Shared;
 use crate::upstream::instance::Answer;
 
@@ -43,6 +45,46 @@ use crate::upstream::instance::Answer;
 /// its authority in `Host`. With the answer comes the caller's end of the connection when it
 /// asked to switch protocols.
 pub(crate) async fn forward(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    if flight.way.steering.as_ref().is_some_and(|steering| steering.is_busy()) {
+        // In a box, so that the requests that go straight do not carry the room for it.
+        return Box::pin(steered(shared, flight, policy, request, request_id, origin)).await;
+    }
+    plain(shared, flight, policy, request, request_id, origin).await
+}
+
+async fn steered(
+    shared: &Shared,
+    flight: &mut Flight,
+    policy: &EdgePolicy,
+    request: Request<Body>,
+    request_id: &HeaderValue,
+    origin: Origin,
+) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+    let way = Arc::clone(&flight.way);
+    let Some(steering) = &way.steering else {
+        return plain(shared, flight, policy, request, request_id, origin).await;
+    };
+    let request = match &steering.copies {
+        Some(copies) => shadow::begin(flight, copies, request, request_id, &origin),
+        None => request,
+    };
+    match &steering.fallback {
+        Some(fallback) => {
+            fallback::forward(shared, flight, fallback, request, request_id, origin).await
+        }
+        None => plain(shared, flight, policy, request, request_id, origin).await,
+    }
+}
+
+/// The same without what its route adds.
+pub(crate) async fn plain(
     shared: &Shared,
     flight: &mut Flight,
     policy: &EdgePolicy,
@@ -113,15 +155,21 @@ pub(crate) fn answer(
     head.version = Version::HTTP_11;
     head.extensions.clear();
     flight.answered(head.status.as_u16());
-    if !incoming.is_end_stream() {
-        let body = FlowBody::new(incoming, answer.link, Box::new(flight), idle);
-        return Response::from_parts(head, Body::flow(body));
+    let watching = flight.watching.take();
+    let body = if incoming.is_end_stream() {
+        if let Some(link) = answer.link {
+            flow::give_back(link, &flight);
+        }
+        flight.end();
+        Body::empty()
+    } else {
+        Body::flow(FlowBody::new(incoming, answer.link, Box::new(flight), idle))
+    };
+    let answer = Response::from_parts(head, body);
+    match watching {
+        None => answer,
+        Some(watching) => shadow::compare::watch(answer, *watching),
     }
-    if let Some(link) = answer.link {
-        flow::give_back(link, &flight);
-    }
-    flight.end();
-    Response::from_parts(head, Body::empty())
 }
 
 pub(crate) fn is_switch(answer: &Answer) -> bool {

@@ -103,7 +103,14 @@ pub(crate) async fn swallow(request: Request<Body>) {
 /// Sets the URI in the form that the instance's protocol wants.
 fn address(request: &mut Request<Body>, way: &Way, live: &Live) {
     let mut changed = None;
-    if way.strip > 0
+    if let Some(rewrite) = &way.rewrite {
+        let mut path = rewrite.fill(request.uri().path());
+        if let Some(query) = request.uri().query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        changed = PathAndQuery::try_from(path).ok();
+    } else if way.strip > 0
         && let Some(whole) = request.uri().path_and_query()
     {
         let rest = path::without_first(whole.as_str(), way.strip);

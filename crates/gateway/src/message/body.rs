@@ -73,6 +73,14 @@ impl Body {
         Self(Kind::Boxed(Box::pin(body)))
     }
 
+    /// Wrapped around one of ours, whose errors it passes on.
+    pub(crate) fn passing<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    {
+        Self(Kind::Boxed(Box::pin(body)))
+    }
+
     /// Pieces as they come.
     pub fn stream<S, E>(stream: S) -> Self
     where

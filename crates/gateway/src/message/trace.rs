@@ -41,6 +41,11 @@ impl Trace {
         }
     }
 
+    /// Another span of the same trace, with the same parent.
+    pub(crate) fn beside(&self) -> Self {
+        Self { span: new_span(), ..*self }
+    }
+
     /// The id under which the caller knows the request, or the trace's when it named none.
     pub(crate) fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
         match headers.get(REQUEST_ID) {

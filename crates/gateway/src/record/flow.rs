@@ -25,6 +25,7 @@ use crate::record::access::Access;
 use crate::record::counters::Finished;
 use crate::refusal::Problem;
 use crate::safeguard::bulkhead::Place;
+use crate::shadow::Watching;
 use crate::shared::Shared;
 use crate::upstream::instance::Instance;
 use crate::upstream::link::Link;
@@ -50,6 +51,10 @@ pub(crate) struct Flight {
     pub(crate) rule: Option<Box<str>>,
     broken: bool,
     ended: bool,
+    /// Who sends it, when the choice of an instance depends on that.
+    pub(crate) visitor: Option<u64>,
+    /// Who is told of the answer, beside the caller.
+    pub(crate) watching: Option<Box<Watching>>,
     fallback: Option<&'static str>,
     /// When the try under way began, where somebody wants to know.
     tried: Option<Instant>,
@@ -90,6 +95,8 @@ impl Flight {
             rule: None,
             broken: false,
             ended: false,
+            visitor: None,
+            watching: None,
             fallback: None,
             tried: None,
             place: None,
@@ -101,6 +108,22 @@ impl Flight {
     /// For somebody else to keep the client's connection from counting as idle.
     pub(crate) fn part_busy(&mut self) -> Option<Busy> {
         self.busy.take()
+    }
+
+    /// The request takes another way, as a span beside this one. Returns the flight so far, for
+    /// whoever ends it.
+    pub(crate) fn pass_on(&mut self, way: Arc<Way>) -> Self {
+        let start = Start {
+            way,
+            trace: self.trace.beside(),
+            started: clock::now(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            busy: self.busy.take(),
+        };
+        let mut next = Self::new(Arc::clone(&self.shared), start);
+        next.visitor = self.visitor;
+        std::mem::replace(self, next)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

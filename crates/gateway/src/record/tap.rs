@@ -257,7 +257,6 @@ mod tests {
             rule: None,
             broken: false,
             fallback: None,
-            rule: None,
         }
     }
 

@@ -2,12 +2,19 @@
 //!
 //! The most specific route wins, whatever their order in the file: an exact host before
 //! `*.suffix` (the longest first) before any host; then segment by segment a literal before `*`
-//! before `**`; then a method before every method. The cost depends on the length of the path
-//! and of the host name, not on the number of routes.
+//! before `**`; then a method before every method; then more conditions on headers and query
+//! before fewer. A route that does not take the request leaves it to the next. The cost depends
+//! on the length of the path and of the host name, not on the number of routes.
 //!
 //! Generic over what a route leads to, so that the rules are tested without a socket.
 
+pub(crate) mod condition;
+mod literals;
+pub(crate) mod own;
 pub(crate) mod path;
+pub(crate) mod split;
+pub(crate) mod steer;
+pub(crate) mod sticky;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,12 +22,15 @@ use std::collections::HashMap;
 use archipel_model::{PathPattern, Segment};
 use http::Method;
 
+use crate::route::literals::Literals;
 use crate::route::path::Canonical;
 
 pub(crate) struct Rule<T> {
     pub(crate) host: Option<String>,
     pub(crate) method: Option<Method>,
     pub(crate) path: PathPattern,
+    /// How many; whether they hold is for the one who searches to say.
+    pub(crate) conditions: usize,
     pub(crate) target: T,
 }
 
@@ -47,8 +57,7 @@ pub(crate) struct Router<T> {
 /// Positions in `Router::targets`.
 #[derive(Default)]
 struct Tree {
-    /// Sorted by name.
-    literals: Vec<(Box<[u8]>, Tree)>,
+    literals: Literals,
     one: Option<Box<Tree>>,
     here: Methods,
     rest: Methods,
@@ -56,8 +65,15 @@ struct Tree {
 
 #[derive(Default)]
 struct Methods {
-    named: Vec<(Method, usize)>,
-    every: Option<usize>,
+    named: Vec<(Method, Place)>,
+    every: Vec<Place>,
+}
+
+/// Of several at one node, those with more conditions come first.
+#[derive(Clone, Copy)]
+struct Place {
+    conditions: usize,
+    at: usize,
 }
 
 impl<T> Router<T> {
@@ -72,10 +88,10 @@ impl<T> Router<T> {
         for host in hosts {
             router.tree_of(Some(host));
         }
-        for Rule { host, method, path, target } in rules {
-            let at = router.targets.len();
+        for Rule { host, method, path, conditions, target } in rules {
+            let place = Place { conditions, at: router.targets.len() };
             router.targets.push(target);
-            router.tree_of(host.as_deref()).insert(path.segments(), method, at);
+            router.tree_of(host.as_deref()).insert(path.segments(), method, place);
         }
         router
     }
@@ -90,8 +106,15 @@ impl<T> Router<T> {
         }
     }
 
-    /// `host` as [`canonical_host`] gives it.
-    pub(crate) fn find(&self, host: &str, method: &Method, path: &Canonical<'_>) -> Found<'_, T> {
+    /// `host` as [`canonical_host`] gives it; `fits`: whether a target's conditions hold.
+    pub(crate) fn find(
+        &self,
+        host: &str,
+        method: &Method,
+        path: &Canonical<'_>,
+        fits: impl Fn(&T) -> bool,
+    ) -> Found<'_, T> {
+        let wanted = Wanted { method, fits: |at: usize| fits(&self.targets[at]) };
         let rest = match path.bytes() {
             [b'/'] | [] => None,
             path => Some(&path[1..]),
@@ -101,14 +124,14 @@ impl<T> Router<T> {
         let suffixes = host.match_indices('.').filter_map(|(dot, _)| self.suffix.get(&host[dot..]));
         for tree in self.exact.get(host).into_iter().chain(suffixes) {
             known = true;
-            if let Some(at) = tree.find(rest, method, &mut allow) {
+            if let Some(at) = tree.find(rest, &wanted, &mut allow) {
                 return Found::Target(&self.targets[at]);
             }
         }
         if !known {
             return Found::HostUnknown;
         }
-        match self.any.find(rest, method, &mut allow) {
+        match self.any.find(rest, &wanted, &mut allow) {
             Some(at) => Found::Target(&self.targets[at]),
             None if allow.is_empty() => Found::NoRoute,
             None => {
@@ -120,77 +143,90 @@ impl<T> Router<T> {
     }
 }
 
+/// What a request asks of a node.
+struct Wanted<'a, F> {
+    method: &'a Method,
+    fits: F,
+}
+
 impl Tree {
-    fn insert(&mut self, segments: &[Segment], method: Option<Method>, at: usize) {
+    fn insert(&mut self, segments: &[Segment], method: Option<Method>, place: Place) {
         let mut tree = self;
         for segment in segments {
             tree = match segment {
-                Segment::Literal(name) => {
-                    let name = name.as_bytes();
-                    let place = tree.literals.binary_search_by(|(other, _)| (**other).cmp(name));
-                    let place = place.unwrap_or_else(|place| {
-                        tree.literals.insert(place, (name.into(), Tree::default()));
-                        place
-                    });
-                    &mut tree.literals[place].1
-                }
+                Segment::Literal(name) => tree.literals.get_or_insert(name.as_bytes()),
                 Segment::One => tree.one.get_or_insert_default(),
-                Segment::Rest => return tree.rest.insert(method, at),
+                Segment::Rest => return tree.rest.insert(method, place),
             };
         }
-        tree.here.insert(method, at);
+        tree.here.insert(method, place);
     }
 
     /// `rest`: what follows the slash after this node, or `None` at the end of the path.
-    fn find<'a>(
+    fn find<'a, F: Fn(usize) -> bool>(
         &'a self,
         rest: Option<&[u8]>,
-        method: &Method,
+        wanted: &Wanted<'_, F>,
         allow: &mut Vec<&'a str>,
     ) -> Option<usize> {
+        #[cfg(test)]
+        tests::visit();
         let Some(rest) = rest else {
-            return self.here.find(method, allow).or_else(|| self.rest.find(method, allow));
+            return self.here.find(wanted, allow).or_else(|| self.rest.find(wanted, allow));
         };
         let (word, tail) = match rest.iter().position(|b| *b == b'/') {
             Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
             None => (rest, None),
         };
-        if let Ok(place) = self.literals.binary_search_by(|(name, _)| (**name).cmp(word))
-            && let Some(at) = self.literals[place].1.find(tail, method, allow)
+        if let Some(tree) = self.literals.get(word)
+            && let Some(at) = tree.find(tail, wanted, allow)
         {
             return Some(at);
         }
         if !word.is_empty()
             && let Some(one) = &self.one
-            && let Some(at) = one.find(tail, method, allow)
+            && let Some(at) = one.find(tail, wanted, allow)
         {
             return Some(at);
         }
-        self.rest.find(method, allow)
+        self.rest.find(wanted, allow)
     }
 }
 
 impl Methods {
     /// Of two rules that say the same, the first holds.
-    fn insert(&mut self, method: Option<Method>, at: usize) {
+    fn insert(&mut self, method: Option<Method>, place: Place) {
+        let after = |other: &Place| other.conditions >= place.conditions;
         match method {
             None => {
-                self.every.get_or_insert(at);
+                let end = self.every.partition_point(after);
+                self.every.insert(end, place);
             }
-            Some(method) if self.named.iter().all(|(other, _)| *other != method) => {
-                self.named.push((method, at));
+            Some(method) => {
+                let end = self.named.partition_point(|(_, other)| after(other));
+                self.named.insert(end, (method, place));
             }
-            Some(_) => {}
         }
     }
 
-    fn find<'a>(&'a self, method: &Method, allow: &mut Vec<&'a str>) -> Option<usize> {
-        let named = |wanted: &Method| self.named.iter().find(|(m, _)| m == wanted).map(|n| n.1);
+    fn find<'a, F: Fn(usize) -> bool>(
+        &'a self,
+        wanted: &Wanted<'_, F>,
+        allow: &mut Vec<&'a str>,
+    ) -> Option<usize> {
+        let fits = |place: &Place| (wanted.fits)(place.at);
+        let named = |method: &Method| {
+            let mut places = self.named.iter().filter(|(other, _)| other == method);
+            places.find(|(_, place)| fits(place)).map(|(_, place)| place.at)
+        };
         // HEAD is GET without the body (RFC 9110, section 9.3.2).
-        let head = || if *method == Method::HEAD { named(&Method::GET) } else { None };
-        let found = named(method).or_else(head).or(self.every);
+        let head = || if *wanted.method == Method::HEAD { named(&Method::GET) } else { None };
+        let every = || self.every.iter().find(|place| fits(place)).map(|place| place.at);
+        let found = named(wanted.method).or_else(head).or_else(every);
         if found.is_none() {
-            allow.extend(self.named.iter().map(|(m, _)| m.as_str()));
+            // One whose method is right and whose conditions are not does not say "wrong method".
+            let others = self.named.iter().filter(|(_, place)| fits(place));
+            allow.extend(others.map(|(method, _)| method.as_str()));
         }
         found
     }

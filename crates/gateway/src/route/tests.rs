@@ -5,6 +5,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::route::path;
 
+thread_local! {
+    static VISITS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// A node of a tree is looked at.
+pub(super) fn visit() {
+    VISITS.set(VISITS.get() + 1);
+}
+
 type Line<'a> = (Option<&'a str>, Option<&'a str>, &'a str);
 
 fn router(hosts: &[&str], lines: &[Line<'_>]) -> Router<usize> {
@@ -12,6 +21,7 @@ fn router(hosts: &[&str], lines: &[Line<'_>]) -> Router<usize> {
         host: host.map(str::to_owned),
         method: method.map(|m| m.parse().unwrap()),
         path: PathPattern::new(path).unwrap(),
+        conditions: 0,
         target,
     };
     let hosts: Vec<String> = hosts.iter().map(|h| (*h).to_owned()).collect();
@@ -24,7 +34,7 @@ fn check(router: &Router<usize>, request: &str, expected: &str) {
         (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
     let canonical = path::read(path).unwrap();
     let host = canonical_host(host);
-    let found = match router.find(&host, &method.parse().unwrap(), &canonical) {
+    let found = match router.find(&host, &method.parse().unwrap(), &canonical, |_| true) {
         Found::Target(at) => at.to_string(),
         Found::WrongMethod(allow) => allow.join(","),
         Found::NoRoute => "none".to_owned(),
@@ -142,10 +152,64 @@ proptest! {
         let method = ["GET", "POST", "HEAD", "PUT"][method];
         let router = router(&[], &lines);
         let canonical = path::read(&path).unwrap();
-        let found = match router.find(host, &method.parse().unwrap(), &canonical) {
+        let found = match router.find(host, &method.parse().unwrap(), &canonical, |_| true) {
             Found::Target(at) => Some(*at),
             _ => None,
         };
         prop_assert_eq!(found, naive(&lines, host, method, &path));
     }
+}
+
+#[test]
+fn of_routes_with_conditions_the_one_with_most_that_hold_wins() {
+    let rule = |method: Option<&str>, path: &str, conditions: usize, target: usize| Rule {
+        host: None,
+        method: method.map(|m| m.parse().unwrap()),
+        path: PathPattern::new(path).unwrap(),
+        conditions,
+        target,
+    };
+    let rules = vec![
+        rule(None, "/**", 0, 0),
+        rule(None, "/a", 0, 1),
+        rule(None, "/a", 1, 2),
+        rule(None, "/a", 2, 3),
+        rule(Some("GET"), "/b", 1, 4),
+        rule(Some("PUT"), "/c/d", 1, 5),
+    ];
+    let router = Router::new(&[], rules);
+    let find = |method: &str, path: &str, holds: &[usize]| {
+        let path = path::read(path).unwrap();
+        let fits = |target: &usize| *target < 2 || holds.contains(target);
+        match router.find("x", &method.parse().unwrap(), &path, fits) {
+            Found::Target(at) => *at,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(find("GET", "/a", &[2, 3]), 3);
+    assert_eq!(find("GET", "/a", &[2]), 2);
+    assert_eq!(find("GET", "/a", &[]), 1);
+    assert_eq!(find("GET", "/b", &[4]), 4);
+    assert_eq!(find("GET", "/b", &[]), 0, "the next less specific route takes it");
+    let only = Router::new(&[], vec![rule(Some("PUT"), "/c", 1, 5)]);
+    let path = path::read("/c").unwrap();
+    assert_eq!(only.find("x", &Method::PUT, &path, |_| false), Found::NoRoute);
+    assert_eq!(only.find("x", &Method::GET, &path, |_| true), Found::WrongMethod(vec!["PUT"]));
+}
+
+#[test]
+fn ten_thousand_routes_cost_what_ten_cost() {
+    let visits = |count: usize| {
+        let names: Vec<String> = (0..count).map(|i| format!("/api/v{}/s{i}/**", i % 7)).collect();
+        let lines: Vec<Line<'_>> = names.iter().map(|name| (None, None, name.as_str())).collect();
+        let router = router(&[], &lines);
+        VISITS.set(0);
+        for i in (0..count).step_by(count / 10) {
+            check(&router, &format!("GET x /api/v{}/s{i}/items/7", i % 7), &i.to_string());
+        }
+        VISITS.get()
+    };
+    let few = visits(10);
+    assert_eq!(few, 40, "four nodes for a path of three names");
+    assert_eq!((visits(1_000), visits(10_000)), (few, few));
 }

@@ -128,9 +128,10 @@ pub(crate) fn with_priority(table: &Table) -> BTreeSet<&ServiceName> {
             Entrance::Edge { callee, policy, .. } => {
                 ranked.extend(policy.safeguards.priority.map(|_| callee));
             }
-            Entrance::Public(public) => ranked.extend(
-                public.routes.iter().filter(|r| r.safeguards.priority.is_some()).map(|r| &r.to),
-            ),
+            Entrance::Public(public) => {
+                let routes = public.routes.iter().filter(|r| r.safeguards.priority.is_some());
+                ranked.extend(routes.flat_map(|route| route.to.services()));
+            }
         }
     }
     ranked

@@ -26,4 +26,5 @@ mod retry;
 mod routes;
 mod safeguards;
 mod shedding;
+mod steer;
 mod time;

@@ -9,6 +9,7 @@ mod paths;
 mod ports;
 mod profiles;
 mod routes;
+mod steer;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,7 @@ pub(crate) fn check(document: &Document, draft: &Draft, files: &dyn Files, out: 
     ports::check(&names, out);
     topics::check(&names, out);
     routes::check(&names, out);
+    steer::check(&names, out);
     guard::check(&names, out);
     jobs::check(&names, out);
     env::check(document, &names, out);

@@ -2,20 +2,23 @@
 //!
 //! The gateway takes the most specific route, wherever it stands in the file: an exact host
 //! before a wildcard before none; then the path, segment by segment from the left, a text before
-//! `*` before `**`; then one with a method before one without. Two routes are the same when they
-//! agree in all three. They are ambiguous when their hosts and methods are the same, some path
-//! fits both, neither pattern lies within the other, and counting fixed segments does not favour
-//! the one that the order from the left would take: then people would guess wrong.
+//! `*` before `**`; then one with a method before one without; then one with more conditions on
+//! headers and query before one with fewer. Two routes are the same when they agree in all of
+//! that. They are ambiguous when their hosts and methods are the same, some path fits both,
+//! neither pattern lies within the other, and counting fixed segments does not favour the one
+//! that the order from the left would take: then people would guess wrong. Or when their paths
+//! are the same too, and their conditions as many, others, and possible at the same time.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use archipel_model::{PathPattern, Protocol, Segment};
+use archipel_model::{Condition, PathPattern, Protocol, Segment, ServiceName};
 
 use super::{Names, warn_disabled};
 use crate::Code;
 use crate::read::gateway::{GatewayDraft, RouteDraft};
 use crate::sink::{Sink, shown};
+use crate::source::Sited;
 
 /// Pairs that are looked at for ambiguity. A megabyte of routes would be a thousand million.
 const PAIRS_MAX: usize = 1_000_000;
@@ -24,7 +27,9 @@ pub(super) fn check(names: &Names<'_>, out: &mut Sink) {
     let Some(gateway) = &names.draft.gateway else { return };
     check_hosts(gateway, out);
     for draft in &gateway.routes {
-        check_target(draft, names, out);
+        for target in &draft.targets {
+            check_target(draft, target, names, out);
+        }
         check_strip(draft, out);
         check_host(draft, gateway, out);
     }
@@ -47,23 +52,32 @@ fn check_hosts(gateway: &GatewayDraft, out: &mut Sink) {
     }
 }
 
-fn check_target(draft: &RouteDraft, names: &Names<'_>, out: &mut Sink) {
-    let to = &draft.route.to;
+fn check_target(
+    draft: &RouteDraft,
+    target: &Sited<ServiceName>,
+    names: &Names<'_>,
+    out: &mut Sink,
+) {
+    let (to, at) = (&target.value, target.span);
     if !names.is_defined(to) {
         let help = out.hint(to.as_str(), names.all(), "define it in [services] or [externals]");
         let message = format!("this route leads to `{to}`, which is not defined");
-        out.report(Code::UnknownTarget, draft.to_at, message).label("no such service").help(help);
+        out.report(Code::UnknownTarget, at, message).label("no such service").help(help);
         return;
     }
     let Some(service) = names.services.get(to) else { return };
     if service.service.protocol == Protocol::Tcp {
-        out.report(Code::TcpTarget, draft.to_at, format!("`{to}` does not speak HTTP"))
+        out.report(Code::TcpTarget, at, format!("`{to}` does not speak HTTP"))
             .label("protocol = \"tcp\"")
             .also(service.at, "the service")
             .help("the gateway forwards HTTP; set protocol = \"http\" if the service speaks it");
     }
     if service.disabled {
-        warn_disabled(out, draft.to_at, to, "the route is left out too");
+        let meanwhile = match draft.route.to.services().contains(&to) {
+            true => "the route is left out too",
+            false => "the route does without it",
+        };
+        warn_disabled(out, at, to, meanwhile);
     }
 }
 
@@ -113,20 +127,61 @@ fn check_collisions(routes: &[RouteDraft], out: &mut Sink) {
     }
     let mut pairs_left = PAIRS_MAX;
     for group in groups.values() {
-        let mut by_path: BTreeMap<&[Segment], &RouteDraft> = BTreeMap::new();
+        let mut by_path: BTreeMap<&[Segment], Vec<&RouteDraft>> = BTreeMap::new();
         for draft in group {
-            if let Some(first) = by_path.get(draft.route.path.segments()) {
-                out.report(Code::SameRoute, draft.match_at, "two routes match the same requests")
-                    .label("the same again")
-                    .also(first.match_at, "as here")
-                    .help("keep one of the two, or tell them apart by method or host");
-            } else {
-                by_path.insert(draft.route.path.segments(), draft);
+            let others = by_path.entry(draft.route.path.segments()).or_default();
+            if check_conditions(draft, others, &mut pairs_left, out) {
+                others.push(draft);
             }
         }
-        let unique: Vec<&RouteDraft> = by_path.into_values().collect();
+        let unique: Vec<&RouteDraft> = by_path.into_values().flatten().collect();
         check_ambiguity(&unique, &mut pairs_left, out);
     }
+}
+
+/// Compares a route with those of the same path; whether it is none of them again.
+fn check_conditions(
+    draft: &RouteDraft,
+    others: &[&RouteDraft],
+    pairs_left: &mut usize,
+    out: &mut Sink,
+) -> bool {
+    let when = &draft.route.steer.when;
+    for other in others {
+        if *pairs_left == 0 {
+            return true;
+        }
+        *pairs_left -= 1;
+        let theirs = &other.route.steer.when;
+        if when == theirs {
+            out.report(Code::SameRoute, draft.match_at, "two routes match the same requests")
+                .label("the same again")
+                .also(other.match_at, "as here")
+                .help("keep one of the two, or tell them apart by method, host or headers");
+            return false;
+        }
+        if when.len() == theirs.len() && !exclusive(when, theirs) {
+            let message = format!("`{}` and `{}` can both hold", listed(theirs), listed(when));
+            out.report(Code::AmbiguousRoutes, draft.match_at, message)
+                .label("neither is more specific")
+                .also(other.match_at, "the other")
+                .help("add a condition to one of the two: the route with more of them wins");
+        }
+    }
+    true
+}
+
+/// Whether no request fulfils both.
+fn exclusive(a: &[Condition], b: &[Condition]) -> bool {
+    let apart = |a: &Condition, b: &Condition| {
+        a.part == b.part && a.name == b.name && a.want.excludes(&b.want)
+    };
+    a.iter().any(|a| b.iter().any(|b| apart(a, b)))
+}
+
+fn listed(conditions: &[Condition]) -> String {
+    let words: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+    shown(&words.join(" "))
 }
 
 /// Compares only what can overlap: routes with the same first segment, and those that begin with
@@ -149,7 +204,8 @@ fn check_ambiguity(routes: &[&RouteDraft], pairs_left: &mut usize, out: &mut Sin
                 return;
             }
             *pairs_left -= 1;
-            if ambiguous(&a.route.path, &b.route.path) {
+            let apart = exclusive(&a.route.steer.when, &b.route.steer.when);
+            if !apart && ambiguous(&a.route.path, &b.route.path) {
                 report_ambiguous(a, b, out);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use archipel_model::{Bytes, EdgePolicy, PathPattern, Route, ServiceName};
 
 use super::guard::{GuardDraft, RouteRules};
-use super::{Reader, text, texts};
+use super::{Reader, steer, text, texts};
 use crate::Code;
 use crate::shape::format::Format;
 use crate::sink::shown;
@@ -17,6 +17,10 @@ const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+/// Keys that a route may have and that may never act.
+const MAY_BE_POINTLESS: [&str; 7] =
+    ["strip", "rewrite", "sticky", "split", "mirror", "compare", "fallback"];
 
 pub(crate) struct GatewayDraft {
     pub(crate) listen: SocketAddr,
@@ -30,7 +34,10 @@ pub(crate) struct GatewayDraft {
 pub(crate) struct RouteDraft {
     pub(crate) route: Route,
     pub(crate) match_at: Span,
-    pub(crate) to_at: Span,
+    /// Every service that it names.
+    pub(crate) targets: Vec<Sited<ServiceName>>,
+    /// The keys that stand there, of those that may be pointless.
+    pub(crate) keys_at: Vec<(&'static str, Span)>,
     pub(crate) host_at: Option<Span>,
     pub(crate) strip_at: Option<Span>,
     pub(crate) rules: RouteRules,
@@ -120,22 +127,12 @@ impl Reader<'_> {
     ) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
-        let to = text(node, "to", Format::Name);
-        if let Some(split) = node.entry("split").filter(|_| node.get("to").is_none()) {
-            let first = split.node.table().and_then(|table| table.keys().next());
-            let first = first.map_or("<service>", String::as_str);
-            self.out
-                .report(
-                    Code::SplitAlone,
-                    split.key,
-                    "`split` is not acted on yet, and this route has no `to`",
-                )
-                .label("nobody would answer")
-                .help(format!(
-                    "add to = \"{}\"; all requests go there until `split` works",
-                    shown(first)
-                ));
-        }
+        let path = parsed.as_ref().map(|(_, path)| path);
+        let mut targets = Vec::new();
+        let to = self.lead(node, path, &mut targets);
+        let steer = self.steer(node, path, &mut targets);
+        let at = |key: &'static str| Some((key, steer::place(node, key)?));
+        let keys_at = MAY_BE_POINTLESS.iter().filter_map(|key| at(key)).collect();
         let host = text(node, "host", Format::NonEmpty);
         let host_read = host.as_ref().and_then(|host| self.host(host));
         let strip = text(node, "strip", Format::UrlPath);
@@ -148,26 +145,28 @@ impl Reader<'_> {
         let cache = self.route_cache(node);
         let compress = node.get("compress").and_then(Node::bool).unwrap_or(compress);
         let (method, path) = parsed?;
-        let (matched, to) = (matched?, to?);
+        let matched = matched?;
         Some(RouteDraft {
             route: Route {
                 host: host_read.map(|host| host.value),
                 method,
                 path,
-                to: ServiceName::new(to.value).ok()?,
+                to: to?,
                 strip: strip.as_ref().map(|strip| strip.value.to_owned()),
                 timeout,
                 connect,
                 idle,
                 hold,
                 body_max,
+                steer,
                 safeguards,
                 guard: own_guard,
                 cache,
                 compress,
             },
             match_at: matched.span,
-            to_at: to.span,
+            targets,
+            keys_at,
             host_at: host.map(|host| host.span),
             strip_at: strip.map(|strip| strip.span),
             rules,
@@ -195,7 +194,7 @@ impl Reader<'_> {
                 self.out
                     .report(Code::BadPattern, text.span, message)
                     .label("cannot be matched")
-                    .help("`/a/*` matches one segment, `/a/**` everything below and `/a` itself");
+                    .help("`/a/*` matches one segment, `/a/{id}` too, `/a/**` everything below and `/a` itself");
                 None
             }
         }

@@ -15,6 +15,7 @@ pub(crate) mod jobs;
 pub(crate) mod policy;
 pub(crate) mod safeguards;
 pub(crate) mod service;
+mod steer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

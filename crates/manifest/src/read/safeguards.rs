@@ -98,7 +98,7 @@ fn priority(word: &str) -> Option<Priority> {
     }
 }
 
-fn fallback_on(node: &Node) -> FallbackOn {
+pub(super) fn fallback_on(node: &Node) -> FallbackOn {
     let Some(said) = node.get("on").and_then(Node::list) else { return FallbackOn::default() };
     let on = |word: &str| said.iter().any(|item| item.text() == Some(word));
     let status = |item: &Node| item.integer().and_then(|number| u16::try_from(number).ok());

@@ -7,13 +7,52 @@ use super::safeguard_keys::*;
 use super::*;
 
 static SPLIT: Names = Names { key: Format::Name, of: Shape::Integer(0, 100) };
+static MIRROR: Keys = Keys {
+    id: "mirror",
+    what: "the mirror",
+    keys: &[
+        key("to", NAME, "Service or external that gets a copy of the request.").required(),
+        key("sample", Shape::Text(Format::Percent), "Share of requests. Default 100%."),
+    ],
+    rules: &[],
+    synonyms: &[],
+};
+static CONDITION: Either = Either { options: &[TEXT, Shape::Bool], expand: None };
+static CONDITIONS: Names = Names { key: Format::NonEmpty, of: Shape::Either(&CONDITION) };
+static REDIRECT_TO: Keys = Keys {
+    id: "redirect",
+    what: "the redirect",
+    keys: &[
+        key("to", TEXT, "A path or an address; `{id}` and `{1}` take segments of `match`.")
+            .required(),
+        key("status", Shape::Integer(301, 308), "301, 302, 303, 307 or 308. Default 302."),
+    ],
+    rules: &[],
+    synonyms: &[("url", "to"), ("code", "status")],
+};
+static REDIRECT: Either = Either { options: &[TEXT, Shape::Keys(&REDIRECT_TO)], expand: None };
+static RESPOND: Keys = Keys {
+    id: "respond",
+    what: "the answer",
+    keys: &[
+        key("status", Shape::Integer(200, 599), "Its status.").required(),
+        key("body", ANY, "Its text. Default: none."),
+        key("type", TEXT, "Its content-type. Default text/plain; charset=utf-8."),
+    ],
+    rules: &[],
+    synonyms: &[("code", "status"), ("text", "body"), ("content_type", "type")],
+};
 static COMPARE: Keys = Keys {
     id: "compare",
     what: "the comparison",
     keys: &[
         key("to", NAME, "Service or external that gets a copy of the request.").required(),
-        key("sample", Shape::Text(Format::Percent), "Share of requests."),
-        key("ignore", Shape::List(&TEXTS), "JSON pointers left out of the comparison."),
+        key("sample", Shape::Text(Format::Percent), "Share of requests. Default 100%."),
+        key(
+            "ignore",
+            Shape::List(&TEXTS),
+            "What may differ: JSON pointers (`*` for every member or element), header:Name, body, status.",
+        ),
     ],
     rules: &[],
     synonyms: &[],
@@ -26,7 +65,7 @@ static ROUTE: Keys = Keys {
         key(
             "match",
             TEXT,
-            "`[METHOD ]/path`; `*` stands for one segment, a last `**` for the rest.",
+            "`[METHOD ]/path`; `*` or `{name}` stands for one segment, a last `**` for the rest.",
         )
         .required(),
         key("host", TEXT, "Only requests to this host; `*.example.org` for every name below."),
@@ -43,21 +82,48 @@ static ROUTE: Keys = Keys {
         key("max_body", Shape::Text(Format::Size), "Larger requests are refused with 413."),
         key("stream", Shape::Bool, "Never buffer.")
             .later_unless(Inert::Bool(true), "nothing is ever buffered"),
-        key("headers", Shape::Free, "Only requests with these headers.")
-            .later("requests are matched whatever their headers"),
-        key("split", Shape::Names(&SPLIT), "Share of requests per service.")
-            .later("all requests go to `to`"),
+        key(
+            "headers",
+            Shape::Names(&CONDITIONS),
+            "Only requests with these headers: a value, one that ends in `*` for its beginning, true for any, false for none.",
+        ),
+        key(
+            "query",
+            Shape::Names(&CONDITIONS),
+            "Only requests with these parameters in the query; as `headers`.",
+        ),
+        key(
+            "split",
+            Shape::Names(&SPLIT),
+            "Instead of `to`: services and externals, and their shares of a hundred requests.",
+        ),
+        key(
+            "redirect",
+            Shape::Either(&REDIRECT),
+            "Instead of `to`: where to go; `{id}` and `{1}` take segments of `match`.",
+        ),
+        key("respond", Shape::Keys(&RESPOND), "Instead of `to`: always this answer."),
         ROUTE_FALLBACK_KEY,
         BREAKER_KEY,
         BULKHEAD_KEY,
         HEDGE_KEY,
         PRIORITY_KEY,
-        key("compare", Shape::Keys(&COMPARE), "Send a copy elsewhere and store the differences.")
-            .later("no copy is sent"),
-        key("sticky", TEXT, "What keeps a visitor on one instance: `cookie` or `header:Name`.")
-            .later("each request may reach another instance"),
-        key("rewrite", TEXT, "New path.")
-            .later("the path is forwarded as it came, without `strip`"),
+        key(
+            "compare",
+            Shape::Keys(&COMPARE),
+            "Send a copy elsewhere and store the differences; GET and HEAD only.",
+        ),
+        key("mirror", Shape::Keys(&MIRROR), "Send a copy elsewhere and forget the answer."),
+        key(
+            "sticky",
+            TEXT,
+            "What keeps a visitor with one share of a split and with one instance: `cookie` or `header:Name`.",
+        ),
+        key(
+            "rewrite",
+            URL_PATH,
+            "The path that is forwarded; `{id}` and `{1}` take segments of `match`.",
+        ),
         key("auth", NAME, "Rule of [gateway.auth] that a request must pass."),
         key("scopes", Shape::List(&TEXTS), "Scopes that a token must have, on top of the rule's."),
         key("limit", LIMIT_NAMES, "Rule of [gateway.limits], or several."),
@@ -85,7 +151,10 @@ static ROUTE: Keys = Keys {
         ),
         key("compress", Shape::Bool, "As [gateway] compress, for this route."),
     ],
-    rules: &[Rule::AnyOf(&["to", "split"])],
+    rules: &[
+        Rule::ExactlyOne(&["to", "split", "redirect", "respond"]),
+        Rule::AtMostOne(&["strip", "rewrite"]),
+    ],
     synonyms: &[
         ("path", "match"),
         ("service", "to"),

@@ -82,7 +82,11 @@ static ROUTE_FALLBACK: Keys = Keys {
     id: "routeFallback",
     what: "the fallback",
     keys: &[
-        key("to", NAME, "Service or external to ask instead.").later("the first answer stands"),
+        key(
+            "to",
+            NAME,
+            "Service or external to ask instead. With it, `on` is by default 404 and connect; statuses, reset and timeout count for GET, HEAD and OPTIONS only.",
+        ),
         ANSWER_KEY,
         STALE_KEY,
         SKIP_KEY,

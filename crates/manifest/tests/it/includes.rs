@@ -24,7 +24,7 @@ fn a_team_has_its_own_file_and_paths_in_it_start_there() {
     let schema = app.events["order.placed"].schema.as_ref().expect("it was read");
     assert_eq!(schema.file, tree.path("teams/orders/placed.json"));
     assert_eq!(schema.name(), "teams/orders/placed.json");
-    assert_eq!(app.gateway.unwrap().routes[0].to.as_str(), "orders");
+    assert_eq!(app.gateway.unwrap().routes[0].to.service().unwrap().as_str(), "orders");
     assert_eq!(app.root, tree.0.path());
     assert_eq!(app.files, [tree.path("archipel.toml"), tree.path("teams/orders/archipel.toml")]);
 }

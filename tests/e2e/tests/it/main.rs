@@ -10,5 +10,6 @@ mod events;
 mod fixture;
 mod lifecycle;
 mod store;
+mod strangler;
 mod traces;
 mod workflows;
