@@ -25,6 +25,7 @@ mod gate;
 mod instance;
 mod key;
 mod load;
+mod places;
 mod pool;
 mod reach;
 mod rerun;

@@ -17,11 +17,11 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::commit;
-use crate::engine::Limits;
 use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{Instance, Running, Task, Turn, target};
 use crate::key::Key;
+use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
 use crate::reach::Reach;
 use crate::rerun;
@@ -343,18 +343,6 @@ impl State {
         send_item(stream, WorkItem { completion_token: token, request: Some(request) });
     }
 
-    /// From now on so many of each name at once.
-    pub(crate) fn limit(&mut self, app: &Arc<str>, limits: &Limits) {
-        let pool = self.pools.entry(Arc::clone(app)).or_default();
-        let (turns, tasks) = pool.limit(limits);
-        pool.turns.extend(turns);
-        pool.tasks.extend(tasks);
-        for instance in self.active.values().filter(|instance| instance.completed.is_none()) {
-            at_work(pool, app, instance);
-        }
-        self.dispatch(app);
-    }
-
     /// Ends the streams of all workers, and of those that come later.
     pub(crate) fn close(&mut self, unit: &mut Unit) {
         self.closed = true;
@@ -499,6 +487,14 @@ impl State {
                 unit.delete(stored::row_key('q', key, incarnation, row));
             }
             unit.delete(stored::active_key(key));
+            // Where it ended in its first turn, its name was not in the history before.
+            if let Some(pool) = self.pools.get_mut(&key.app)
+                && let Some((_, start)) = instance.start()
+                && let Some(next) = pool.workflow_gate.leave(&start.name, key)
+            {
+                pool.turns.push_back(next);
+                unit.then(Effect::Dispatch(Arc::clone(&key.app)));
+            }
             if let Some(record) = stored::done_key_of(&instance.describe(), key) {
                 unit.put(record, bytes::Bytes::new());
             }
@@ -731,54 +727,6 @@ impl State {
             self.due.remove(&(event::instant(at), key.clone(), old.incarnation, alarm));
         }
     }
-}
-
-/// Tells the gates of an app what is at work already.
-fn at_work(pool: &mut Pool, app: &Arc<str>, instance: &Instance) {
-    if instance.key.app == *app
-        && !instance.history.is_empty()
-        && let Some((_, start)) = instance.start()
-    {
-        pool.workflow_gate.admit(&start.name, &instance.key);
-    }
-    for (id, task) in &instance.tasks {
-        if let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type
-            && task.running.as_ref().is_some_and(|running| running.app == *app)
-        {
-            let id = (instance.key.clone(), instance.incarnation, *id);
-            pool.activity_gate.admit(&what.name, &id);
-        }
-    }
-}
-
-/// Whether an instance may have a turn: one that has begun may go on, and one that is to end need
-/// not begin.
-fn may_begin(pool: &mut Pool, instance: &Instance) -> bool {
-    let Some((_, start)) = instance.start() else { return true };
-    let ends = |(_, event): &(u32, HistoryEvent)| {
-        matches!(event.event_type, Some(EventType::ExecutionTerminated(_)))
-    };
-    if !instance.history.is_empty() || instance.inbox.iter().any(ends) {
-        pool.workflow_gate.admit(&start.name, &instance.key);
-        return true;
-    }
-    pool.workflow_gate.enter(&start.name, &instance.key)
-}
-
-/// A worker no longer has an activity.
-fn free_task(
-    pools: &mut HashMap<Arc<str>, Pool>,
-    app: &Arc<str>,
-    stream: u64,
-    name: &str,
-    id: &TaskId,
-) {
-    let Some(pool) = pools.get_mut(app) else { return };
-    if let Some(stream) = pool.streams.get_mut(&stream) {
-        stream.tasks.remove(id);
-    }
-    let next = pool.activity_gate.leave(name, id);
-    pool.tasks.extend(next);
 }
 
 fn stream_of<'a>(

@@ -96,7 +96,7 @@ async fn stream(
             Some(Work::WorkflowRequest(turn)) => {
                 let past = turn.past_events.iter().chain(&turn.new_events);
                 let response = WorkflowResponse {
-                    actions: order(past.collect()),
+                    actions: order(&past.collect::<Vec<_>>()),
                     instance_id: turn.instance_id,
                     completion_token,
                     ..Default::default()
@@ -124,7 +124,7 @@ async fn stream(
 
 /// The workflow: activity `ship` in the service that the input names, then it waits for any
 /// event, then it ends with what the activity said.
-fn order(events: Vec<&HistoryEvent>) -> Vec<WorkflowAction> {
+fn order(events: &[&HistoryEvent]) -> Vec<WorkflowAction> {
     let kinds = || events.iter().filter_map(|event| event.event_type.as_ref());
     let asked = kinds().any(|kind| matches!(kind, EventType::TaskScheduled(_)));
     let raised = kinds().any(|kind| matches!(kind, EventType::EventRaised(_)));
