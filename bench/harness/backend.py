@@ -16,7 +16,7 @@ worker_rlimit_nofile 65536;
 pid {dir}/nginx.pid;
 error_log {dir}/error.log warn;
 daemon off;
-events {{ worker_connections 16384; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     sendfile on;

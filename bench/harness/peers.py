@@ -38,7 +38,7 @@ NGINX_SERVER = """
 
 HAPROXY = """
 global
-    maxconn 16384
+    maxconn 8192
     nbthread {workers}
 defaults
     mode http

@@ -47,7 +47,7 @@ async def opened(port, count):
         key = base64.b64encode(os.urandom(16)).decode()
         writer.write(
             (
-                "GET /sockets HTTP/1.1\r\nhost: bench\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+                "GET /sockets HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
                 f"sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\r\n"
             ).encode()
         )

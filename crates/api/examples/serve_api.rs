@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use archipel_api::{Api, AppCaller, ServiceApi};
+use archipel_api::{Api, AppCaller, ServiceApi, Side};
 use archipel_broker::{Broker, Config, SubscriptionSpec, TopicSpec, Topology};
 use archipel_gateway::{Endpoint, Gateway, Table, Upstream};
 use archipel_model::{InstanceId, ServiceName, Subscription, TopicName};
@@ -55,25 +55,31 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let dir = tempfile::tempdir()?;
     let tasks = Tasks::new(&stop);
+    let kv = std::sync::Arc::new(archipel_storage::memory::MemoryKv::default());
+    let config = archipel_workflow::Config::default();
+    let engine = archipel_workflow::Engine::open(kv, config, &stop).await?;
     let spans = SpanStore::open(dir.path().join("spans"), SpanPolicy::default(), &tasks)?;
     let otlp = Otlp::new(spans, LogStore::open(dir.path().join("logs"), &tasks)?);
-    let api = Api::new(gateway.clone(), broker.clone(), otlp, &stop);
+    let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &stop);
     let own = ServiceApi {
         service: orders.clone(),
         http_port: 0,
+        grpc_port: 0,
         token: TOKEN.to_owned(),
         publishes: [placed].into(),
         subscriptions: vec![("order.placed".to_owned(), "/_archipel/events".to_owned())],
         calls: BTreeMap::new(),
+        workflows: archipel_model::WorkflowPolicy::default(),
     };
     if let Some(error) = api.apply(vec![own]).await.into_iter().next() {
         return Err(error.into());
     }
-    let port = api.bound(&orders).await.ok_or("the API is not open")?.port();
+    let port = api.bound(&orders, Side::Http).await.ok_or("the API is not open")?.port();
     println!(r#"{{"DAPR_HTTP_PORT":"{port}","DAPR_API_TOKEN":"{TOKEN}"}}"#);
 
     archipel_rt::blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await?;
     broker.shutdown(Duration::from_secs(2)).await;
+    engine.shutdown(Duration::from_secs(2)).await;
     api.shutdown(Duration::from_secs(2)).await;
     gateway.shutdown(Duration::from_secs(2)).await;
     Ok(())

@@ -5,6 +5,8 @@ use archipel_model::ServiceName;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::workflows::Act;
+
 /// An answer of the API that is no success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
@@ -46,6 +48,25 @@ pub enum ApiError {
     Invoke { id: String, reason: String },
     #[error("dapr app-id does not match: this is the API of {id}")]
     AppId { id: ServiceName },
+    #[error("workflow name is not configured")]
+    WorkflowName,
+    #[error("no instance ID was provided")]
+    InstanceIdMissing,
+    #[error(
+        "workflow instance ID '{id}' is invalid: only letters, digits, dashes and underscores \
+         are allowed"
+    )]
+    InstanceIdInvalid { id: String },
+    #[error("workflow instance ID exceeds the max length of {limit} characters")]
+    InstanceIdTooLong { limit: usize },
+    #[error("missing workflow event name")]
+    WorkflowEventName,
+    #[error("workflows of another app: {reason}")]
+    WorkflowApp { reason: String },
+    #[error("unable to find workflow with the provided instance ID: {id}")]
+    InstanceNotFound { id: String },
+    #[error("error {} '{what}': {reason}", act.words())]
+    Workflow { act: Act, what: String, reason: String },
     #[error("invalid request: {reason}")]
     BadRequest { reason: String },
     #[error("this building block is not served by this version of Archipel: {path}")]
@@ -102,6 +123,14 @@ impl ApiError {
             }
             Self::Invoke { .. } => (S::INTERNAL_SERVER_ERROR, "ERR_DIRECT_INVOKE", None),
             Self::AppId { .. } => (S::INTERNAL_SERVER_ERROR, "ERR_HEALTH_APPID_NOT_MATCH", None),
+            Self::WorkflowName => (S::BAD_REQUEST, "ERR_WORKFLOW_NAME_MISSING", None),
+            Self::InstanceIdMissing => (S::BAD_REQUEST, "ERR_INSTANCE_ID_PROVIDED_MISSING", None),
+            Self::InstanceIdInvalid { .. } => (S::BAD_REQUEST, "ERR_INSTANCE_ID_INVALID", None),
+            Self::InstanceIdTooLong { .. } => (S::BAD_REQUEST, "ERR_INSTANCE_ID_TOO_LONG", None),
+            Self::WorkflowEventName => (S::BAD_REQUEST, "ERR_WORKFLOW_EVENT_NAME_MISSING", None),
+            Self::WorkflowApp { .. } => (S::FORBIDDEN, "ERR_WORKFLOW_APP_ID_INVALID", None),
+            Self::InstanceNotFound { .. } => (S::NOT_FOUND, "ERR_INSTANCE_ID_NOT_FOUND", None),
+            Self::Workflow { act, .. } => (S::INTERNAL_SERVER_ERROR, act.code(), None),
             Self::BadRequest { .. } => (S::BAD_REQUEST, "ERR_BAD_REQUEST", None),
             Self::Unimplemented { .. } => (S::NOT_IMPLEMENTED, "ERR_API_UNIMPLEMENTED", None),
         }

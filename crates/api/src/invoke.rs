@@ -101,10 +101,12 @@ mod tests {
         let of = ServiceApi {
             service: name("cart"),
             http_port: 0,
+            grpc_port: 0,
             token: String::new(),
             publishes: BTreeSet::new(),
             subscriptions: Vec::new(),
             calls: [(name("catalog"), EdgePolicy::default())].into(),
+            workflows: Default::default(),
         };
         let known = ["cart", "catalog", "orders"].map(name).into();
         let check = |id: &str, expected: &str| {

@@ -9,19 +9,22 @@ mod app_caller;
 mod bulk;
 mod envelope;
 mod error;
+mod grpc;
 mod invoke;
 mod listener;
 mod metadata;
 mod publish;
 mod route;
+mod rpc;
 mod server;
 mod task_hub;
 mod telemetry;
 mod trace;
+mod workflows;
 
 pub use app_caller::AppCaller;
 pub use error::ApiError;
-pub use server::{Api, ApiListenError, ServiceApi};
+pub use server::{Api, ApiListenError, ServiceApi, Side};
 pub use task_hub::{Conduct, TaskHub, TaskHubServer};
 
 /// The one pubsub component there is: Archipel's own broker.

@@ -20,7 +20,11 @@ use crate::server::{ServiceApi, Shared, answer};
 
 /// As in Dapr: a client that does not finish its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const STREAMS_MAX: u32 = 256;
+/// Every client that waits for a workflow is one.
+const STREAMS_MAX: u32 = 4_096;
+/// A worker of workflows whose machine is gone says nothing; what it had is then for another.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of one service; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1_024;
 
@@ -37,10 +41,10 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) async fn open(
         api: Arc<ServiceApi>,
+        wanted_port: u16,
         shared: Arc<Shared>,
         tasks: &Tasks,
     ) -> io::Result<Self> {
-        let wanted_port = api.http_port;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted_port)).await?;
         let (facts, receiver) = watch::channel(api);
         let door = Self {
@@ -114,6 +118,8 @@ async fn serve(stream: TcpStream, guest: Guest, tasks: Tasks) {
     let mut builder = auto::Builder::new(Executor(tasks));
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    builder.http2().adaptive_window(true);
+    builder.http2().keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -18,7 +18,7 @@ pub(crate) fn check_app_id(of: &ServiceApi, query: &str) -> Result<(), ApiError>
 }
 
 /// `GET /v1.0/metadata`: the members that Dapr's clients and tests read.
-pub(crate) fn document(of: &ServiceApi, extended: &[(String, String)]) -> Value {
+pub(crate) fn document(of: &ServiceApi, extended: &[(String, String)], workers: usize) -> Value {
     let mut extra = serde_json::Map::new();
     // Some clients refuse to talk to a runtime whose version they cannot read.
     extra.insert("daprRuntimeVersion".to_owned(), RUNTIME_VERSION.into());
@@ -50,9 +50,9 @@ pub(crate) fn document(of: &ServiceApi, extended: &[(String, String)]) -> Value 
         "appConnectionProperties": { "protocol": "http", "channelAddress": "127.0.0.1" },
         "actorRuntime": { "runtimeStatus": "DISABLED", "activeActors": [], "hostReady": false },
         "scheduler": { "connected_addresses": [] },
-        "workflows": { "connectedWorkers": 0 },
+        "workflows": { "connectedWorkers": workers },
     })
 }
 
 /// The version of the Dapr API that this follows.
-const RUNTIME_VERSION: &str = "1.16.0";
+pub(crate) const RUNTIME_VERSION: &str = "1.16.0";

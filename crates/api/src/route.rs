@@ -3,6 +3,8 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::workflows::{Ask, ask};
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
     Healthz,
@@ -24,6 +26,7 @@ pub(crate) enum Operation {
         id: String,
         path: String,
     },
+    Workflows(Ask),
     /// A building block that Dapr has and this version does not.
     NotServed,
     /// Nothing of the API: an invocation by header, if it has that header.
@@ -63,9 +66,13 @@ pub(crate) fn operation(method: &Method, path: &str) -> Operation {
             },
             _ => Operation::Other,
         },
+        ("workflows", tail) if version != "v1.1-alpha1" => match ask(method, tail) {
+            Some(ask) => Operation::Workflows(ask),
+            None => Operation::Other,
+        },
         (
-            "state" | "bindings" | "secrets" | "configuration" | "jobs" | "actors" | "workflows"
-            | "lock" | "unlock" | "crypto" | "conversation" | "publish" | "shutdown",
+            "state" | "bindings" | "secrets" | "configuration" | "jobs" | "actors" | "lock"
+            | "unlock" | "crypto" | "conversation" | "publish" | "shutdown",
             _,
         ) => Operation::NotServed,
         _ => Operation::Other,
@@ -95,7 +102,7 @@ pub(crate) fn query_value(query: &str, key: &str) -> Option<String> {
     values.next().map(|(_, value)| decode_form(value))
 }
 
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

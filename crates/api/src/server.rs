@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use archipel_broker::Broker;
 use archipel_gateway::{Body, Gateway};
-use archipel_model::{EdgePolicy, ServiceName, TopicName};
+use archipel_model::{EdgePolicy, ServiceName, TopicName, WorkflowPolicy};
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_telemetry::otlp::{Otlp, Signal};
+use archipel_workflow::{Engine, Limits, Reach};
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -22,7 +23,7 @@ use crate::listener::Door;
 use crate::publish::{Publish, publish};
 use crate::route::{Operation, operation};
 use crate::trace::Trace;
-use crate::{invoke, metadata, telemetry};
+use crate::{grpc, invoke, metadata, telemetry, workflows};
 
 /// What Dapr takes unless told otherwise.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -35,12 +36,15 @@ const BULK_HEADER_MAX: usize = 4 << 10;
 pub struct ServiceApi {
     pub service: ServiceName,
     pub http_port: u16,
+    /// For clients that expect gRPC elsewhere than HTTP; both ports speak both.
+    pub grpc_port: u16,
     /// What the service must show in `dapr-api-token`.
     pub token: String,
     pub publishes: BTreeSet<TopicName>,
     /// Topic or pattern, and the path it is delivered to.
     pub subscriptions: Vec<(String, String)>,
     pub calls: BTreeMap<ServiceName, EdgePolicy>,
+    pub workflows: WorkflowPolicy,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +62,29 @@ pub struct Api {
     shared: Arc<Shared>,
     tasks: Tasks,
     /// Held while applying, so that one follows another.
-    doors: Arc<tokio::sync::Mutex<BTreeMap<ServiceName, Door>>>,
+    doors: Arc<tokio::sync::Mutex<BTreeMap<(ServiceName, Side), Door>>>,
+}
+
+/// Which of a service's two ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    Http,
+    Grpc,
+}
+
+impl ServiceApi {
+    fn port(&self, side: Side) -> u16 {
+        match side {
+            Side::Http => self.http_port,
+            Side::Grpc => self.grpc_port,
+        }
+    }
 }
 
 pub(crate) struct Shared {
     gateway: Gateway,
     broker: Broker,
+    pub(crate) engine: Engine,
     otlp: Otlp,
     /// Every name that somebody may call, to tell a forbidden target from an unknown one.
     known: Mutex<Arc<BTreeSet<ServiceName>>>,
@@ -72,9 +93,15 @@ pub(crate) struct Shared {
 }
 
 impl Api {
-    pub fn new(gateway: Gateway, broker: Broker, otlp: Otlp, stop: &CancellationToken) -> Self {
+    pub fn new(
+        gateway: Gateway,
+        broker: Broker,
+        engine: Engine,
+        otlp: Otlp,
+        stop: &CancellationToken,
+    ) -> Self {
         let (known, extended) = (Mutex::default(), Mutex::default());
-        let shared = Shared { gateway, broker, otlp, known, extended };
+        let shared = Shared { gateway, broker, engine, otlp, known, extended };
         Self { shared: Arc::new(shared), tasks: Tasks::new(stop), doors: Arc::default() }
     }
 
@@ -84,10 +111,20 @@ impl Api {
         let mut doors = self.doors.lock().await;
         let known = wanted.iter().flat_map(|api| api.calls.keys().chain([&api.service]));
         *lock(&self.shared.known) = Arc::new(known.cloned().collect());
+        let edges = wanted.iter().map(|api| {
+            let callees = api.calls.keys().map(ToString::to_string);
+            (api.service.to_string(), callees.collect())
+        });
+        self.shared.engine.allow(Reach::new(edges));
+        for api in &wanted {
+            let WorkflowPolicy { at_once, activities_at_once } = api.workflows.clone();
+            let limits = Limits { workflows: at_once, activities: activities_at_once };
+            self.shared.engine.limit(api.service.as_str(), &limits);
+        }
 
         // First close what is gone or moves: two services may have changed their ports.
-        let stays = |name: &ServiceName, door: &Door| {
-            wanted.iter().any(|api| api.service == *name && api.http_port == door.wanted_port)
+        let stays = |(name, side): &(ServiceName, Side), door: &Door| {
+            wanted.iter().any(|api| api.service == *name && api.port(*side) == door.wanted_port)
         };
         let gone: Vec<_> =
             doors.iter().filter(|(n, d)| !stays(n, d)).map(|(name, _)| name.clone()).collect();
@@ -98,25 +135,28 @@ impl Api {
         }
         let mut errors = Vec::new();
         for api in wanted {
-            let (service, port) = (api.service.clone(), api.http_port);
             let api = Arc::new(api);
-            if let Some(door) = doors.get(&service) {
-                door.facts.send_replace(api);
-                continue;
-            }
-            match Door::open(api, Arc::clone(&self.shared), &self.tasks).await {
-                Ok(door) => drop(doors.insert(service, door)),
-                Err(source) => errors.push(ApiListenError { service, port, source }),
+            for side in [Side::Http, Side::Grpc] {
+                let (service, port) = (api.service.clone(), api.port(side));
+                let api = Arc::clone(&api);
+                if let Some(door) = doors.get(&(service.clone(), side)) {
+                    door.facts.send_replace(api);
+                    continue;
+                }
+                match Door::open(api, port, Arc::clone(&self.shared), &self.tasks).await {
+                    Ok(door) => drop(doors.insert((service, side), door)),
+                    Err(source) => errors.push(ApiListenError { service, port, source }),
+                }
             }
         }
-        let open: BTreeSet<_> = doors.keys().cloned().collect();
+        let open: BTreeSet<_> = doors.keys().map(|(name, _)| name.clone()).collect();
         lock(&self.shared.extended).retain(|name, _| open.contains(name));
         errors
     }
 
     /// Where a service's API is, also when port 0 was asked for.
-    pub async fn bound(&self, service: &ServiceName) -> Option<SocketAddr> {
-        self.doors.lock().await.get(service).map(|door| door.addr)
+    pub async fn bound(&self, service: &ServiceName, side: Side) -> Option<SocketAddr> {
+        self.doors.lock().await.get(&(service.clone(), side)).map(|door| door.addr)
     }
 
     /// Stops accepting, lets requests finish for at most `grace`. Returns how many were left.
@@ -134,6 +174,9 @@ pub(crate) async fn answer(
         let token_ok = token_ok(&request, &of.token);
         let ask = telemetry::Ask { signal, grpc, token_ok };
         return telemetry::answer(&shared.otlp, of, ask, request).await;
+    }
+    if let Some(call) = grpc::call(request.uri().path(), request.headers()) {
+        return grpc::answer(shared, of, call, request).await;
     }
     let operation = operation(request.method(), request.uri().path());
     let open = matches!(operation, Operation::Healthz | Operation::HealthzOutbound);
@@ -161,8 +204,9 @@ async fn perform(
             metadata::check_app_id(of, query).map(|()| empty())
         }
         Operation::Metadata => {
+            let workers = shared.engine.workers(of.service.as_str());
             let extended = lock(&shared.extended).get(&of.service).cloned().unwrap_or_default();
-            Ok(json(StatusCode::OK, &metadata::document(of, &extended)))
+            Ok(json(StatusCode::OK, &metadata::document(of, &extended, workers)))
         }
         Operation::SetMetadata { key } => {
             let value = String::from_utf8_lossy(&read(request).await?.1).into_owned();
@@ -193,6 +237,11 @@ async fn perform(
             Ok(response)
         }
         Operation::Invoke { id, path } => invoke(shared, of, &id, &path, request).await,
+        Operation::Workflows(ask) => {
+            let (parts, body) = read(request).await?;
+            let query = parts.uri.query().unwrap_or_default();
+            workflows::perform(&shared.engine, of.service.as_str(), ask, query, &body).await
+        }
         Operation::NotServed => {
             Err(ApiError::Unimplemented { path: request.uri().path().to_owned() })
         }
@@ -264,9 +313,17 @@ async fn read(request: Request<Incoming>) -> Result<(http::request::Parts, Bytes
     }
 }
 
+/// In the header, or, from a client that can send none, in the address: `api:token@host`.
 /// Compared without stopping at the first difference.
-fn token_ok(request: &Request<Incoming>, token: &str) -> bool {
-    let given = request.headers().get("dapr-api-token").map_or(&b""[..], |value| value.as_bytes());
+pub(crate) fn token_ok(request: &Request<Incoming>, token: &str) -> bool {
+    let given = match request.headers().get("dapr-api-token") {
+        Some(value) => value.as_bytes(),
+        None => {
+            let authority = request.uri().authority().map_or("", http::uri::Authority::as_str);
+            let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+            user.strip_prefix("api:").unwrap_or_default().as_bytes()
+        }
+    };
     given.len() == token.len()
         && given.iter().zip(token.as_bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
@@ -289,7 +346,7 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
-fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::from(value.to_string()));
     *response.status_mut() = status;
     let kind = header::HeaderValue::from_static("application/json");

@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and nothing about how it is answered.
 
+pub(crate) mod workflow;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -100,6 +102,8 @@ pub(crate) enum Verb {
     Wait(Wait),
     /// Look into topics, events and dead letters
     Events(Events),
+    /// Look into durable workflows and steer them
+    Workflow(workflow::Workflow),
     /// Open the database of a service
     Db(Db),
     /// List jobs, run one now

@@ -77,6 +77,7 @@ async fn asked(global: &cli::Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Exec(exec) => verbs::exec::run(global, &exec).await,
         Verb::Wait(wait) => verbs::wait::run(global, &wait).await,
         Verb::Events(events) => verbs::events::run(global, events.verb).await,
+        Verb::Workflow(of) => verbs::workflow::run(global, of.verb).await,
         Verb::Db(db) => verbs::db::run(global, &db.verb).await,
         Verb::Chaos(chaos) => verbs::chaos::run(global, &chaos).await,
         Verb::Job(job) => verbs::job::run(global, &job.verb).await,

@@ -20,6 +20,7 @@ use archipel_telemetry::otlp::Otlp;
 use archipel_telemetry::{
     Errors, Line, LogStore, MetricPolicy, MetricStore, SpanPolicy, SpanStore,
 };
+use archipel_workflow::Engine;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -58,6 +59,7 @@ struct Parts {
     supervisor: Supervisor,
     gateway: Gateway,
     broker: Broker,
+    engine: Engine,
     api: Api,
     control: Control,
     console: Console,
@@ -75,6 +77,7 @@ struct Parts {
 struct Stores {
     logs: Arc<EmbeddedLogs>,
     kv: Arc<EmbeddedKv>,
+    workflows: Arc<EmbeddedKv>,
 }
 
 /// Of the budget, an eighth is for metrics: they take little, and are asked for the longest.
@@ -104,8 +107,10 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let caller = archipel_api::AppCaller::new(gateway.clone());
     let stores = open_stores(place).await?;
     let broker = open_broker(&stores, caller, &root).await?;
-    let api =
-        Api::new(gateway.clone(), broker.clone(), Otlp::new(spans.clone(), logs.clone()), &root);
+    let workflows: Arc<dyn Kv> = stores.workflows.clone();
+    let engine = Engine::open(workflows, workflow_config(), &root).await?;
+    let otlp = Otlp::new(spans.clone(), logs.clone());
+    let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &root);
     let control = Control::start(
         archipel_control::Parts {
             state: state.clone(),
@@ -128,6 +133,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             control: control.clone(),
             gateway: gateway.clone(),
             broker: broker.clone(),
+            engine: engine.clone(),
             logs: logs.clone(),
             spans: spans.clone(),
             errors,
@@ -145,6 +151,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         supervisor,
         gateway,
         broker,
+        engine,
         api,
         control,
         console,
@@ -196,12 +203,21 @@ fn stream_of(stream: archipel_supervisor::Stream) -> archipel_telemetry::Stream 
     }
 }
 
+/// Instances that have ended are kept for a month: long enough to look into what went wrong.
+const WORKFLOWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+fn workflow_config() -> archipel_workflow::Config {
+    archipel_workflow::Config { retention: Some(WORKFLOWS_KEPT), ..Default::default() }
+}
+
 async fn open_stores(place: &Place) -> Result<Stores, Failure> {
     let options = archipel_storage::embedded::Options::default();
     let events = place.state.events();
     let logs = EmbeddedLogs::open(&events.join("events.db"), options).await?;
     let kv = EmbeddedKv::open(&events.join("state.db"), options).await?;
-    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv) })
+    let workflows = place.state.workflows().join("workflows.db");
+    let workflows = EmbeddedKv::open(&workflows, options).await?;
+    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv), workflows: Arc::new(workflows) })
 }
 
 async fn open_broker(
@@ -299,10 +315,12 @@ async fn tell_api(
     let apis = latest.apis().into_iter().map(|of| archipel_api::ServiceApi {
         service: of.service,
         http_port: of.port,
+        grpc_port: of.grpc_port,
         token: of.token.reveal().to_owned(),
         publishes: of.publishes,
         subscriptions: of.subscriptions,
         calls: of.calls,
+        workflows: of.workflows,
     });
     for error in api.apply(apis.collect()).await {
         tracing::error!(%error, "an API port could not be opened");
@@ -335,6 +353,7 @@ async fn stop(
         parts.broker.shutdown(Duration::from_secs(5)).await;
         let mode = if leave { Shutdown::Leave } else { Shutdown::Down };
         parts.supervisor.shutdown(mode).await;
+        parts.engine.shutdown(Duration::from_secs(2)).await;
         parts.api.shutdown(Duration::from_secs(2)).await;
         parts.gateway.shutdown(Duration::from_secs(2)).await;
     };
@@ -364,6 +383,7 @@ async fn stop(
         parts.doors.shutdown(Duration::from_secs(1)).await;
         Logs::close(&*parts.stores.logs).await;
         Kv::close(&*parts.stores.kv).await;
+        Kv::close(&*parts.stores.workflows).await;
     };
     tokio::pin!(rest);
     loop {

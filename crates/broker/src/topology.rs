@@ -121,6 +121,7 @@ mod tests {
             restart: Restart::default(),
             log: LogPolicy::default(),
             labels: BTreeMap::new(),
+            workflows: Default::default(),
         }
     }
 

@@ -23,7 +23,9 @@ use tokio::sync::oneshot;
 use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
-use crate::{errors, faults, find, log_summary, present, routes, samples, topology, traces, view};
+use crate::{
+    errors, faults, find, log_summary, present, routes, samples, topology, traces, view, workflows,
+};
 
 /// Bodies are commands of a few lines, or one event.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -67,6 +69,20 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         }
         (&Method::GET, ["v1", "events", "dead"]) => dead(shared, &query).await,
         (&Method::GET, ["v1", "events", "dead", id]) => dead_letter(shared, id).await,
+        (&Method::GET, ["v1", "workflows"]) => workflows::list(shared, &query).await,
+        (&Method::GET, ["v1", "workflows", service, id]) => {
+            workflows::describe(shared, service, id).await
+        }
+        (&Method::GET, ["v1", "workflows", service, id, "history"]) => {
+            workflows::history(shared, service, id).await
+        }
+        (&Method::POST, ["v1", "workflows"]) => workflows::change(shared, &body).await,
+        (&Method::POST, ["v1", "workflows", service]) => {
+            workflows::start(shared, service, &body).await
+        }
+        (&Method::POST, ["v1", "workflows", service, id, "rerun"]) => {
+            workflows::rerun(shared, service, id, &body).await
+        }
         (&Method::POST, ["v1", "restart"]) => operate(shared, Operation::Restart, &body).await,
         (&Method::POST, ["v1", "stop"]) => operate(shared, Operation::Stop, &body).await,
         (&Method::POST, ["v1", "start"]) => operate(shared, Operation::Start, &body).await,
@@ -564,7 +580,7 @@ async fn all_dead(shared: &Shared) -> Result<Vec<DeadId>, Answer> {
     Ok(dead.map(|letter| letter.id).collect())
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Answer> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Answer> {
     serde_json::from_slice(body)
         .map_err(|error| bad(format!("the request is not understood: {error}")))
 }

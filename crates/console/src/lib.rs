@@ -26,6 +26,7 @@ mod traces;
 mod traffic;
 mod veil;
 pub mod view;
+mod workflows;
 
 pub use present::About;
 pub use server::{Console, ConsoleError, Parts, ReloadProblem, Request as ConsoleRequest};

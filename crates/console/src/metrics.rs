@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use archipel_gateway::{Histogram, RefusalCount, SeriesCount, SeriesKey};
+use archipel_gateway::{Counters, Histogram, RefusalCount, SeriesCount, SeriesKey};
 use archipel_model::{InstanceId, InstanceState};
 use http::StatusCode;
 use http::request::Parts;
@@ -35,6 +35,7 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     refusals(&mut out, &counters.refusals);
     served(&mut out, &counters.instances);
     instances(&mut out, &status);
+    cache(&mut out, &counters);
     let spans = shared.parts.spans.counts();
     for (name, help, value) in [
         ("archipel_gateway_records_dropped", "Hops that left no span.", counters.access_dropped),
@@ -71,6 +72,30 @@ pub(crate) fn labels_of(key: &SeriesKey) -> String {
         escape(&callee),
         escape(route)
     )
+}
+
+fn cache(out: &mut String, counters: &Counters) {
+    let name = "archipel_cache_answers_total";
+    head(out, name, "counter", "Requests on routes that cache, by where the answer came from.");
+    for count in &counters.cache {
+        let route = escape(&count.route);
+        for (from, number) in [
+            ("hit", count.hits),
+            ("stale", count.stale),
+            ("collapsed", count.collapsed),
+            ("miss", count.misses),
+        ] {
+            let _ = writeln!(out, "{name}{{http_route=\"{route}\",from=\"{from}\"}} {number}");
+        }
+    }
+    let name = "archipel_cache_revalidated_total";
+    head(out, name, "counter", "Stored answers that their service said are still good.");
+    for count in &counters.cache {
+        let route = escape(&count.route);
+        let _ = writeln!(out, "{name}{{http_route=\"{route}\"}} {}", count.revalidated);
+    }
+    head(out, "archipel_cache_bytes", "gauge", "Bytes of stored answers.");
+    let _ = writeln!(out, "archipel_cache_bytes {}", counters.cache_bytes);
 }
 
 fn requests(out: &mut String, all: &[SeriesCount]) {

@@ -141,6 +141,7 @@ pub(crate) fn description(
     let mut urls: Vec<view::NamedUrl> =
         of.edges.iter().map(|(callee, port)| url(format!("→ {callee}"), *port)).collect();
     urls.push(url("own API (Dapr)".to_owned(), of.api_port));
+    urls.push(url("own API (gRPC)".to_owned(), of.grpc_port));
     Some(view::Description {
         schema: view::Description::SCHEMA.to_owned(),
         service: service(declared, &snapshot.services[name], gateway),

@@ -39,7 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let now = clock::wall_ms();
         let store = &shared.parts.metrics;
         let own = before.values(&status, &usage, host, clock::now());
-        store.record(now, own.into_iter().chain(traffic(&shared)));
+        store.record(now, own.into_iter().chain(traffic(&shared, &status)));
         match store.save(now).await {
             Ok(()) => failing = false,
             Err(error) if !failing => {
@@ -118,9 +118,11 @@ impl Before {
 
 /// What passes into each service, as the gateway counts it; of several series of one service the
 /// slowest is told, as quantiles cannot be added.
-fn traffic(shared: &Shared) -> Vec<(MetricKey, f64)> {
-    let mut sums: BTreeMap<String, (f64, f64, f64)> = BTreeMap::new();
-    for series in shared.traffic.whole().series {
+fn traffic(shared: &Shared, status: &Status) -> Vec<(MetricKey, f64)> {
+    // Only what moves is told; the others are known to be quiet.
+    let quiet = status.services.iter().map(|of| (of.name.clone(), (0.0, 0.0, 0.0f64)));
+    let mut sums: BTreeMap<String, (f64, f64, f64)> = quiet.collect();
+    for series in shared.traffic.now().series {
         let Some(callee) = series.callee.filter(|_| series.kind != "archipel") else { continue };
         let of = sums.entry(callee).or_default();
         of.0 += series.rate;

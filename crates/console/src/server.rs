@@ -11,6 +11,7 @@ use archipel_control::{Control, Secret};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
 use archipel_telemetry::{Errors, LogStore, MetricStore, SpanStore};
+use archipel_workflow::Engine;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +28,7 @@ pub struct Parts {
     pub control: Control,
     pub gateway: Gateway,
     pub broker: Broker,
+    pub engine: Engine,
     pub logs: LogStore,
     pub spans: SpanStore,
     pub errors: Errors,

@@ -36,6 +36,7 @@ pub(crate) fn own_environment(
         service,
         edges: &of.edges,
         api_port: of.api_port,
+        grpc_port: of.grpc_port,
         tokens: &of.tokens,
         secrets: &plan.secrets,
         database,

@@ -16,6 +16,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) edges: &'a BTreeMap<ServiceName, u16>,
     /// The service's own API port (Dapr HTTP).
     pub(crate) api_port: u16,
+    /// The same for clients of gRPC: workflows, above all.
+    pub(crate) grpc_port: u16,
     pub(crate) tokens: &'a Tokens,
     pub(crate) secrets: &'a BTreeMap<SecretName, Secret>,
     /// URL, and the file where it is one.
@@ -200,6 +202,9 @@ fn identity(facts: &Facts<'_>, env: &mut BTreeMap<String, String>) {
     put(env, "ARCHIPEL_SERVICE", service.name.as_str());
     put(env, "ARCHIPEL_ENV", profile);
     put(env, "ARCHIPEL_URL", loopback(facts.api_port));
+    // With the token in it, for clients of gRPC that can send no metadata.
+    let grpc = format!("http://api:{}@127.0.0.1:{}", tokens.api.reveal(), facts.grpc_port);
+    put(env, "ARCHIPEL_GRPC_URL", grpc);
     put(env, "ARCHIPEL_TOKEN", tokens.api.reveal());
     put(env, "APP_ID", service.name.as_str());
     put(env, "APP_PROTOCOL", protocol);
@@ -207,6 +212,8 @@ fn identity(facts: &Facts<'_>, env: &mut BTreeMap<String, String>) {
     put(env, "DAPR_API_TOKEN", tokens.api.reveal());
     put(env, "DAPR_HTTP_PORT", facts.api_port.to_string());
     put(env, "DAPR_HTTP_ENDPOINT", loopback(facts.api_port));
+    put(env, "DAPR_GRPC_PORT", facts.grpc_port.to_string());
+    put(env, "DAPR_GRPC_ENDPOINT", loopback(facts.grpc_port));
     put(env, "OTEL_SERVICE_NAME", service.name.as_str());
     put(
         env,

@@ -6,6 +6,7 @@
 //! ├── secrets/     values and tokens, mode 0600
 //! ├── data/<svc>/  the service's own directory: its SQLite file; nobody else's process sees it
 //! ├── events/      topics, cursors, dead letters
+//! ├── workflows/   instances and their histories
 //! ├── logs/<svc>/  what the services wrote
 //! ├── spans/       traces
 //! ├── instances/   identity of each running process, for adoption
@@ -64,7 +65,17 @@ impl StateDir {
         }
         self.check_length()?;
         private_dir(&self.root)?;
-        for dir in ["run", "secrets", "data", "events", "logs", "spans", "instances", "builds"] {
+        for dir in [
+            "run",
+            "secrets",
+            "data",
+            "events",
+            "workflows",
+            "logs",
+            "spans",
+            "instances",
+            "builds",
+        ] {
             private_dir(&self.root.join(dir))?;
         }
         let ignore = self.root.join(".gitignore");
@@ -121,6 +132,10 @@ impl StateDir {
 
     pub fn events(&self) -> PathBuf {
         self.root.join("events")
+    }
+
+    pub fn workflows(&self) -> PathBuf {
+        self.root.join("workflows")
     }
 
     pub fn logs(&self) -> PathBuf {

@@ -28,6 +28,7 @@ pub struct ServicePlan {
     /// One for each replica; fixed for the first when the manifest says so.
     pub ports: Vec<u16>,
     pub api_port: u16,
+    pub grpc_port: u16,
     /// Where this service finds each of its callees.
     pub edges: BTreeMap<ServiceName, u16>,
     pub tokens: Tokens,
@@ -42,11 +43,13 @@ pub struct ServicePlan {
 pub struct ApiPlan {
     pub service: ServiceName,
     pub port: u16,
+    pub grpc_port: u16,
     pub token: Secret,
     pub publishes: BTreeSet<TopicName>,
     /// Topic or pattern, and where its events are posted.
     pub subscriptions: Vec<(String, String)>,
     pub calls: BTreeMap<ServiceName, archipel_model::EdgePolicy>,
+    pub workflows: archipel_model::WorkflowPolicy,
 }
 
 impl Plan {
@@ -83,6 +86,7 @@ impl Plan {
             let plan = ServicePlan {
                 ports,
                 api_port: port_for(&format!("api/{name}"))?,
+                grpc_port: port_for(&format!("grpc/{name}"))?,
                 edges,
                 tokens: tokens.remove(name).expect("tokens are made for every service"),
                 level: levels[name],
@@ -138,6 +142,7 @@ impl Plan {
                 routes: gateway.routes.clone(),
                 guard: Box::new(gateway.guard.clone()),
                 secrets: self.secrets_of(gateway),
+                cache_max: gateway.cache_max.0,
             }),
         });
         let edges = self.services.iter().flat_map(|(caller, plan)| {
@@ -169,6 +174,7 @@ impl Plan {
             .map(|(name, plan)| ApiPlan {
                 service: name.clone(),
                 port: plan.api_port,
+                grpc_port: plan.grpc_port,
                 token: plan.tokens.api.clone(),
                 publishes: self.app.services[name].publishes.clone(),
                 subscriptions: self.app.services[name]
@@ -177,6 +183,7 @@ impl Plan {
                     .map(|(pattern, how)| (pattern.to_string(), how.path.clone()))
                     .collect(),
                 calls: self.app.services[name].calls.clone(),
+                workflows: self.app.services[name].workflows.clone(),
             })
             .collect()
     }

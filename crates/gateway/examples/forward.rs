@@ -1,12 +1,13 @@
 //! The data plane alone, for measuring: `forward 127.0.0.1:8080 127.0.0.1:9001 [more…]` passes
 //! everything to the addresses by two choices. With `--record`, somebody takes the access
-//! records, as in a whole Archipel. Runs until interrupted.
+//! records, as in a whole Archipel; `--cache` keeps the answers that say how long they are good,
+//! `--compress` encodes text. Runs until interrupted.
 
 use std::net::SocketAddr;
 
 use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Upstream};
 use archipel_model::{
-    EdgePolicy, InstanceId, PathPattern, Route, RouteGuard, Safeguards, ServiceName,
+    EdgePolicy, InstanceId, PathPattern, Route, RouteCache, RouteGuard, Safeguards, ServiceName,
 };
 use archipel_rt::CancellationToken;
 
@@ -18,6 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let record = args.iter().position(|a| a == "--record").map(|at| args.remove(at)).is_some();
     let edge = args.iter().position(|a| a == "--edge").map(|at| args.remove(at)).is_some();
+    let mut flag = |name: &str| args.iter().position(|a| a == name).map(|at| args.remove(at));
+    let (cache, compress) = (flag("--cache").is_some(), flag("--compress").is_some());
     let mut addrs = args.iter().map(|a| a.parse::<SocketAddr>());
     let listen = addrs.next().ok_or("where to listen?")??;
     let service: ServiceName = "app".parse()?;
@@ -41,6 +44,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         steer: Default::default(),
         safeguards: Safeguards::default(),
         guard: RouteGuard::default(),
+        cache: cache.then(RouteCache::default),
+        compress,
     };
     let entrance = match edge {
         true => Entrance::Edge {
@@ -48,7 +53,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             callee: service.clone(),
             policy: EdgePolicy::default(),
         },
-        false => Entrance::Public(PublicRoutes { routes: vec![route], ..PublicRoutes::default() }),
+        false => Entrance::Public(PublicRoutes {
+            routes: vec![route],
+            cache_max: 64 << 20,
+            ..PublicRoutes::default()
+        }),
     };
     let listener = Listener { id: "bench".to_owned(), addr: listen, entrance };
     let upstream = Upstream { endpoints, ..Upstream::default() };

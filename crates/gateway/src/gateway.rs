@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use archipel_model::{EdgePolicy, InstanceId, Route, Safeguards, ServiceName};
+use archipel_model::{EdgePolicy, InstanceId, Lead, Route, RouteCache, Safeguards, ServiceName};
 use archipel_rt::{CancellationToken, clock};
 use http::{Request, Response, header};
 
+use crate::cache::{self, CacheCount, Caching};
 use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
 use crate::guard::keep::{Built, Keep, Means};
@@ -75,6 +76,10 @@ pub struct Counters {
     pub refusals: Vec<RefusalCount>,
     /// Of instances that serve now, since they do; by whoever called them.
     pub instances: Vec<(InstanceId, SeriesCount)>,
+    /// Of routes that cache.
+    pub cache: Vec<CacheCount>,
+    /// Bytes of stored answers.
+    pub cache_bytes: usize,
 }
 
 impl Gateway {
@@ -247,6 +252,8 @@ impl Gateway {
             access_dropped: shared.tap.dropped(),
             refusals: shared.tally.read(),
             instances: self.inner.instances(),
+            cache: shared.cache.counts(),
+            cache_bytes: shared.cache.bytes(),
         }
     }
 
@@ -259,6 +266,12 @@ impl Gateway {
     /// over restarts. Without it one is drawn.
     pub fn set_visitor_secret(&self, secret: &str) {
         self.inner.shared.visitors.set(secret);
+    }
+
+    /// Forgets stored answers: of one route as it stands in the file, of one path (its query and
+    /// all below with `/**`), or all. Returns how many that were.
+    pub fn purge_cache(&self, route: Option<&str>, path: Option<&str>) -> usize {
+        self.inner.shared.cache.purge(route, path)
     }
 
     /// Stops accepting, lets requests finish (`connection: close`, GOAWAY), and cuts what is left
@@ -319,6 +332,7 @@ impl Inner {
         self.shared.counters.prune();
         self.shared.watches.prune();
         self.shared.safeguards.prune();
+        self.shared.cache.prune();
     }
 
     fn remember_retired(&self, gone: &[Arc<Instance>]) {
@@ -336,15 +350,19 @@ impl Inner {
                 let key = SeriesKey { caller, callee: Some(callee), route: None };
                 WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
             }
-            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets }) => {
+            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, cache_max }) => {
                 let means = Means { secrets: &secrets, services, shared: &self.shared };
                 let built = self.keep.build(&guard, &means);
+                let caches = routes.iter().any(|route| route.cache.is_some());
+                if caches {
+                    self.shared.cache.allow(cache_max);
+                }
                 let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
                 let nowhere = Way {
                     ward: Some(Box::new(Ward::of_nowhere(Arc::clone(&built.gate)))),
                     ..self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned())
                 };
-                let rule = |route| self.rule(route, services, &built);
+                let rule = |route| self.rule(route, services, &built, caches);
                 let rules = routes.into_iter().map(rule).collect();
                 let router = Box::new(Router::new(&hosts, rules));
                 let gate = Arc::clone(&built.gate);
@@ -353,14 +371,16 @@ impl Inner {
         }
     }
 
+    /// `caches`: any route of the gateway does.
     fn rule(
         &self,
         route: Route,
         services: &BTreeMap<ServiceName, Arc<Service>>,
         built: &Built,
+        caches: bool,
     ) -> Rule<Arc<Way>> {
         let label: Arc<str> = route.label().into();
-        let way = |lane: Lane<'_>| self.route_way(&route, &label, &lane, services, built);
+        let way = |lane: Lane<'_>| self.route_way(&route, &label, &lane, services, built, caches);
         let way = steer::lay(&route, &label, &self.shared.watches, way);
         Rule {
             host: route.host,
@@ -379,6 +399,7 @@ impl Inner {
         lane: &Lane<'_>,
         services: &BTreeMap<ServiceName, Arc<Service>>,
         built: &Built,
+        caches: bool,
     ) -> Way {
         let key = SeriesKey {
             caller: lane.caller.clone(),
@@ -398,14 +419,38 @@ impl Inner {
             ..EdgePolicy::default()
         };
         let service = lane.to.and_then(|to| services.get(to)).cloned();
-        let strip = route.strip.as_deref().filter(|_| !lane.as_it_came);
+        let strip = route.strip.as_deref().filter(|_| !lane.as_it_came).map_or(0, segments);
+        let rewrite = route.steer.rewrite.clone().filter(|_| !lane.as_it_came);
+        let policy_of = |cache: &RouteCache| {
+            let key = SeriesKey { caller: Caller::Archipel, ..key.clone() };
+            let rule = format!("cache of route {label}");
+            let inside = Way {
+                strip,
+                rewrite: rewrite.clone(),
+                ..self.way(&key, service.clone(), policy.clone(), rule)
+            };
+            // What one share answered is not for the visitors of another.
+            let label = match (&route.to, lane.to) {
+                (Lead::Split(_), Some(to)) => format!("{label} to {to}").into(),
+                _ => Arc::clone(label),
+            };
+            let store = &self.shared.cache;
+            cache::Policy::new(store, &label, cache, route.compress, Arc::new(inside))
+        };
+        // Of the ways of a route, only those that its visitors come in by.
+        let caching = (caches && !lane.as_it_came).then(|| {
+            let policy = route.cache.as_ref().map(policy_of);
+            Caching::new(Arc::clone(&self.shared.cache), policy)
+        });
         Way {
+            cache: caching,
+            compress: route.compress,
             body_max: route.body_max.map(|max| max.0),
-            strip: strip.map_or(0, segments),
-            rewrite: route.steer.rewrite.clone().filter(|_| !lane.as_it_came),
+            strip,
+            rewrite,
             when: route.steer.when.clone(),
             ward: Some(Box::new(built.ward(route, &format!("route {label}")))),
-            ..self.way(&key, service, policy, format!("route {label}"))
+            ..self.way(&key, service.clone(), policy.clone(), format!("route {label}"))
         }
     }
 
@@ -422,6 +467,8 @@ impl Inner {
             service,
             policy,
             body_max: None,
+            cache: None,
+            compress: false,
             strip: 0,
             rewrite: None,
             when: Vec::new(),

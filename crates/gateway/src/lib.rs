@@ -15,6 +15,8 @@
 //! Not here: which instances are fit to serve, what may call what, TLS, what becomes of
 //! access records.
 
+mod cache;
+mod compress;
 mod entry;
 mod gateway;
 mod guard;
@@ -30,6 +32,7 @@ mod table;
 mod upstream;
 mod way;
 
+pub use cache::CacheCount;
 pub use gateway::{Counters, Gateway};
 pub use guard::RefusalCount;
 pub use hop::fault::{Fault, FaultCount, FaultKind};

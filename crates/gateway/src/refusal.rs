@@ -37,6 +37,8 @@ pub enum Problem {
     CircuitOpen,
     /// The service has too much to do for requests of this priority.
     Overloaded,
+    /// The caller wants only what is stored.
+    NotCached,
     /// We cannot speak what the callee speaks.
     Unsupported,
     /// Made on purpose, to see what becomes of it.
@@ -139,6 +141,9 @@ impl Problem {
             ),
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, "The service has too much to do just now", 8)
+            }
+            Self::NotCached => {
+                ("not-cached", S::GATEWAY_TIMEOUT, "Nothing that is stored can answer this", 14)
             }
             Self::Unsupported => {
                 ("unsupported", S::NOT_IMPLEMENTED, "This cannot be forwarded", 12)

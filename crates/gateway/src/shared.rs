@@ -7,6 +7,7 @@ use archipel_rt::clock::{self, Instant};
 use archipel_rt::{CancellationToken, Tasks};
 use tokio::sync::Semaphore;
 
+use crate::cache::Store;
 use crate::guard::crowd::Crowd;
 use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) visitors: Key,
     pub(crate) tally: Tally,
     pub(crate) crowd: Crowd,
+    pub(crate) cache: Arc<Store>,
     pub(crate) faults: Faults,
     pub(crate) safeguards: safeguard::Registry,
     epoch: Instant,
@@ -110,6 +112,7 @@ impl Shared {
             visitors: Key::default(),
             tally: Tally::default(),
             crowd: Crowd::default(),
+            cache: Arc::new(Store::new()),
             faults: Faults::default(),
             safeguards: safeguard::Registry::default(),
             epoch: clock::now(),

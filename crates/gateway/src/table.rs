@@ -42,6 +42,8 @@ pub struct PublicRoutes {
     pub guard: Box<Guard>,
     /// Values of those that `guard` names.
     pub secrets: BTreeMap<SecretName, Hidden>,
+    /// Bytes of all stored answers together.
+    pub cache_max: u64,
 }
 
 /// A callee: where its instances listen now and how to speak to them.

@@ -7,6 +7,7 @@ use archipel_model::{Condition, EdgePolicy, Template};
 use http::HeaderValue;
 
 use crate::Caller;
+use crate::cache::Caching;
 use crate::guard::ward::Ward;
 use crate::record::counters::Series;
 use crate::route::steer::Steering;
@@ -33,6 +34,10 @@ pub(crate) struct Way {
     pub(crate) state: Option<Arc<State>>,
     /// Of its service, where it has one.
     pub(crate) limiter: Option<Arc<Limiter>>,
+    /// What the cache has to do with its requests.
+    pub(crate) cache: Option<Caching>,
+    /// Answers are encoded for callers who like that.
+    pub(crate) compress: bool,
     /// As a refusal names it: `edge cart->catalog`.
     pub(crate) rule: String,
     /// On the public entrance only.
@@ -60,6 +65,8 @@ impl Way {
             series,
             state: None,
             limiter: None,
+            cache: None,
+            compress: false,
             rule,
             ward: None,
         }

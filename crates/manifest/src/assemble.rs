@@ -48,6 +48,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
             .map(|route| without(&disabled, route))
             .collect(),
         guard: gateway.guard.guard,
+        cache_max: gateway.cache_max,
     });
     let streams = |route: &Route| {
         let mut to = route.to.services().into_iter().filter_map(|to| services.get(to));

@@ -77,6 +77,14 @@ pub struct Service {
     pub restart: Restart,
     pub log: LogPolicy,
     pub labels: BTreeMap<String, String>,
+    pub workflows: WorkflowPolicy,
+}
+
+/// How many of each name may be at work at once; those without a name here have no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct WorkflowPolicy {
+    pub at_once: BTreeMap<String, u32>,
+    pub activities_at_once: BTreeMap<String, u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

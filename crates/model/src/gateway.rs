@@ -13,6 +13,12 @@ pub struct Gateway {
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
     pub guard: Guard,
+    /// Of all stored answers together.
+    pub cache_max: Bytes,
+}
+
+impl Gateway {
+    pub const CACHE_MAX_DEFAULT: Bytes = Bytes(64 << 20);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +41,35 @@ pub struct Route {
     pub steer: Steer,
     pub safeguards: Safeguards,
     pub guard: RouteGuard,
+    pub cache: Option<RouteCache>,
+    /// Text is encoded for callers who can read that.
+    pub compress: bool,
+}
+
+/// Which answers of a route are kept and given out again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RouteCache {
+    /// For answers that do not say it themselves; `None`: those are not kept.
+    pub ttl: Option<Duration>,
+    /// How long beyond its time an answer is given out while a newer one is fetched.
+    pub stale_while_revalidate: Option<Duration>,
+    /// How long beyond its time it is given out when the service fails.
+    pub stale_if_error: Option<Duration>,
+    /// Headers of the request that answers depend on, beside those that `Vary` names.
+    pub vary: Vec<String>,
+    /// Cookies that answers depend on, the only ones that the service sees. `None`: nobody has
+    /// said, so requests with cookies are taken to be about their sender.
+    pub cookies: Option<Vec<String>>,
+    /// Larger answers are not kept.
+    pub object_max: Option<Bytes>,
+}
+
+impl RouteCache {
+    pub const OBJECT_MAX_DEFAULT: Bytes = Bytes(1 << 20);
+
+    pub fn object_max(&self) -> Bytes {
+        self.object_max.unwrap_or(Self::OBJECT_MAX_DEFAULT)
+    }
 }
 
 /// `/a/*/b` with `*` for one segment, `/a/**` for the rest (also `/a` itself); `{id}` is a `*`

@@ -21,10 +21,10 @@ mod trace;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
-    Overlap, Protocol, SecretRule, Service, Subscription,
+    Overlap, Protocol, SecretRule, Service, Subscription, WorkflowPolicy,
 };
 pub use command::Command;
-pub use gateway::{Gateway, PathPattern, PathPatternError, Route, Segment};
+pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};
 pub use guard::{
     AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
     HeaderChanges, Jwt, KeySource, LimitBy, RateLimit, RouteGuard, SecurityHeaders, is_header_name,

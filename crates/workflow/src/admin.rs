@@ -17,6 +17,8 @@ const PAGE: usize = 500;
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub name: Option<String>,
+    /// Somewhere in the instance's name.
+    pub id: Option<String>,
     pub statuses: Vec<OrchestrationStatus>,
     pub created_from: Option<std::time::SystemTime>,
     pub created_to: Option<std::time::SystemTime>,
@@ -26,6 +28,7 @@ impl From<&PurgeInstanceFilter> for Filter {
     fn from(of: &PurgeInstanceFilter) -> Self {
         Self {
             name: None,
+            id: None,
             statuses: of.runtime_status().collect(),
             created_from: of.created_time_from.as_ref().map(instant),
             created_to: of.created_time_to.as_ref().map(instant),
@@ -34,9 +37,10 @@ impl From<&PurgeInstanceFilter> for Filter {
 }
 
 impl Filter {
-    fn passes(&self, state: &WorkflowState) -> bool {
+    pub(crate) fn passes(&self, state: &WorkflowState) -> bool {
         let created = state.created_timestamp.as_ref().map(instant);
         self.name.as_ref().is_none_or(|name| *name == state.name)
+            && self.id.as_ref().is_none_or(|id| state.instance_id.contains(id.as_str()))
             && (self.statuses.is_empty() || self.statuses.contains(&state.workflow_status()))
             && self.created_from.is_none_or(|from| created.is_some_and(|at| at >= from))
             && self.created_to.is_none_or(|to| created.is_some_and(|at| at <= to))

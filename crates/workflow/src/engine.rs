@@ -1,5 +1,6 @@
 //! The handle: what clients ask, what workers fetch and answer.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use archipel_storage::Kv;
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::{
     ActivityResponse, CreateInstanceRequest, ExecutionResumedEvent, ExecutionStartedEvent,
-    ExecutionSuspendedEvent, HistoryEvent, TaskCompletedEvent, TaskFailedEvent, WorkItem,
-    WorkflowInstance, WorkflowResponse, WorkflowState,
+    ExecutionSuspendedEvent, HistoryEvent, TaskCompletedEvent, WorkItem, WorkflowInstance,
+    WorkflowResponse, WorkflowState,
 };
 use prost::Message as _;
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ use crate::instance;
 use crate::key::Key;
 use crate::load;
 use crate::pool::{Stream, TASKS_MAX, TURNS_MAX};
+use crate::reach::Reach;
 use crate::state::{Effect, State, Unit};
 use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
 
@@ -30,6 +32,16 @@ use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
 const ALARM_LOOK: Duration = Duration::from_secs(30);
 /// Creations of one name come one after the other; names share this many locks.
 const STRIPES: usize = 64;
+
+/// How many of each name may be at work at once, for one app; those without a name here have no
+/// limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Instances that have begun and not ended; the others stay pending.
+    pub workflows: BTreeMap<String, u32>,
+    /// Activities that workers of the app have in hand.
+    pub activities: BTreeMap<String, u32>,
+}
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -107,6 +119,7 @@ impl Engine {
 
     /// Writes what has been accepted and stops. Returns how many tasks were left after `grace`.
     pub async fn shutdown(&self, grace: Duration) -> usize {
+        drop(self.shared.change(State::close));
         let left = self.tasks.shutdown(grace).await;
         self.last.cancel();
         left + self.committer.shutdown(grace).await
@@ -327,22 +340,23 @@ impl Engine {
         app: &str,
         response: ActivityResponse,
     ) -> Result<(), WorkflowError> {
+        let bytes = response.encoded_len();
         let (id, token) = (response.task_id, response.completion_token);
-        let result = |task_execution_id| {
-            event::outside(match response.failure_details {
-                Some(details) => EventType::TaskFailed(TaskFailedEvent {
-                    task_scheduled_id: id,
-                    failure_details: Some(details),
-                    task_execution_id,
-                    ..Default::default()
-                }),
-                None => EventType::TaskCompleted(TaskCompletedEvent {
-                    task_scheduled_id: id,
-                    result: response.result,
-                    task_execution_id,
-                    ..Default::default()
-                }),
-            })
+        // Refused, it would be tried for ever; so it is the activity's failure.
+        let details = if bytes > EVENT_BYTES_MAX {
+            let (what, limit) = ("the result of the activity", EVENT_BYTES_MAX);
+            Some(event::too_large(&WorkflowError::TooLarge { what, bytes, limit }))
+        } else {
+            response.failure_details
+        };
+        let result = |task_execution_id| match details {
+            Some(details) => event::task_failed(id, task_execution_id, details),
+            None => event::outside(EventType::TaskCompleted(TaskCompletedEvent {
+                task_scheduled_id: id,
+                result: response.result,
+                task_execution_id,
+                ..Default::default()
+            })),
         };
         let own = Key::new(app, &response.instance_id)?;
         let (done, durable) = self.shared.change_and(|state, unit| {
@@ -351,6 +365,25 @@ impl Engine {
         });
         done?;
         durable.wait().await
+    }
+
+    /// From now on apps begin work in others only as `reach` allows; before, everywhere. What is
+    /// under way goes on.
+    pub fn allow(&self, reach: Reach) {
+        self.shared.lock().reach = Some(reach);
+    }
+
+    /// Limits of an app from now on. What is at work goes on.
+    pub fn limit(&self, app: &str, limits: &Limits) {
+        self.shared.lock().limit(&app.into(), limits);
+    }
+
+    /// Whether a client of `from` may have to do with instances of `to`.
+    ///
+    /// # Errors
+    /// [`WorkflowError::NotDeclared`].
+    pub fn check_reach(&self, from: &str, to: &str) -> Result<(), WorkflowError> {
+        self.shared.lock().reach.as_ref().map_or(Ok(()), |reach| reach.check(from, to))
     }
 
     /// How many workers an app has connected.
@@ -393,7 +426,7 @@ impl Shared {
         (result, self.queue.push(unit))
     }
 
-    fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
+    pub(crate) fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
         let state = self.lock();
         let (incarnation, shown) = state.shown.get(key)?;
         let mut found = WorkflowState::clone(shown);

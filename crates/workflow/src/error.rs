@@ -17,6 +17,8 @@ pub enum WorkflowError {
     NotCompleted { id: String },
     #[error("{0}")]
     Invalid(String),
+    #[error("{0}")]
+    NotDeclared(String),
     #[error("no such pending work: `{what}` is not waiting for this answer")]
     NotPending { what: String },
     #[error("{what} is {bytes} bytes; at most {limit} are stored")]

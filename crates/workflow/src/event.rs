@@ -7,9 +7,11 @@ use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::{
     ChildWorkflowInstanceCompletedEvent, ChildWorkflowInstanceFailedEvent, EventRaisedEvent,
     ExecutionCompletedEvent, ExecutionTerminatedEvent, HistoryEvent, OrchestrationStatus,
-    TaskFailureDetails, TimerFiredEvent, WorkflowStartedEvent, WorkflowVersion,
+    TaskFailedEvent, TaskFailureDetails, TimerFiredEvent, WorkflowStartedEvent, WorkflowVersion,
 };
 use prost_types::Timestamp;
+
+use crate::error::WorkflowError;
 
 /// Of events that no action of the workflow made.
 const NO_ACTION: i32 = -1;
@@ -69,6 +71,24 @@ pub(crate) fn child_failed(id: i32, details: Option<TaskFailureDetails>) -> Hist
         failure_details: details,
         ..Default::default()
     }))
+}
+
+pub(crate) fn task_failed(
+    id: i32,
+    task_execution_id: String,
+    details: TaskFailureDetails,
+) -> HistoryEvent {
+    outside(EventType::TaskFailed(TaskFailedEvent {
+        task_scheduled_id: id,
+        failure_details: Some(details),
+        task_execution_id,
+        ..Default::default()
+    }))
+}
+
+/// What somebody else might do better on the next try is not among it.
+pub(crate) fn too_large(error: &WorkflowError) -> TaskFailureDetails {
+    TaskFailureDetails { is_non_retriable: true, ..failure("PayloadTooLarge", error.to_string()) }
 }
 
 pub(crate) fn failure(kind: &str, message: String) -> TaskFailureDetails {

@@ -18,21 +18,31 @@ mod admin;
 mod chores;
 mod commit;
 mod engine;
+mod entry;
 mod error;
 mod event;
+mod gate;
 mod instance;
 mod key;
 mod load;
 mod pool;
+mod reach;
 mod rerun;
 mod state;
 mod stored;
+mod survey;
 mod turn;
 
 pub use admin::Filter;
-pub use engine::{Config, Engine, Reuse, Worker};
+pub use dapr_durabletask_proto::OrchestrationStatus;
+pub use engine::{Config, Engine, Limits, Reuse, Worker};
+pub use entry::Entry;
 pub use error::WorkflowError;
 pub use instance::is_terminal;
 pub use key::Key;
+pub use reach::Reach;
 pub use rerun::Rerun;
-pub use stored::EVENT_BYTES_MAX;
+pub use stored::{EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
+pub use survey::{
+    Details, Failure, Found, NewInstance, Open, OpenTimer, Summary, TurnState, status_named, word,
+};

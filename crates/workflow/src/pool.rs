@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use archipel_rt as rt;
 use dapr_durabletask_proto::WorkItem;
 
+use crate::engine::Limits;
+use crate::gate::Gate;
 use crate::key::Key;
 
 /// What one worker may have in hand.
@@ -25,6 +27,10 @@ pub(crate) struct Pool {
     pub streams: BTreeMap<u64, Stream>,
     pub turns: VecDeque<Key>,
     pub tasks: VecDeque<TaskId>,
+    /// Workflows that have begun and not ended.
+    pub workflow_gate: Gate<Key>,
+    /// Activities that a worker has.
+    pub activity_gate: Gate<TaskId>,
 }
 
 #[derive(Debug)]
@@ -64,6 +70,12 @@ impl Stream {
 }
 
 impl Pool {
+    /// Those who are to ask again.
+    pub(crate) fn limit(&mut self, limits: &Limits) -> (Vec<Key>, Vec<TaskId>) {
+        let turns = self.workflow_gate.limit(limits.workflows.clone());
+        (turns, self.activity_gate.limit(limits.activities.clone()))
+    }
+
     pub(crate) fn stream_for_turn(&self, key: &Key) -> Option<u64> {
         let free = self.streams.iter().filter(|(_, stream)| stream.turns.len() < TURNS_MAX);
         let order = |stream: &Stream| (!stream.warm.contains_key(key), stream.turns.len());

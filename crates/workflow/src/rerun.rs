@@ -82,6 +82,10 @@ fn prefix(
     let from = RerunParentInstanceInfo { instance_id: source.id.to_string() };
     for (place, event) in events.iter_mut().enumerate() {
         let id = event.event_id;
+        if matches!(event.event_type, Some(EventType::ExecutionStarted(_))) {
+            // The new instance is created now; what its code takes for the time is elsewhere.
+            event.timestamp = Some(event::now());
+        }
         let input = rerun.input.as_ref().filter(|_| place == at);
         match &mut event.event_type {
             Some(EventType::ExecutionStarted(start)) => {

@@ -17,11 +17,13 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::commit;
+use crate::engine::Limits;
 use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{Instance, Running, Task, Turn, target};
 use crate::key::Key;
 use crate::pool::{Pool, Stream, TaskId};
+use crate::reach::Reach;
 use crate::rerun;
 use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
@@ -36,6 +38,8 @@ pub(crate) enum Effect {
     /// Memory need not hold it any longer.
     Forget(Key, u64),
     Task(TaskId),
+    /// Somebody may have been let in through a gate.
+    Dispatch(Arc<str>),
     /// Slow work without haste: see `chores`.
     Chores,
 }
@@ -59,6 +63,10 @@ pub(crate) struct State {
     pub incarnation: u64,
     pub next_stream: u64,
     pub attempts_max: u32,
+    /// No worker is taken on any more.
+    pub closed: bool,
+    /// Without: everything.
+    pub reach: Option<Reach>,
     /// Rings when the earliest due time has changed.
     pub due_changed: Arc<Notify>,
     pub chores: Arc<Notify>,
@@ -75,6 +83,8 @@ impl State {
             incarnation,
             next_stream: 0,
             attempts_max,
+            closed: false,
+            reach: None,
             due_changed: Arc::default(),
             chores: Arc::default(),
         }
@@ -146,7 +156,7 @@ impl State {
         unit.put(stored::garbage_key(key), MarkV1 { version: 0, incarnation }.write());
         unit.delete(stored::instance_key(key));
         unit.delete(stored::active_key(key));
-        self.release(key);
+        self.release(key, unit);
         self.active.remove(key);
         unit.then(Effect::Show(key.clone(), incarnation, None));
         unit.then(Effect::Chores);
@@ -181,6 +191,14 @@ impl State {
             // What ends it need not wait for what begins it.
             None if matches!(event.event_type, Some(EventType::ExecutionTerminated(_))) => {
                 instance.held = false;
+                if let Some(pool) = self.pools.get_mut(&key.app)
+                    && let Some((_, start)) = instance.start()
+                    && pool.workflow_gate.behind(&start.name, key).is_some()
+                {
+                    let next = pool.workflow_gate.leave(&start.name, key);
+                    pool.turns.extend(next);
+                    instance.queued = false;
+                }
             }
             None => {}
         }
@@ -255,6 +273,13 @@ impl State {
         if !instance.wants_turn() {
             return;
         }
+        if let Some(pool) = self.pools.get_mut(app)
+            && !may_begin(pool, instance)
+        {
+            // Until one of its name has ended.
+            instance.queued = true;
+            return;
+        }
         let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
         let (token, at) = (Uuid::new_v4().to_string(), event::now());
         let mut new_events = vec![event::turn_started(at, None)];
@@ -284,9 +309,18 @@ impl State {
         };
         let execution_id = instance.execution_id().map(str::to_owned);
         let parked = instance.parked.is_some();
-        let free = |task: &&mut Task| task.running.is_none() && !parked;
+        let free = |task: &&mut Task| task.running.is_none();
         let Some(task) = instance.tasks.get_mut(number).filter(free) else { return };
         let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type else { return };
+        if parked {
+            // It is offered again when somebody wants it to go on; others may use its place.
+            return free_task(&mut self.pools, app, stream_id, &what.name, &id);
+        }
+        if let Some(pool) = self.pools.get_mut(app)
+            && !pool.activity_gate.enter(&what.name, &id)
+        {
+            return;
+        }
         let request = ActivityRequest {
             name: what.name.clone(),
             version: what.version.clone(),
@@ -309,8 +343,34 @@ impl State {
         send_item(stream, WorkItem { completion_token: token, request: Some(request) });
     }
 
+    /// From now on so many of each name at once.
+    pub(crate) fn limit(&mut self, app: &Arc<str>, limits: &Limits) {
+        let pool = self.pools.entry(Arc::clone(app)).or_default();
+        let (turns, tasks) = pool.limit(limits);
+        pool.turns.extend(turns);
+        pool.tasks.extend(tasks);
+        for instance in self.active.values().filter(|instance| instance.completed.is_none()) {
+            at_work(pool, app, instance);
+        }
+        self.dispatch(app);
+    }
+
+    /// Ends the streams of all workers, and of those that come later.
+    pub(crate) fn close(&mut self, unit: &mut Unit) {
+        self.closed = true;
+        let streams = |(app, pool): (&Arc<str>, &Pool)| {
+            pool.streams.keys().map(|id| (Arc::clone(app), *id)).collect::<Vec<_>>()
+        };
+        for (app, stream) in self.pools.iter().flat_map(streams).collect::<Vec<_>>() {
+            self.disconnect(&app, stream, unit);
+        }
+    }
+
     pub(crate) fn connect(&mut self, app: &Arc<str>, stream: Stream) -> u64 {
         self.next_stream += 1;
+        if self.closed {
+            return self.next_stream;
+        }
         let pool = self.pools.entry(Arc::clone(app)).or_default();
         pool.streams.insert(self.next_stream, stream);
         self.dispatch(app);
@@ -348,6 +408,11 @@ impl State {
             if task.running.take_if(|r| r.stream == stream).is_none() {
                 continue;
             }
+            if let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type {
+                let pool = self.pools.entry(Arc::clone(app)).or_default();
+                let next = pool.activity_gate.leave(&what.name, &id);
+                pool.tasks.extend(next);
+            }
             task.lost += 1;
             let times = task.lost;
             if times.is_multiple_of(self.attempts_max) {
@@ -383,7 +448,7 @@ impl State {
         }
         let new_events = taken.into_iter().map(|(_, event)| event).collect();
         instance.custom_status.clone_from(&response.custom_status);
-        let mut outcome = turn::apply(instance, turn.at, new_events, response);
+        let mut outcome = turn::apply(instance, turn.at, new_events, response, self.reach.as_ref());
         let app = Arc::clone(&key.app);
         if let Some(stream) = stream_of(&mut self.pools, &app, turn.stream) {
             stream.turns.remove(key);
@@ -406,7 +471,7 @@ impl State {
     /// The turn becomes history.
     fn take_in(&mut self, key: &Key, outcome: &mut Outcome, unit: &mut Unit) {
         if crate::instance::completion(outcome.history.iter()).is_some() {
-            self.release(key);
+            self.release(key, unit);
         }
         let Some(instance) = self.active.get_mut(key) else { return };
         let incarnation = instance.incarnation;
@@ -445,7 +510,7 @@ impl State {
     }
 
     fn begin_anew(&mut self, key: &Key, events: Vec<HistoryEvent>, unit: &mut Unit) {
-        self.release(key);
+        self.release(key, unit);
         let Some(old) = self.active.remove(key) else { return };
         let incarnation = self.next_incarnation(unit);
         let mut instance = Instance::new(key.clone(), incarnation);
@@ -503,12 +568,16 @@ impl State {
     }
 
     /// The instance whose activity a worker of `own.app` answers. It is another app's when that
-    /// one sent the activity here; the token says which.
+    /// one sent the activity here; the token says which. Not every SDK sends one: then it is what
+    /// a worker of `own.app` has in hand under that name.
     pub(crate) fn whose_task(&self, own: &Key, task_id: i32, token: &str) -> Key {
         let by_token = |key: &&Key| {
             let task = self.active.get(*key).and_then(|instance| instance.tasks.get(&task_id));
             let running = task.and_then(|task| task.running.as_ref());
-            running.is_some_and(|running| running.token == token)
+            running.is_some_and(|running| match token {
+                "" => running.app == own.app,
+                token => running.token == token,
+            })
         };
         if by_token(&own) {
             return own.clone();
@@ -545,9 +614,12 @@ impl State {
             Some(EventType::TaskScheduled(what)) => what.task_execution_id.clone(),
             _ => String::new(),
         };
-        if let Some(stream) = stream_of(&mut self.pools, &app, stream) {
-            stream.tasks.remove(&(key.clone(), incarnation, task_id));
-        }
+        let name = match &task.scheduled.event_type {
+            Some(EventType::TaskScheduled(what)) => what.name.clone(),
+            _ => String::new(),
+        };
+        let id = (key.clone(), incarnation, task_id);
+        free_task(&mut self.pools, &app, stream, &name, &id);
         self.deliver(key, result(execution), unit);
         self.dispatch(&app);
         Ok(())
@@ -591,6 +663,7 @@ impl State {
                     }
                 }
                 Effect::Task(id) => self.offer(id),
+                Effect::Dispatch(app) => self.dispatch(&app),
                 Effect::Chores => self.chores.notify_one(),
             }
         }
@@ -620,7 +693,7 @@ impl State {
     }
 
     /// Frees what an instance that has no more use for it holds: places in workers' hands, alarms.
-    fn release(&mut self, key: &Key) {
+    fn release(&mut self, key: &Key, unit: &mut Unit) {
         let Some(old) = self.active.get(key) else { return };
         if let Some(turn) = &old.turn
             && let Some(stream) = stream_of(&mut self.pools, &key.app, turn.stream)
@@ -628,10 +701,29 @@ impl State {
             stream.turns.remove(key);
         }
         for (id, task) in &old.tasks {
-            if let Some(running) = &task.running
-                && let Some(stream) = stream_of(&mut self.pools, &running.app, running.stream)
-            {
-                stream.tasks.remove(&(key.clone(), old.incarnation, *id));
+            let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type else { continue };
+            let id = (key.clone(), old.incarnation, *id);
+            match &task.running {
+                Some(run) => free_task(&mut self.pools, &run.app, run.stream, &what.name, &id),
+                // It may stand in line.
+                None => {
+                    let app = target(&task.scheduled).unwrap_or(&key.app);
+                    if let Some(pool) = self.pools.get_mut(app) {
+                        let next = pool.activity_gate.leave(&what.name, &id);
+                        pool.tasks.extend(next);
+                    }
+                }
+            }
+            let app = target(&task.scheduled).unwrap_or(&key.app);
+            unit.then(Effect::Dispatch(app.into()));
+        }
+        if let Some(pool) = self.pools.get_mut(&key.app)
+            && let Some((_, start)) = old.start()
+        {
+            let next = pool.workflow_gate.leave(&start.name, key);
+            if next.is_some() {
+                pool.turns.extend(next);
+                unit.then(Effect::Dispatch(Arc::clone(&key.app)));
             }
         }
         for (id, at) in &old.timers {
@@ -639,6 +731,54 @@ impl State {
             self.due.remove(&(event::instant(at), key.clone(), old.incarnation, alarm));
         }
     }
+}
+
+/// Tells the gates of an app what is at work already.
+fn at_work(pool: &mut Pool, app: &Arc<str>, instance: &Instance) {
+    if instance.key.app == *app
+        && !instance.history.is_empty()
+        && let Some((_, start)) = instance.start()
+    {
+        pool.workflow_gate.admit(&start.name, &instance.key);
+    }
+    for (id, task) in &instance.tasks {
+        if let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type
+            && task.running.as_ref().is_some_and(|running| running.app == *app)
+        {
+            let id = (instance.key.clone(), instance.incarnation, *id);
+            pool.activity_gate.admit(&what.name, &id);
+        }
+    }
+}
+
+/// Whether an instance may have a turn: one that has begun may go on, and one that is to end need
+/// not begin.
+fn may_begin(pool: &mut Pool, instance: &Instance) -> bool {
+    let Some((_, start)) = instance.start() else { return true };
+    let ends = |(_, event): &(u32, HistoryEvent)| {
+        matches!(event.event_type, Some(EventType::ExecutionTerminated(_)))
+    };
+    if !instance.history.is_empty() || instance.inbox.iter().any(ends) {
+        pool.workflow_gate.admit(&start.name, &instance.key);
+        return true;
+    }
+    pool.workflow_gate.enter(&start.name, &instance.key)
+}
+
+/// A worker no longer has an activity.
+fn free_task(
+    pools: &mut HashMap<Arc<str>, Pool>,
+    app: &Arc<str>,
+    stream: u64,
+    name: &str,
+    id: &TaskId,
+) {
+    let Some(pool) = pools.get_mut(app) else { return };
+    if let Some(stream) = pool.streams.get_mut(&stream) {
+        stream.tasks.remove(id);
+    }
+    let next = pool.activity_gate.leave(name, id);
+    pool.tasks.extend(next);
 }
 
 fn stream_of<'a>(

@@ -26,6 +26,9 @@ const ROW_BYTES: usize = 1 << 20;
 /// What a value of the store can hold, less what the record around the event takes.
 pub const EVENT_BYTES_MAX: usize = archipel_storage::VALUE_BYTES_MAX - (64 << 10);
 
+/// What a worker or a client says at once.
+pub const MESSAGE_BYTES_MAX: usize = 32 << 20;
+
 const VERSION: u32 = 1;
 
 #[derive(Clone, PartialEq, Message)]

@@ -10,16 +10,20 @@ use dapr_durabletask_proto::{
     ChildWorkflowInstanceCreatedEvent, CompleteWorkflowAction, CreateChildWorkflowAction,
     CreateDetachedWorkflowAction, CreateTimerAction, DetachedWorkflowInstanceCreatedEvent,
     EventSentEvent, ExecutionCompletedEvent, ExecutionStalledEvent, ExecutionStartedEvent,
-    HistoryEvent, OrchestrationStatus as Status, ParentInstanceInfo, StalledReason, TaskRouter,
-    TaskScheduledEvent, TimerCreatedEvent, TraceContext, WorkflowAction, WorkflowInstance,
-    WorkflowResponse, create_timer_action, timer_created_event,
+    HistoryEvent, OrchestrationStatus as Status, ParentInstanceInfo, StalledReason,
+    TaskFailureDetails, TaskRouter, TaskScheduledEvent, TimerCreatedEvent, TraceContext,
+    WorkflowAction, WorkflowInstance, WorkflowResponse, create_timer_action, timer_created_event,
 };
+use prost::Message as _;
 use prost_types::Timestamp;
 use uuid::Uuid;
 
+use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::Instance;
 use crate::key::Key;
+use crate::reach::Reach;
+use crate::stored::EVENT_BYTES_MAX;
 
 /// What follows from one turn.
 #[derive(Debug, Default)]
@@ -40,13 +44,15 @@ pub(crate) fn apply(
     at: Timestamp,
     new_events: Vec<HistoryEvent>,
     response: WorkflowResponse,
+    reach: Option<&Reach>,
 ) -> Outcome {
     let terminated = new_events.iter().rev().find_map(|event| match &event.event_type {
         Some(EventType::ExecutionTerminated(end)) => Some(end.clone()),
         _ => None,
     });
     let start = start_of(instance, &new_events);
-    let mut apply = Apply { instance, start, outcome: Outcome::default(), completed: false };
+    let outcome = Outcome::default();
+    let mut apply = Apply { instance, start, reach, outcome, completed: false };
     apply.outcome.history.push(event::turn_started(at, response.version.clone()));
     apply.outcome.history.extend(new_events);
 
@@ -54,9 +60,22 @@ pub(crate) fn apply(
         Some(Action::CompleteWorkflow(end)) => end.workflow_status != CONTINUED,
         _ => false,
     };
+    let (mut bytes, limit) = (0, TURN_BYTES_MAX);
     for action in response.actions {
         if terminated.is_some() && !stays_ended(&action) {
             continue;
+        }
+        let own = action.encoded_len();
+        bytes += own;
+        if own > EVENT_BYTES_MAX || bytes > limit {
+            let (what, bytes, limit) = match own > EVENT_BYTES_MAX {
+                true => ("the payload of one action of a workflow", own, EVENT_BYTES_MAX),
+                false => ("what a workflow asks for in one turn", bytes, limit),
+            };
+            let error = WorkflowError::TooLarge { what, bytes, limit };
+            let details = Some(event::too_large(&error));
+            apply.complete(action.id, Status::Failed as i32, None, details);
+            break;
         }
         apply.action(action, response.version.as_ref().and_then(|v| v.name.as_deref()));
         if apply.outcome.restart.is_some() || apply.completed {
@@ -72,11 +91,15 @@ pub(crate) fn apply(
     apply.outcome
 }
 
+/// All payloads of one turn: it is written as one transaction, some of them twice.
+const TURN_BYTES_MAX: usize = archipel_storage::BATCH_BYTES_MAX as usize / 4;
+
 const CONTINUED: i32 = Status::ContinuedAsNew as i32;
 
 struct Apply<'a> {
     instance: &'a Instance,
     start: Option<ExecutionStartedEvent>,
+    reach: Option<&'a Reach>,
     outcome: Outcome,
     completed: bool,
 }
@@ -96,6 +119,11 @@ impl Apply<'_> {
         let (id, router) = (action.id, self.stamp(action.router));
         match action.workflow_action_type {
             Some(Action::ScheduleTask(task)) => {
+                if let Err(error) = self.reaches(&router) {
+                    let execution = task.task_execution_id.clone();
+                    let failed = event::task_failed(id, execution, forbidden(&error));
+                    self.outcome.messages.push((self.instance.key.clone(), failed));
+                }
                 let kind = EventType::TaskScheduled(TaskScheduledEvent {
                     name: task.name,
                     version: task.version,
@@ -167,7 +195,21 @@ impl Apply<'_> {
 
     fn child(&mut self, id: i32, router: Option<TaskRouter>, mut child: CreateChildWorkflowAction) {
         if child.instance_id.is_empty() {
-            child.instance_id = format!("{}:{:04x}", self.instance.key.id, id & 0xffff);
+            child.instance_id = self.default_child_id(id);
+        }
+        if let Err(error) = self.reaches(&router) {
+            // The workflow may have an answer to that, as to any failure of a child. Recorded
+            // under a name of this app, so that nothing there is taken for it.
+            let instance_id = self.default_child_id(id);
+            let kind = EventType::ChildWorkflowInstanceCreated(ChildWorkflowInstanceCreatedEvent {
+                instance_id,
+                name: child.name,
+                input: child.input,
+                ..Default::default()
+            });
+            self.record(id, None, kind);
+            let failed = event::child_failed(id, Some(forbidden(&error)));
+            return self.outcome.messages.push((self.instance.key.clone(), failed));
         }
         let Some(key) = self.address(id, &router, &child.instance_id) else { return };
         let own = self.start.as_ref();
@@ -244,7 +286,7 @@ impl Apply<'_> {
         id: i32,
         status: i32,
         result: Option<String>,
-        failure: Option<dapr_durabletask_proto::TaskFailureDetails>,
+        failure: Option<TaskFailureDetails>,
     ) {
         let end =
             ExecutionCompletedEvent { workflow_status: status, result, failure_details: failure };
@@ -264,7 +306,21 @@ impl Apply<'_> {
     fn address(&mut self, action: i32, router: &Option<TaskRouter>, id: &str) -> Option<Key> {
         let target = router.as_ref().and_then(|r| r.target_app_id.as_deref());
         let app = target.filter(|app| !app.is_empty()).unwrap_or(&self.instance.key.app);
-        Key::new(app, id).map_err(|error| self.fail(action, &error.to_string())).ok()
+        let key = self.reaches(router).and_then(|()| Key::new(app, id));
+        key.map_err(|error| self.fail(action, &error.to_string())).ok()
+    }
+
+    /// Whether the application declares what this action asks of another app.
+    fn reaches(&self, router: &Option<TaskRouter>) -> Result<(), WorkflowError> {
+        let target = router.as_ref().and_then(|r| r.target_app_id.as_deref());
+        match (self.reach, target.filter(|app| !app.is_empty())) {
+            (Some(reach), Some(app)) => reach.check(&self.instance.key.app, app),
+            _ => Ok(()),
+        }
+    }
+
+    fn default_child_id(&self, action: i32) -> String {
+        format!("{}:{:04x}", self.instance.key.id, action & 0xffff)
     }
 
     fn record(&mut self, id: i32, router: Option<TaskRouter>, kind: EventType) {
@@ -280,6 +336,13 @@ impl Apply<'_> {
 
     fn trace(&self) -> Option<TraceContext> {
         self.start.as_ref()?.parent_trace_context.clone()
+    }
+}
+
+fn forbidden(error: &WorkflowError) -> TaskFailureDetails {
+    TaskFailureDetails {
+        is_non_retriable: true,
+        ..event::failure("NotDeclared", error.to_string())
     }
 }
 

@@ -12,13 +12,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::service::TaskHub;
-use crate::listener::Executor;
+use crate::listener::{Executor, PING_EVERY, PING_TIMEOUT};
 
 /// Every client that waits for an instance is one.
 const STREAMS_MAX: u32 = 4_096;
-/// A worker whose machine is gone says nothing; what it had is then for another.
-const PING_EVERY: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Listening, until it is shut down.
 pub struct TaskHubServer {

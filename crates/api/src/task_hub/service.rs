@@ -1,26 +1,19 @@
 //! Each remote procedure, and how a request finds its own.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use archipel_rt::clock;
-use archipel_workflow::{
-    EVENT_BYTES_MAX, Engine, Filter, Key, Rerun, Reuse, Worker, WorkflowError, is_terminal,
-};
+use archipel_workflow::{Engine, Filter, Key, Rerun, Reuse, Worker, WorkflowError, is_terminal};
 use dapr_durabletask_proto::{self as proto, OrchestrationStatus as Is, WorkflowState};
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::Service;
 use tonic::codegen::tokio_stream::Stream;
-use tonic::server::Grpc;
-use tonic::{Code, Status};
-use tonic_prost::ProstCodec;
 
 use super::status::status;
+use crate::rpc::{self, unary};
 
 const PREFIX: &str = "/TaskHubSidecarService/";
 
@@ -49,15 +42,8 @@ impl TaskHub {
 
     /// Answers one gRPC request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let deadline = deadline(request.headers());
-        let answer = self.route(request);
-        match deadline {
-            None => answer.await,
-            Some(within) => match clock::timeout(within, answer).await {
-                Ok(response) => response,
-                Err(_) => Status::deadline_exceeded("the client's deadline has passed").into_http(),
-            },
-        }
+        let deadline = rpc::deadline(request.headers());
+        rpc::within(deadline, self.route(request)).await
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
@@ -97,12 +83,12 @@ impl TaskHub {
                 .await
             }
             "GetWorkItems" => {
-                let items = Call(Some(|r: proto::GetWorkItemsRequest| async move {
+                rpc::streaming(request, |r: proto::GetWorkItemsRequest| async move {
                     let stateful =
                         r.capabilities().any(|c| c == proto::WorkerCapability::StatefulHistory);
                     Ok(Items(hub.engine.connect(&hub.app, stateful)))
-                }));
-                grpc().server_streaming(items, request).await
+                })
+                .await
             }
             "RerunWorkflowFromEvent" if self.conduct == Conduct::Full => {
                 unary(request, |r| async move { hub.rerun(r).await }).await
@@ -122,7 +108,7 @@ impl TaskHub {
         request: proto::CreateInstanceRequest,
     ) -> Result<proto::CreateInstanceResponse, Status> {
         let scheduled = request.scheduled_start_timestamp.is_some();
-        let app = self.target(&request.router);
+        let app = self.target(&request.router)?;
         let reuse = match self.conduct {
             Conduct::Full => Reuse::Ended,
             Conduct::Reference => Reuse::Purged,
@@ -207,7 +193,7 @@ impl TaskHub {
     ) -> Result<proto::PurgeInstancesResponse, Status> {
         use proto::purge_instances_request::Request as Of;
         let reference = self.conduct == Conduct::Reference;
-        let app = self.target(&request.router);
+        let app = self.target(&request.router)?;
         if reference && app != self.app {
             return Err(Status::unimplemented("a cross-app purge is not implemented"));
         }
@@ -284,13 +270,18 @@ impl TaskHub {
         Ok(proto::RerunWorkflowFromEventResponse { new_instance_id: key.id.to_string() })
     }
 
-    fn target(&self, router: &Option<proto::TaskRouter>) -> Arc<str> {
+    /// The app whose instance is meant: another one only as the application declares.
+    fn target(&self, router: &Option<proto::TaskRouter>) -> Result<Arc<str>, Status> {
         let target = router.as_ref().and_then(|router| router.target_app_id.as_deref());
-        target.filter(|app| !app.is_empty()).map_or_else(|| Arc::clone(&self.app), Arc::from)
+        let Some(app) = target.filter(|app| !app.is_empty()) else {
+            return Ok(Arc::clone(&self.app));
+        };
+        self.engine.check_reach(&self.app, app).map_err(|e| status(&e))?;
+        Ok(app.into())
     }
 
     fn key(&self, router: &Option<proto::TaskRouter>, id: &str) -> Result<Key, Status> {
-        Key::new(&self.target(router), id).map_err(|e| status(&e))
+        Key::new(&self.target(router)?, id).map_err(|e| status(&e))
     }
 }
 
@@ -307,56 +298,6 @@ fn is(state: Option<&WorkflowState>, status: Is) -> bool {
     state.is_some_and(|state| state.workflow_status() == status)
 }
 
-fn grpc<Answer, Question>() -> Grpc<ProstCodec<Answer, Question>>
-where
-    Answer: prost::Message + Default + Send + 'static,
-    Question: prost::Message + Default + Send + 'static,
-{
-    // Answers hold whole histories; whether a worker takes them is for its own limit to say.
-    Grpc::new(ProstCodec::default())
-        .max_decoding_message_size(EVENT_BYTES_MAX)
-        .max_encoding_message_size(usize::MAX)
-}
-
-async fn unary<Question, Answer, F>(
-    request: Request<Incoming>,
-    call: impl FnOnce(Question) -> F + Send,
-) -> Response<Body>
-where
-    Question: prost::Message + Default + Send + 'static,
-    Answer: prost::Message + Default + Send + 'static,
-    F: Future<Output = Result<Answer, Status>> + Send + 'static,
-{
-    grpc().unary(Call(Some(call)), request).await
-}
-
-/// One call of one function, as a service.
-struct Call<C>(Option<C>);
-
-impl<Question, Answer, C, F> Service<tonic::Request<Question>> for Call<C>
-where
-    C: FnOnce(Question) -> F,
-    F: Future<Output = Result<Answer, Status>> + Send + 'static,
-{
-    type Response = tonic::Response<Answer>;
-    type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: tonic::Request<Question>) -> Self::Future {
-        let call = self.0.take().map(|call| call(request.into_inner()));
-        Box::pin(async move {
-            match call {
-                Some(call) => call.await.map(tonic::Response::new),
-                None => Err(Status::new(Code::Internal, "called twice")),
-            }
-        })
-    }
-}
-
 /// The work of one worker; the end of the stream gives it back.
 struct Items(Worker);
 
@@ -365,45 +306,5 @@ impl Stream for Items {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_next(context).map(|item| item.map(Ok))
-    }
-}
-
-/// `grpc-timeout`: up to eight digits and a unit.
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    match unit {
-        "H" => Some(Duration::from_secs(count * 3_600)),
-        "M" => Some(Duration::from_secs(count * 60)),
-        "S" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_millis(count)),
-        "u" => Some(Duration::from_micros(count)),
-        "n" => Some(Duration::from_nanos(count)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deadlines_are_read() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().expect("a header"));
-            deadline(&headers)
-        };
-        assert_eq!(of("30S"), Some(Duration::from_secs(30)));
-        assert_eq!(of("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
-        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
-        for bad in ["", "S", "30", "-1S", "999999999S", "1世"] {
-            let mut headers = HeaderMap::new();
-            if let Ok(value) = http::HeaderValue::from_bytes(bad.as_bytes()) {
-                headers.insert("grpc-timeout", value);
-            }
-            assert_eq!(deadline(&headers), None, "{bad:?}");
-        }
     }
 }

@@ -13,6 +13,7 @@ pub(super) fn status(error: &WorkflowError) -> Status {
             Status::already_exists(text)
         }
         WorkflowError::NotCompleted { .. } => Status::failed_precondition(text),
+        WorkflowError::NotDeclared(_) => Status::permission_denied(text),
         WorkflowError::Invalid(_) => Status::invalid_argument(text),
         WorkflowError::TooLarge { .. } => Status::resource_exhausted(text),
         WorkflowError::Closing => Status::unavailable(text),

@@ -6,4 +6,5 @@ mod invoke;
 mod server;
 mod task_hub;
 mod telemetry;
+mod workflows;
 mod world;

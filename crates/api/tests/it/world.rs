@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use archipel_api::{Api, AppCaller, ServiceApi};
+use archipel_api::{Api, AppCaller, ServiceApi, Side};
 use archipel_broker::{Broker, Config, OutboxSpec, SubscriptionSpec, TopicSpec, Topology};
 use archipel_gateway::{Endpoint, Gateway, Table, Upstream};
 use archipel_model::{EdgePolicy, EventSchema, InstanceId, ServiceName, Subscription, TopicName};
@@ -145,10 +145,12 @@ fn api(name: &str, publishes: &[&str], calls: &[&str]) -> ServiceApi {
     ServiceApi {
         service: service(name),
         http_port: 0,
+        grpc_port: 0,
         token: format!("{name}-token"),
         publishes: publishes.iter().map(|name| topic(name)).collect(),
         subscriptions: Vec::new(),
         calls: calls.iter().map(edge).collect(),
+        workflows: archipel_model::WorkflowPolicy::default(),
     }
 }
 
@@ -186,7 +188,10 @@ impl World {
         let spans = SpanStore::open(dir.path().join("spans"), policy, &tasks).expect("opens");
         let logs = LogStore::open(dir.path().join("logs"), &tasks).expect("opens");
         let otlp = Otlp::new(spans.clone(), logs);
-        let api_of = Api::new(gateway.clone(), broker.clone(), otlp, &stop);
+        let kv = std::sync::Arc::new(MemoryKv::default());
+        let config = archipel_workflow::Config::default();
+        let engine = archipel_workflow::Engine::open(kv, config, &stop).await.expect("opens");
+        let api_of = Api::new(gateway.clone(), broker.clone(), engine, otlp, &stop);
         let apis = vec![
             api("orders", &["order.placed"], &["catalog"]),
             api("cart", &[], &[]),
@@ -210,7 +215,11 @@ impl World {
     }
 
     pub(crate) async fn addr(&self, name: &str) -> SocketAddr {
-        self.api.bound(&service(name)).await.expect("is open")
+        self.api.bound(&service(name), Side::Http).await.expect("is open")
+    }
+
+    pub(crate) async fn grpc_addr(&self, name: &str) -> SocketAddr {
+        self.api.bound(&service(name), Side::Grpc).await.expect("is open")
     }
 
     /// A request to the API of `orders`, with its token.

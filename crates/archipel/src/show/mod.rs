@@ -12,6 +12,7 @@ pub(crate) mod story;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod trace;
+pub(crate) mod workflow;
 
 /// `1 service`, `2 services`.
 pub(crate) fn count(n: usize, what: &str) -> String {

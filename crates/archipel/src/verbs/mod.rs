@@ -21,6 +21,7 @@ pub(crate) mod story;
 pub(crate) mod traces;
 pub(crate) mod up;
 pub(crate) mod wait;
+pub(crate) mod workflow;
 
 use clap::CommandFactory;
 

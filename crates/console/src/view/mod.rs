@@ -5,6 +5,7 @@ mod faults;
 mod routes;
 mod story;
 mod traces;
+mod workflows;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,10 @@ pub use story::*;
 pub use traces::{
     Span, Spans, Tallies, TallyRow, Timing, Trace, TraceBucket, TraceHistogram, TraceSummary,
     Traces,
+};
+pub use workflows::{
+    OpenActivity, OpenChild, OpenTimer, Workflow, WorkflowEvent, WorkflowFailure, WorkflowHistory,
+    WorkflowRef, WorkflowRefused, WorkflowWhole, Workflows, WorkflowsChanged,
 };
 
 /// `archipel ps --json`, `GET /v1/status`.

@@ -12,6 +12,8 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::cache::{self, Concern};
+use crate::compress::{self, Wish};
 use crate::entry::listener::{Busy, Conn};
 use crate::guard::client::is_trusted;
 use crate::guard::crowd::Seat;
@@ -144,6 +146,30 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             Err(refusal)
         }
     };
+    let mut doubt = None;
+    if let (Ok(request), Some(caching)) = (&admitted, &way.cache) {
+        match caching.concern(request) {
+            Concern::Nothing => {}
+            Concern::Doubt(of) => doubt = Some(of),
+            // What somebody gets because of who they are is theirs.
+            Concern::Serve(_) if visit.as_ref().is_some_and(|visit| visit.identity.is_some()) => {}
+            Concern::Serve(policy) => match admitted {
+                Ok(request) => {
+                    let asked = cache::Visit { shared, flight, request_id, origin, form };
+                    let response = Box::pin(cache::serve(policy, asked, request)).await;
+                    return dressed(&way, visit, response);
+                }
+                Err(refusal) => {
+                    let response = refuse(&shared, flight, refusal, form, request_id);
+                    return dressed(&way, visit, response);
+                }
+            },
+        }
+    }
+    let wish = match &admitted {
+        Ok(request) if way.compress => Some(Wish::of(request.method(), request.headers())),
+        _ => None,
+    };
     let mut ready = None;
     let forwarded = match admitted {
         Ok(request) => {
@@ -156,6 +182,9 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
         }
         Err(refusal) => Err(refusal),
     };
+    if let (Some(doubt), Ok((answer, _))) = (doubt, &forwarded) {
+        doubt.settle(&answer.response);
+    }
     let instead = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded));
     let mut response = match (instead, forwarded) {
         (Some(instead), _) => instead.answer(flight, request_id),
@@ -163,10 +192,13 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
             tunnel::join(&shared, flight, answer, caller, request_id)
         }
         (None, Ok((answer, _))) => {
-            let response = hop::answer(flight, answer, request_id, way.policy.idle);
-            match ready {
+            let mut response = hop::answer(flight, answer, request_id, way.policy.idle);
+            if let Some(ready) = ready {
+                response = ready.remember(response);
+            }
+            match wish {
+                Some(wish) => compress::answer(wish, response),
                 None => response,
-                Some(ready) => ready.remember(response),
             }
         }
         (None, Err(refusal)) => refuse(&shared, flight, refusal, form, request_id),
@@ -197,7 +229,7 @@ fn own(
     response
 }
 
-fn refuse(
+pub(crate) fn refuse(
     shared: &Shared,
     mut flight: Flight,
     refusal: Refusal,

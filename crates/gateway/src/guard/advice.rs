@@ -39,6 +39,7 @@ pub(crate) fn of(problem: Problem) -> &'static str {
             "Try again in a moment; requests of a higher `priority` are served meanwhile."
         }
         P::Fault => "Somebody tries out what happens; `archipel chaos heal` ends it.",
+        P::NotCached => "Ask without `cache-control: only-if-cached`.",
         P::Unsupported => "Use plain HTTP requests.",
         P::CallerGone => "Send the whole request.",
         P::RateLimited => {

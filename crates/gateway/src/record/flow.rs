@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use archipel_rt::clock::{self, Instant};
@@ -62,7 +62,7 @@ pub(crate) struct Flight {
     /// For the access log, where there is one.
     pub(crate) note: Option<Box<Note>>,
     /// Keeps the client's connection from counting as idle.
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
 }
 
 /// What is known of a request before it is sent anywhere.
@@ -101,7 +101,7 @@ impl Flight {
             tried: None,
             place: None,
             note: None,
-            _busy: start.busy,
+            busy: start.busy,
         }
     }
 
@@ -114,11 +114,16 @@ impl Flight {
             started: clock::now(),
             method: self.method.clone(),
             path: self.path.clone(),
-            busy: self._busy.take(),
+            busy: self.busy.take(),
         };
         let mut next = Self::new(Arc::clone(&self.shared), start);
         next.visitor = self.visitor;
         std::mem::replace(self, next)
+    }
+
+    /// For somebody else to keep the client's connection from counting as idle.
+    pub(crate) fn part_busy(&mut self) -> Option<Busy> {
+        self.busy.take()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -304,16 +309,7 @@ impl FlowBody {
         let incoming = &mut self.incoming;
         let frame = match &mut self.link {
             None => Pin::new(incoming).poll_frame(cx),
-            Some(link) => {
-                let mut quiet = Context::from_waker(Waker::noop());
-                match Pin::new(&mut *incoming).poll_frame(&mut quiet) {
-                    Poll::Pending => {
-                        link.drive(cx);
-                        Pin::new(incoming).poll_frame(&mut quiet)
-                    }
-                    frame => frame,
-                }
-            }
+            Some(link) => link.ask(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)),
         };
         if let Some(idle) = &mut self.idle {
             match frame {

@@ -254,9 +254,9 @@ mod tests {
             bytes: 0,
             retries: 0,
             refusal: None,
+            rule: None,
             broken: false,
             fallback: None,
-            rule: None,
         }
     }
 

@@ -241,7 +241,7 @@ mod tests {
                     }
                 }
                 self.n += 1;
-                let is_odd = self.n % 10 == 0;
+                let is_odd = self.n.is_multiple_of(10);
                 match self.limiter.enter(if is_odd { odd } else { Priority::Normal }) {
                     Ok(slot) => {
                         let free = self.workers.iter_mut().min().unwrap();

@@ -12,9 +12,11 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Waker};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -27,32 +29,92 @@ use crate::entry::wire::Upstream;
 
 pub(crate) struct Link {
     sender: SendRequest<Body>,
-    connection: Connection<TokioIo<Upstream>, Body>,
+    /// `None` when it has ended. It must not outlive its end: only its drop tells a request that
+    /// was handed over in the same moment that nobody will send it.
+    connection: Option<Connection<TokioIo<Upstream>, Body>>,
     look: Arc<AtomicBool>,
-    closed: bool,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+/// Stands between the connection and the task that drives it.
+///
+/// Taking a piece of a body makes hyper wake whoever drives the connection, which is the one who
+/// takes it: the task would run once more for nothing, and announce that to another thread. What
+/// rings while the task is inside is seen to on the way out, and only if it waits then.
+#[derive(Default)]
+struct Bell {
+    task: AtomicWaker,
+    inside: AtomicBool,
+    rung: AtomicBool,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, SeqCst);
+        // Of this and `leave`, at least one sees what the other wrote.
+        if !self.inside.load(SeqCst) {
+            self.task.wake();
+        }
+    }
+}
+
+impl Bell {
+    fn enter(&self, cx: &Context<'_>) {
+        self.inside.store(true, SeqCst);
+        self.task.register(cx.waker());
+    }
+
+    fn leave(&self, waits: bool) {
+        self.inside.store(false, SeqCst);
+        if waits && self.rung.load(SeqCst) {
+            self.task.wake();
+        }
+    }
 }
 
 impl Link {
     pub(crate) async fn open(stream: TcpStream) -> hyper::Result<Box<Self>> {
         let (wire, look) = Upstream::new(stream);
         let (sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
-        Ok(Box::new(Self { sender, connection, look, closed: false }))
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        Ok(Box::new(Self { sender, connection: Some(connection), look, bell, waker }))
     }
 
-    /// Reads and writes what can be without waiting.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.closed && Pin::new(&mut self.connection).poll(cx).is_ready() {
-            self.closed = true;
+    /// Asks for something that comes over this connection; when it is not there, reads and writes
+    /// what can be without waiting and asks again.
+    pub(crate) fn ask<T>(
+        &mut self,
+        cx: &Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        // A waker that does nothing: what is asked for cannot come without this connection.
+        let mut quiet = Context::from_waker(Waker::noop());
+        self.bell.enter(cx);
+        let mut answer = poll(&mut quiet);
+        if answer.is_pending() {
+            self.bell.rung.store(false, SeqCst);
+            let mut own = Context::from_waker(&self.waker);
+            drive(&mut self.connection, &mut own);
+            answer = poll(&mut quiet);
         }
+        self.bell.leave(answer.is_pending());
+        answer
     }
 
     /// Whether the last exchange is over on both sides and the next may begin. `look` also asks
     /// the kernel for a close that the runtime has not heard of yet.
     pub(crate) fn is_free(&mut self, look: bool) -> bool {
         self.look.store(look, Relaxed);
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        let mut nobody = Context::from_waker(Waker::noop());
+        drive(&mut self.connection, &mut nobody);
         self.look.store(false, Relaxed);
-        !self.closed && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 
     /// Sends and waits for the head of the response. Dropped before that, the connection closes,
@@ -65,13 +127,24 @@ impl Link {
         // this one does nothing. The connection itself keeps to the budget.
         let answer = self.sender.try_send_request(request);
         let mut answer = pin!(tokio::task::unconstrained(answer));
-        let (connection, closed) = (&mut self.connection, &mut self.closed);
         poll_fn(|cx| {
-            if !*closed && Pin::new(&mut *connection).poll(cx).is_ready() {
-                *closed = true;
-            }
-            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            self.bell.enter(cx);
+            self.bell.rung.store(false, SeqCst);
+            let mut own = Context::from_waker(&self.waker);
+            drive(&mut self.connection, &mut own);
+            let head = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.bell.leave(head.is_pending());
+            head
         })
         .await
+    }
+}
+
+/// Reads and writes what can be without waiting.
+fn drive(connection: &mut Option<Connection<TokioIo<Upstream>, Body>>, cx: &mut Context<'_>) {
+    if let Some(open) = connection
+        && Pin::new(open).poll(cx).is_ready()
+    {
+        *connection = None;
     }
 }

@@ -59,6 +59,7 @@ fn table(app: &App, issuer: Option<&Issuer>, auth: Auth, scopes: &[&str]) -> Tab
         routes: vec![route("/open -> a"), closed],
         guard: Box::new(guard),
         secrets: secrets.into(),
+        ..PublicRoutes::default()
     })
     .table()
 }

@@ -1,6 +1,5 @@
 //! Limits, lists, headers: what the public entrance asks before a request goes on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -27,8 +26,7 @@ fn cidrs(list: &[&str]) -> Vec<Cidr> {
 }
 
 fn table(app: &App, guard: Guard, routes: Vec<Route>) -> Table {
-    let public =
-        PublicRoutes { hosts: vec![], routes, guard: Box::new(guard), secrets: BTreeMap::new() };
+    let public = PublicRoutes { routes, guard: Box::new(guard), ..PublicRoutes::default() };
     Plan::default().service("a", &[app.addr]).public_with(public).table()
 }
 

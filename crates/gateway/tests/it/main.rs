@@ -6,7 +6,9 @@ mod support;
 
 mod auth;
 mod balance;
+mod cache;
 mod chaos;
+mod compress;
 mod edges;
 mod errors;
 mod faults;

@@ -100,7 +100,7 @@ async fn a_slow_instance_gets_few_requests_even_one_at_a_time() {
     let world = World::new();
     let slow = world
         .app(|_| async {
-            clock::sleep(Duration::from_millis(100)).await;
+            clock::sleep(Duration::from_millis(400)).await;
             Response::new(Body::from("slow"))
         })
         .await;

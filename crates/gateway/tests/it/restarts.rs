@@ -48,8 +48,7 @@ async fn instance(of: Instance, seed: u64) {
     loop {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
-        if let Err(e) = socket.bind(of.addr) {
-            eprintln!("bind {} {e}", of.addr);
+        if socket.bind(of.addr).is_err() {
             clock::sleep(Duration::from_millis(1)).await;
             continue;
         }

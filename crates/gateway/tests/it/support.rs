@@ -222,6 +222,17 @@ pub(crate) async fn echo(request: Request<Incoming>) -> Response<Body> {
     Response::new(Body::from(request.into_body()))
 }
 
+/// A body of which a piece arrives, and then no more.
+pub(crate) fn breaking(first: bytes::Bytes) -> Body {
+    use futures_util::{StreamExt, stream};
+    let rest = stream::once(async {
+        // The piece is written first.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("broken"))
+    });
+    Body::stream(stream::once(async { Ok(first) }).chain(rest))
+}
+
 pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).header("host", "shop.local").body(Body::empty()).unwrap()
 }
@@ -289,7 +300,7 @@ impl Plan {
         self.0.listeners.push(Listener {
             id: "public".to_owned(),
             addr: "127.0.0.1:0".parse().unwrap(),
-            entrance: Entrance::Public(public),
+            entrance: Entrance::Public(PublicRoutes { cache_max: 16 << 20, ..public }),
         });
         self
     }
@@ -329,6 +340,8 @@ pub(crate) fn route(line: &str) -> Route {
         steer: archipel_model::Steer::default(),
         safeguards: Safeguards::default(),
         guard: RouteGuard::default(),
+        cache: None,
+        compress: false,
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct GatewayDraft {
     pub(crate) hosts: Vec<Sited<String>>,
     pub(crate) routes: Vec<RouteDraft>,
     pub(crate) guard: GuardDraft,
+    pub(crate) cache_max: Bytes,
 }
 
 pub(crate) struct RouteDraft {
@@ -52,13 +53,17 @@ impl Reader<'_> {
         let hold = self.hold(node).unwrap_or(Some(EdgePolicy::HOLD_DEFAULT));
         let items = node.get("routes").and_then(Node::list).unwrap_or_default();
         let guard = self.guard(node);
-        let routes = items.iter().filter_map(|item| self.route(item, hold, &guard)).collect();
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or_default();
+        let cache_max = self.cache_max(node);
+        let routes = items.iter();
+        let routes = routes.filter_map(|item| self.route(item, hold, &guard, compress)).collect();
         Some(GatewayDraft {
             listen: listen.as_ref().and_then(|text| self.listen(text)).unwrap_or(LISTEN_DEFAULT),
             listen_at: listen.map(|text| text.span),
             hosts,
             routes,
             guard,
+            cache_max,
         })
     }
 
@@ -112,12 +117,13 @@ impl Reader<'_> {
         None
     }
 
-    /// `hold`: what the gateway says of all its routes.
+    /// `hold`, `guard`, `compress`: what the gateway says of all its routes.
     fn route(
         &mut self,
         node: &Node,
         hold: Option<Duration>,
         guard: &GuardDraft,
+        compress: bool,
     ) -> Option<RouteDraft> {
         let matched = text(node, "match", Format::NonEmpty);
         let parsed = matched.as_ref().and_then(|text| self.route_match(text));
@@ -136,6 +142,8 @@ impl Reader<'_> {
         let safeguards = self.safeguards(node);
         let body_max: Option<Bytes> = self.size(node, "max_body");
         let (own_guard, rules) = self.route_guard(node, guard.cors.as_ref());
+        let cache = self.route_cache(node);
+        let compress = node.get("compress").and_then(Node::bool).unwrap_or(compress);
         let (method, path) = parsed?;
         let matched = matched?;
         Some(RouteDraft {
@@ -153,6 +161,8 @@ impl Reader<'_> {
                 steer,
                 safeguards,
                 guard: own_guard,
+                cache,
+                compress,
             },
             match_at: matched.span,
             targets,

@@ -5,6 +5,7 @@
 //! used when nothing was reported.
 
 pub(crate) mod auth;
+pub(crate) mod cache;
 pub(crate) mod command;
 pub(crate) mod events;
 pub(crate) mod gateway;

@@ -7,6 +7,7 @@
 //! A shape says only what can be told from one value by itself; whether a callee exists or two
 //! routes collide is decided in `check/`, after everything was merged.
 
+pub(crate) mod cache_keys;
 pub(crate) mod check;
 pub(crate) mod edge_keys;
 pub(crate) mod format;

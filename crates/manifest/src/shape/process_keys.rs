@@ -116,7 +116,7 @@ fn expand_health(node: &Node) -> Option<Node> {
     Some(table_node(node, [("startup", probe.clone()), ("ready", probe)]))
 }
 
-fn table_node<const N: usize>(short: &Node, entries: [(&str, Node); N]) -> Node {
+pub(crate) fn table_node<const N: usize>(short: &Node, entries: [(&str, Node); N]) -> Node {
     let entries = entries.map(|(key, node)| (key.to_owned(), Entry { key: short.span, node }));
     Node { value: Value::Table(Table::from(entries)), span: short.span }
 }

@@ -1,5 +1,6 @@
 //! The keys of the gateway.
 
+use super::cache_keys::{GATEWAY_CACHE, ROUTE_CACHE};
 use super::format::Format;
 use super::guard_keys::*;
 use super::safeguard_keys::*;
@@ -138,12 +139,17 @@ static ROUTE: Keys = Keys {
             "Headers changed on the way to the service.",
         ),
         key("response_headers", Shape::Keys(&HEADER_CHANGES), "Headers changed on the way back."),
-        key("cache", DURATION, "Answer from memory for this long.").later("nothing is cached"),
         key(
             "cors",
             Shape::Keys(&CORS),
             "Which pages of other origins may call this route. Default: as [gateway] cors says.",
         ),
+        key(
+            "cache",
+            ROUTE_CACHE,
+            "Keep answers and give them out again: a time, or a table. What an answer says of itself comes first.",
+        ),
+        key("compress", Shape::Bool, "As [gateway] compress, for this route."),
     ],
     rules: &[
         Rule::ExactlyOne(&["to", "split", "redirect", "respond"]),
@@ -206,9 +212,11 @@ pub(crate) static GATEWAY: Keys = Keys {
         key("max_connections", COUNT, "Open connections of one address; more are closed at once. Default 4096, except from this machine and `trusted`."),
         key("reasons", Shape::Bool, "Say in refusals which rule refused, and what to do. Default true."),
         key("access_log", Shape::Either(&ACCESS_LOG), "A line for each request: \"json\" or \"combined\", or a table. Default: none."),
+        key("cache", Shape::Keys(&GATEWAY_CACHE), "Of answers kept by routes with `cache`."),
+        key("compress", Shape::Bool, "Encode text (br, zstd, gzip) for callers who can read that. Default false."),
     ],
     rules: &[],
-    synonyms: &[("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
+    synonyms: &[("gzip", "compress"), ("compression", "compress"), ("route", "routes"), ("address", "listen"), ("bind", "listen"), ("port", "listen"), ("host", "hosts")],
 };
 
 /// In an included file: routes of one team, for the one gateway of the application.

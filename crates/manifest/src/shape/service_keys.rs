@@ -78,6 +78,29 @@ static DEBUG: Keys = Keys {
     synonyms: &[],
 };
 static LABELS: Names = Names { key: Format::NonEmpty, of: ANY };
+static AT_ONCE: Names = Names { key: Format::NonEmpty, of: Shape::Integer(1, 1_000_000) };
+static WORKFLOW_LIMITS: Keys = Keys {
+    id: "workflow-limits",
+    what: "the limits of workflows",
+    keys: &[
+        key(
+            "at_once",
+            Shape::Names(&AT_ONCE),
+            "Of a workflow's name: how many of its instances may be at work at once. Others stay pending until one has ended.",
+        ),
+        key(
+            "activities_at_once",
+            Shape::Names(&AT_ONCE),
+            "Of an activity's name: how many the workers of this service may have in hand at once.",
+        ),
+    ],
+    rules: &[],
+    synonyms: &[
+        ("max_concurrent", "at_once"),
+        ("limits", "at_once"),
+        ("activities", "activities_at_once"),
+    ],
+};
 static PROTOCOLS: Choice = Choice {
     values: &["http", "grpc", "tcp"],
     refused: &[
@@ -136,6 +159,7 @@ pub(crate) static SERVICE: Keys = Keys {
         key("log", Shape::Keys(&LOG), "How much of its output is kept."),
         key("watch", Shape::Either(&WATCH), "Rebuild and restart when files change.").later_unless(Inert::Bool(false), LATER_WATCH),
         key("debug", Shape::Keys(&DEBUG), "How to attach a debugger.").later("no debugger is attached"),
+        key("workflows", Shape::Keys(&WORKFLOW_LIMITS), "How many workflows and activities of the same name may be at work at once."),
         key("labels", Shape::Names(&LABELS), "Free texts, shown with the service."),
         key("disabled", Shape::Bool, "Leave the service out."),
         key("depends_on", Shape::List(&NAMES), "Services that must be ready before this one starts. Order of start only; prefer `calls`, which never delays a start."),

@@ -4,4 +4,5 @@ mod crash;
 mod failures;
 mod fake;
 mod lifecycle;
+mod limits;
 mod messages;

@@ -2,13 +2,15 @@
 
 use archipel_workflow::WorkflowError;
 use dapr_durabletask_proto::history_event::EventType;
+use dapr_durabletask_proto::work_item::Request;
 use dapr_durabletask_proto::workflow_action::WorkflowActionType as Action;
 use dapr_durabletask_proto::{
     CompleteWorkflowAction, OrchestrationStatus as Status, WorkflowAction,
 };
 
 use crate::fake::{
-    APP, Seen, child, complete, echo, ended, engine, key, reaches, stages, start, task, to, work,
+    APP, Seen, WITHIN, answer, child, complete, echo, ended, engine, key, reaches, stages, start,
+    task, to, work,
 };
 
 fn wait_for(count: usize) -> impl Fn(&Seen) -> Vec<WorkflowAction> {
@@ -152,4 +154,22 @@ async fn activities_and_children_run_in_other_apps() {
     assert_eq!(ended(&engine, &key).await.workflow_status(), Status::Completed);
     let shipped = archipel_workflow::Key::new("billing", "s").expect("valid");
     assert_eq!(ended(&engine, &shipped).await.parent_app_id.as_deref(), Some(APP));
+}
+
+/// The JavaScript SDK answers so: the activity then was one of nobody, and waited for ever.
+#[tokio::test]
+async fn an_answer_without_a_token_finds_the_instance_of_another_app() {
+    let engine = engine().await;
+    let code = |seen: &Seen| stages(seen, &[vec![to("billing", task(0, "charge"))]], "done");
+    let orders = work(&engine, APP, code, echo);
+    let key = start(&engine, "steps", "one").await;
+    let mut billing = engine.connect("billing", false);
+    let item = archipel_rt::clock::timeout(WITHIN, billing.next()).await.expect("in time");
+    let Some(Request::ActivityRequest(request)) = item.expect("connected").request else {
+        panic!("no activity")
+    };
+    let response = answer(request, String::new(), Some("did".to_owned()));
+    engine.complete_task("billing", response).await.expect("taken");
+    assert_eq!(ended(&engine, &key).await.output.as_deref(), Some("done"));
+    orders.abort();
 }

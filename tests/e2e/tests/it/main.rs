@@ -12,3 +12,4 @@ mod lifecycle;
 mod store;
 mod strangler;
 mod traces;
+mod workflows;
