@@ -120,6 +120,7 @@ mod tests {
             stop: Stop::default(),
             restart: Restart::default(),
             log: LogPolicy::default(),
+            slow_start: None,
             labels: BTreeMap::new(),
             workflows: Default::default(),
         }
