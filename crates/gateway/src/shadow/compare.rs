@@ -56,7 +56,7 @@ pub(super) fn begin(
             // Together: the copy must not wait for the caller, who may read slowly.
             tokio::join!(hear_copy(to.send(start, copy.map(|()| Body::empty()))), hear_main(told))
         };
-        let heard = clock::timeout(WITHIN, both).await;
+        let heard = Box::pin(clock::timeout(WITHIN, both)).await;
         drop(permit);
         let (other, main) = match heard {
             Ok((Ok(other), Ok(main))) => (other, main),
