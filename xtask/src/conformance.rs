@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::{root, run, run_in, run_with};
 
-const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1";
+const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 const GRPC: &str = "google.golang.org/grpc/interop";
 const GRPC_VERSION: &str = "v1.85.0";
 

@@ -117,11 +117,11 @@ codes! {
     UnreachableHost     "ARC0409" Error "a route's host is not one the gateway serves";
     BadHost             "ARC0410" Error "a host name cannot be used";
     BadStrip            "ARC0411" Error "`strip` is not the beginning of the route's path";
+    NoCertificate       "ARC0421" Warning "no certificate can be got for a host";
     BadTemplate         "ARC0430" Error "a rewrite or redirect cannot be filled in";
     BadCondition        "ARC0431" Error "a condition of a route cannot be met";
     Pointless           "ARC0432" Error "a key of a route can never act";
     BadSticky           "ARC0433" Error "`sticky` names neither a cookie nor a header";
-    NoCertificate       "ARC0421" Warning "no certificate can be got for a host";
     // What the gateway lets in.
     UnknownRule         "ARC0451" Error "a route names a rule of the gateway that is not defined";
     BadNetwork          "ARC0452" Error "a network cannot be read";
