@@ -1,7 +1,7 @@
 //! The data plane: traffic from outside and from service to service, one code for both.
 //!
 //! ```text
-//! client → listener → entrance → route → guard → hop → balancer → instance → link → app
+//! client → listener → entrance → route → guard → cache → hop → balancer → instance → link → app
 //! ```
 //!
 //! [`Gateway::apply`] takes a whole [`Table`] whenever anything changed; requests see it through
