@@ -1,7 +1,7 @@
 // The palette and the keys: everything can be reached without a mouse.
 
 import { signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { best } from "./fuzzy.ts";
 import { Glyph } from "./parts.tsx";
 import { go } from "./router.tsx";
@@ -67,7 +67,8 @@ export function Palette() {
   const at = useSignal(0);
   const input = useRef<HTMLInputElement>(null);
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before the next key arrives: what is typed at once belongs here.
+  useLayoutEffect(() => {
     if (!palette.value) return;
     typed.value = "";
     at.value = 0;

@@ -174,7 +174,11 @@ impl MetricStore {
             let first =
                 recent.rings.values().filter_map(|ring| Some(ring.values().next()?.0)).min();
             let first = match fine {
-                true => first.map(|ms| ms.div_ceil(MINUTE_MS) * MINUTE_MS),
+                // The files have the whole of the first minute; but not before it is over.
+                true => first.map(|ms| match ms >= recent.minute * MINUTE_MS {
+                    true => ms,
+                    false => ms.div_ceil(MINUTE_MS) * MINUTE_MS,
+                }),
                 false => (recent.minute > 0).then_some(recent.minute * MINUTE_MS),
             };
             for (key, ring) in recent.rings.iter().filter(|(key, _)| query.takes(key)) {
@@ -202,5 +206,34 @@ impl MetricStore {
         let mean = |(sum, n): (f32, u32)| (n > 0).then(|| sum / n as f32);
         let lines = sums.into_iter().map(|(key, line)| (key, line.into_iter().map(mean).collect()));
         Ok(MetricLines { since_ms, step_ms, lines: lines.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page that is opened seconds after the start must not wait for the minute to be over.
+    #[tokio::test]
+    async fn the_first_numbers_are_seen_at_once_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = MetricStore::open(dir.path().join("m"), MetricPolicy::default()).unwrap();
+        let key = MetricKey { metric: "cpu".into(), service: "a".into(), instance: "a-0".into() };
+        let begin = archipel_rt::clock::wall_ms() / MINUTE_MS * MINUTE_MS + 20_000;
+        let mut at_ms = begin;
+        while at_ms < begin + MINUTE_MS {
+            store.record(at_ms, [(key.clone(), 2.0)]);
+            store.save(at_ms).await.unwrap();
+            let query = MetricQuery {
+                since_ms: begin - 30_000,
+                until_ms: at_ms,
+                points: 1_000,
+                ..MetricQuery::default()
+            };
+            let lines = store.lines(query).await.unwrap().lines;
+            let last = lines.get(&key).and_then(|line| line.last().copied().flatten());
+            assert_eq!(last, Some(2.0), "{} s after the start", (at_ms - begin) / 1_000);
+            at_ms += SAMPLE_MS;
+        }
     }
 }

@@ -82,7 +82,7 @@ fn a_person_sees_every_page_restarts_a_service_and_replays_a_dead_letter() {
     ]);
     let (shots, up) = (shots.to_string_lossy(), up.to_string());
     let seen = browser::run("console.mjs", &[&url, &app.url(""), &shots, &key, &up]);
-    assert_eq!(seen["pages"], 14, "{seen}");
+    assert_eq!(seen["pages"], 18, "{seen}");
     let lonely = app.wait_for("lonely", |s| s["state"] == "ready");
     assert_ne!(lonely["instances"][0]["pid"].as_i64(), seen["pid_before"].as_i64());
 }
