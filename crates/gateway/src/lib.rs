@@ -31,6 +31,7 @@ mod shared;
 mod table;
 mod tls;
 mod upstream;
+mod waiting;
 mod way;
 
 pub use cache::CacheCount;

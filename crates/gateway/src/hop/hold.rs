@@ -6,7 +6,6 @@
 //! the gateway; and a service has only so many requests waiting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use archipel_model::show_duration;
@@ -14,6 +13,7 @@ use archipel_rt::clock::{self, Instant};
 
 use crate::shared::Shared;
 use crate::upstream::service::{Live, Service};
+use crate::waiting::Waiting;
 
 /// The patience of one request, over all its waits.
 pub(crate) struct Hold {
@@ -84,24 +84,5 @@ impl Hold {
                 }
             }
         }
-    }
-}
-
-/// Counts one waiting request for as long as it lives.
-struct Waiting<'a> {
-    held: &'a AtomicUsize,
-    /// How many there were.
-    before: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(held: &'a AtomicUsize) -> Self {
-        Self { held, before: held.fetch_add(1, Relaxed) }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.held.fetch_sub(1, Relaxed);
     }
 }
