@@ -58,9 +58,8 @@ impl Instance {
 
     /// Keeps what it began with, without the payload, and what is derived.
     pub(crate) fn rest(&mut self) {
-        let is_start = |event: &HistoryEvent| {
-            matches!(event.event_type, Some(EventType::ExecutionStarted(_)))
-        };
+        let is_start =
+            |event: &HistoryEvent| matches!(event.event_type, Some(EventType::ExecutionStarted(_)));
         let Some(start) = self.history.iter().position(is_start) else { return };
         self.history.truncate(start + 1);
         self.history.shrink_to_fit();
@@ -108,20 +107,18 @@ pub(crate) async fn run(shared: &Shared, stop: &CancellationToken) {
         let next = shared.lock().rests.wanted.pop_front();
         let pause = match next {
             None => Duration::MAX,
-            Some((key, incarnation)) => {
-                match load::history(&*shared.kv, &key, incarnation).await {
-                    Ok(history) => {
-                        shared.lock().wake(&key, incarnation, history);
-                        continue;
-                    }
-                    Err(error) => {
-                        let error = archipel_rt::chain(&error);
-                        tracing::warn!(instance = %key, error, "a history cannot be read");
-                        shared.lock().rests.wake(&key, incarnation);
-                        AFTER_ERROR
-                    }
+            Some((key, incarnation)) => match load::history(&*shared.kv, &key, incarnation).await {
+                Ok(history) => {
+                    shared.lock().wake(&key, incarnation, history);
+                    continue;
                 }
-            }
+                Err(error) => {
+                    let error = archipel_rt::chain(&error);
+                    tracing::warn!(instance = %key, error, "a history cannot be read");
+                    shared.lock().rests.wake(&key, incarnation);
+                    AFTER_ERROR
+                }
+            },
         };
         tokio::select! {
             biased;

@@ -83,8 +83,10 @@ static WORKFLOW_SCHEDULE: Keys = Keys {
     id: "workflow-schedule",
     what: "the schedule of a workflow",
     keys: &[
-        key("workflow", Shape::Text(Format::NonEmpty), "Name of the workflow that begins.").required(),
-        key("schedule", TEXT, "Five fields: minute, hour, day of month, month, day of week.").required(),
+        key("workflow", Shape::Text(Format::NonEmpty), "Name of the workflow that begins.")
+            .required(),
+        key("schedule", TEXT, "Five fields: minute, hour, day of month, month, day of week.")
+            .required(),
         key("timezone", TEXT, "IANA name such as Europe/Paris. Default UTC."),
         key("input", Shape::Text(Format::NonEmpty), "Its input, as JSON text."),
     ],
@@ -96,8 +98,7 @@ static WORKFLOW_SCHEDULE: Keys = Keys {
         ("time_zone", "timezone"),
     ],
 };
-static WORKFLOW_SCHEDULES: Names =
-    Names { key: Format::Name, of: Shape::Keys(&WORKFLOW_SCHEDULE) };
+static WORKFLOW_SCHEDULES: Names = Names { key: Format::Name, of: Shape::Keys(&WORKFLOW_SCHEDULE) };
 static WORKFLOW_LIMITS: Keys = Keys {
     id: "workflow-limits",
     what: "the limits of workflows",
