@@ -402,10 +402,11 @@ impl Engine {
         state.chores.notify_one();
     }
 
-    /// What an app begins by the clock from now on.
-    pub fn schedule(&self, app: &str, schedules: Vec<Schedule>) {
+    /// What apps begin by the clock from now on, all of them.
+    pub fn schedule(&self, all: Vec<(String, Vec<Schedule>)>) {
+        let all = all.into_iter().map(|(app, of)| (app.into(), of)).collect();
         let mut state = self.shared.lock();
-        state.schedules.insert(app.into(), schedules);
+        state.schedules = all;
         state.schedules_changed.notify_one();
     }
 
