@@ -10,7 +10,7 @@
 //! The order is what makes it correct. Memory is ahead of the disk, but nothing outside has seen
 //! it, and after a crash the disk is at a moment through which memory went.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -161,27 +161,29 @@ impl<E> Queue<E> {
     }
 }
 
+/// The writes of all, the last one of each key, in the order of the keys: neighbours in the store
+/// are written one after the other.
+fn merged<E>(batch: &[Unit<E>]) -> Tx {
+    let mut last: BTreeMap<&str, &Option<Bytes>> = BTreeMap::new();
+    for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
+        last.insert(key, value);
+    }
+    last.into_iter().fold(Tx::new(), |tx, (key, value)| match value {
+        Some(value) => tx.put(key, value.clone()),
+        None => tx.delete(key),
+    })
+}
+
 /// Until it is written: going on without would break the order. False when it never will be.
 async fn write<E>(kv: &dyn Kv, batch: &[Unit<E>], stop: &CancellationToken) -> bool {
-    let mut merged: HashMap<&str, &Option<Bytes>> = HashMap::new();
-    for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
-        merged.insert(key, value);
-    }
-    if merged.is_empty() {
+    if batch.iter().all(|unit| unit.writes.is_empty()) {
         return true;
-    }
-    let mut tx = Tx::new();
-    for (key, value) in merged {
-        tx = match value {
-            Some(value) => tx.put(key, value.clone()),
-            None => tx.delete(key),
-        };
     }
     let mut pause = RETRY_FIRST;
     loop {
         // The same writes again have the same effect, so an attempt that may have happened is
         // repeated like one that has not.
-        let Err(error) = kv.commit(tx.clone()).await else { return true };
+        let Err(error) = kv.commit(merged(batch)).await else { return true };
         let text = archipel_rt::chain(&error);
         if error.retry() == Retry::Never || stop.is_cancelled() {
             tracing::error!(error = text, "workflows stop: their store cannot be written");

@@ -460,7 +460,9 @@ impl Shared {
 
     pub(crate) fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
         let state = self.lock();
-        let (incarnation, shown) = state.shown.get(key)?;
+        let Some((incarnation, shown)) = state.shown.get(key) else {
+            return state.recent.get(key, payloads);
+        };
         let mut found = WorkflowState::clone(shown);
         // Of an execution that memory has left behind, the store tells.
         if payloads {

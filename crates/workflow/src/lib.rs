@@ -29,6 +29,7 @@ mod migrate;
 mod places;
 mod pool;
 mod reach;
+mod recent;
 mod rerun;
 mod rest;
 mod schedule;

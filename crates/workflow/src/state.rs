@@ -14,17 +14,17 @@ use dapr_durabletask_proto::{
     WorkflowResponse, WorkflowState, work_item,
 };
 use tokio::sync::{Notify, watch};
-use uuid::Uuid;
 
 use crate::commit;
 use crate::engine::Config;
 use crate::error::WorkflowError;
 use crate::event;
-use crate::instance::{Instance, Running, Task, Turn, target};
+use crate::instance::{self, Instance, Running, Task, Turn, target};
 use crate::key::Key;
 use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
 use crate::reach::Reach;
+use crate::recent::Recent;
 use crate::rerun;
 use crate::rest::Rests;
 use crate::schedule::Schedule;
@@ -62,6 +62,7 @@ pub(crate) type Due = (SystemTime, Key, u64, Alarm);
 pub(crate) struct State {
     pub active: HashMap<Key, Instance>,
     pub shown: HashMap<Key, (u64, Arc<WorkflowState>)>,
+    pub recent: Recent,
     pub watchers: HashMap<Key, watch::Sender<()>>,
     pub pools: HashMap<Arc<str>, Pool>,
     pub due: BTreeSet<Due>,
@@ -87,6 +88,7 @@ impl State {
         Self {
             active: HashMap::new(),
             shown: HashMap::new(),
+            recent: Recent::default(),
             watchers: HashMap::new(),
             pools: HashMap::new(),
             due: BTreeSet::new(),
@@ -235,7 +237,7 @@ impl State {
                 unit.then(Effect::Task((key.clone(), instance.incarnation, *id)));
             }
         }
-        let value = stored::EventsV1 { version: 0, events: vec![event.clone()] }.write();
+        let value = stored::events_row(std::slice::from_ref(&event));
         let row = instance.enqueue(event);
         unit.put(stored::row_key('q', &key.app, instance.incarnation, row), value);
         true
@@ -318,7 +320,7 @@ impl State {
             return;
         }
         let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
-        let (token, at) = (Uuid::new_v4().to_string(), event::now());
+        let (token, at) = (token(), event::now());
         let mut new_events = vec![event::turn_started(at, None)];
         new_events.extend(instance.next_events().cloned());
         let known = stream.warm(key, instance.incarnation, instance.history.len());
@@ -371,7 +373,7 @@ impl State {
             task_execution_id: what.task_execution_id.clone(),
             propagated_history: None,
         };
-        let token = Uuid::new_v4().to_string();
+        let token = token();
         let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
         let running = Running { token: token.clone(), app: Arc::clone(app), stream: stream_id };
         task.running = Some(running);
@@ -499,7 +501,7 @@ impl State {
 
     /// The turn becomes history.
     fn take_in(&mut self, key: &Key, outcome: &mut Outcome, unit: &mut Unit) {
-        if crate::instance::completion(outcome.history.iter()).is_some() {
+        if instance::completion(outcome.history.iter()).is_some() {
             self.release(key, unit);
         }
         let Some(instance) = self.active.get_mut(key) else { return };
@@ -688,14 +690,7 @@ impl State {
         for effect in effects {
             match effect {
                 Effect::Show(key, incarnation, state) => self.show(&key, incarnation, state),
-                Effect::Forget(key, incarnation) => {
-                    self.shown.remove(&key);
-                    if let Some(old) = self.active.get(&key)
-                        && old.incarnation == incarnation
-                    {
-                        self.active.remove(&key);
-                    }
-                }
+                Effect::Forget(key, incarnation) => self.forget(&key, incarnation),
                 Effect::Task(id) => self.offer(id),
                 Effect::Dispatch(app) => self.dispatch(&app),
                 Effect::Idle(key, incarnation, events) => self.rests.idle(key, incarnation, events),
@@ -703,6 +698,22 @@ impl State {
             }
         }
         self.rest_idle();
+    }
+
+    /// Who waits for its end asks now, and finds it among the recent ones.
+    fn forget(&mut self, key: &Key, incarnation: u64) {
+        let shown = self.shown.remove(key);
+        let Some(old) = self.active.get(key).filter(|old| old.incarnation == incarnation) else {
+            return;
+        };
+        if self.watchers.contains_key(key)
+            && let Some((_, shown)) = shown.filter(|(of, _)| *of == incarnation)
+        {
+            let mut state = WorkflowState::clone(&shown);
+            instance::payloads(&mut state, old.history.iter());
+            self.recent.put(key.clone(), state);
+        }
+        self.active.remove(key);
     }
 
     /// Puts an activity in line for the workers of the app that it is for.
@@ -717,6 +728,7 @@ impl State {
     }
 
     fn show(&mut self, key: &Key, incarnation: u64, state: Option<Box<WorkflowState>>) {
+        self.recent.remove(key);
         match state {
             Some(state) => drop(self.shown.insert(key.clone(), (incarnation, Arc::from(state)))),
             None => drop(self.shown.remove(key)),
@@ -794,6 +806,11 @@ fn record(instance: &mut Instance, unit: &mut Unit) {
         instance.saved = Some(to_save);
     }
     unit.then(Effect::Show(instance.key.clone(), incarnation, Some(Box::new(state))));
+}
+
+/// Of one delivery: never given twice, over restarts too.
+fn token() -> String {
+    format!("{:016x}{:016x}", archipel_rt::random::u64(), archipel_rt::random::u64())
 }
 
 fn active(key: &Key) -> bytes::Bytes {
