@@ -23,6 +23,7 @@ use crate::Body;
 use crate::entry::aside::Aside;
 use crate::entry::entrance::{self, WayIn};
 use crate::entry::redirect;
+use crate::entry::stall::{self, Handed};
 use crate::entry::wire::{Client, Marks, Stream};
 use crate::message::headers;
 use crate::shared::Shared;
@@ -57,6 +58,8 @@ pub(crate) struct Conn {
     moved_to: Option<u16>,
     pub(crate) marks: Arc<Marks>,
     pub(crate) addr: std::net::IpAddr,
+    /// Of a client outside on HTTP/2, whose streams may stall one by one.
+    handed: Option<Handed>,
     inflight: AtomicU32,
     requests: AtomicU32,
 }
@@ -76,19 +79,36 @@ impl Conn {
 }
 
 /// Held while a request of the connection is under way.
-pub(crate) struct Busy(Arc<Conn>);
+pub(crate) struct Busy {
+    conn: Arc<Conn>,
+    /// The last piece of its answer, until the client takes it.
+    piece: Option<stall::Turn>,
+}
 
 impl Busy {
     pub(crate) fn new(conn: Arc<Conn>) -> Self {
         conn.inflight.fetch_add(1, Relaxed);
         conn.requests.fetch_add(1, Relaxed);
-        Self(conn)
+        Self { conn, piece: None }
+    }
+
+    /// A piece of the answer goes out.
+    pub(crate) fn hand(&mut self) {
+        self.piece = self.conn.handed.as_ref().map(Handed::hand);
+    }
+
+    /// The client has taken it.
+    pub(crate) fn taken(&mut self) {
+        if let (Some(handed), Some(piece)) = (&self.conn.handed, self.piece.take()) {
+            handed.taken(piece);
+        }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.inflight.fetch_sub(1, Relaxed);
+        self.taken();
+        self.conn.inflight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -180,6 +200,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
         secure,
         moved_to,
         marks: Arc::default(),
+        handed: (is_http2 && door.way_in.load().is_public()).then(Handed::default),
         inflight: AtomicU32::new(0),
         requests: AtomicU32::new(0),
         door,
@@ -301,7 +322,8 @@ where
 
 /// Until the connection should end.
 async fn watch(conn: &Conn, is_http2: bool) -> Verdict {
-    let tick = conn.door.shared.limits.head_timeout / 2;
+    let limits = &conn.door.shared.limits;
+    let tick = (limits.head_timeout / 2).min(limits.client_stall / stall::TURNS_OF_PATIENCE);
     let mut watch = Watch::new(conn, is_http2);
     loop {
         tokio::select! {
@@ -323,7 +345,13 @@ struct Watch<'a> {
     conn: &'a Conn,
     is_http2: bool,
     seen: u32,
-    quiet: u32,
+    /// Since when there has been no request.
+    quiet: Duration,
+    /// Of [`Marks::full`], and since when it has been that.
+    full: u32,
+    stuck: Duration,
+    /// Since the pieces of answers had a new turn.
+    turn: Duration,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -331,29 +359,59 @@ enum Verdict {
     Fine,
     /// Nothing for so long, or the door closes: what is under way ends, and nothing begins.
     Idle,
-    /// A request head that does not get finished.
+    /// A request head that does not get finished, or an answer that is not read.
     Stalled,
 }
 
 impl<'a> Watch<'a> {
     fn new(conn: &'a Conn, is_http2: bool) -> Self {
-        Self { conn, is_http2, seen: 0, quiet: 0 }
+        let (quiet, stuck, turn) = Default::default();
+        Self { conn, is_http2, seen: 0, quiet, full: 0, stuck, turn }
     }
 
     fn look(&mut self, tick: Duration) -> Verdict {
+        match self.look_at_answers(tick) {
+            Verdict::Fine => self.look_at_requests(tick),
+            verdict => verdict,
+        }
+    }
+
+    /// Is what goes out taken? Only the outside is asked: a service that reads slowly is a
+    /// service at work.
+    fn look_at_answers(&mut self, tick: Duration) -> Verdict {
+        let limit = self.conn.door.shared.limits.client_stall;
+        let full = self.conn.marks.full.load(Relaxed);
+        if Marks::is_full(full) && full == self.full && self.conn.door.way_in.load().is_public() {
+            self.stuck += tick;
+            if self.stuck >= limit {
+                return Verdict::Stalled;
+            }
+        } else {
+            (self.full, self.stuck) = (full, Duration::ZERO);
+        }
+        let Some(handed) = &self.conn.handed else { return Verdict::Fine };
+        self.turn += tick;
+        if self.turn < limit / stall::TURNS_OF_PATIENCE {
+            return Verdict::Fine;
+        }
+        self.turn = Duration::ZERO;
+        if handed.next() { Verdict::Idle } else { Verdict::Fine }
+    }
+
+    fn look_at_requests(&mut self, tick: Duration) -> Verdict {
         let requests = self.conn.requests.load(Relaxed);
         if self.conn.inflight.load(Relaxed) > 0 || requests != self.seen {
             self.seen = requests;
-            self.quiet = 0;
+            self.quiet = Duration::ZERO;
             self.conn.marks.came.store(false, Relaxed);
             return Verdict::Fine;
         }
-        self.quiet += 1;
+        self.quiet += tick;
+        let limits = &self.conn.door.shared.limits;
         let unfinished = !self.is_http2 && (requests == 0 || self.conn.marks.came.load(Relaxed));
-        if unfinished && self.quiet >= 2 {
+        if unfinished && self.quiet >= limits.head_timeout {
             return Verdict::Stalled;
         }
-        let idle = self.conn.door.shared.limits.idle_client;
-        if tick * self.quiet >= idle { Verdict::Idle } else { Verdict::Fine }
+        if self.quiet >= limits.idle_client { Verdict::Idle } else { Verdict::Fine }
     }
 }

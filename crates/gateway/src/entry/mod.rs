@@ -4,5 +4,6 @@ pub(crate) mod aside;
 pub(crate) mod entrance;
 pub(crate) mod listener;
 pub(crate) mod redirect;
+pub(crate) mod stall;
 pub(crate) mod upload;
 pub(crate) mod wire;
