@@ -54,9 +54,7 @@ pub(crate) async fn run(global: &Global, of: &RoutesOf) -> Result<u8, Failure> {
 async fn purge(global: &Global, client: &Client, what: &Purge) -> Result<u8, Failure> {
     let (host, path) = match what.at.as_deref().map(|at| at.split_at(at.find('/').unwrap_or(0))) {
         None => (None, None),
-        Some((host, path)) => {
-            ((!host.is_empty()).then(|| host.to_owned()), Some(path.to_owned()))
-        }
+        Some((host, path)) => ((!host.is_empty()).then(|| host.to_owned()), Some(path.to_owned())),
     };
     let (route, tag) = (what.route.clone(), what.tag.clone());
     let asked = serde_json::to_value(view::Purge { route, host, path, tag })?;

@@ -74,13 +74,8 @@ pub(crate) async fn fetch(mut visit: Visit, errand: Errand<'_>) -> Response<Body
     rest.sent = clock::now();
     let (way, shared) = (Arc::clone(&visit.flight.way), Arc::clone(&visit.shared));
     let (id, origin) = (visit.request_id.clone(), visit.origin.clone());
-    let passage = Passage {
-        shared: &shared,
-        policy: &way.policy,
-        request,
-        request_id: &id,
-        origin,
-    };
+    let passage =
+        Passage { shared: &shared, policy: &way.policy, request, request_id: &id, origin };
     let answer = match hop::forward(&mut visit.flight, passage).await {
         Ok((answer, _)) => answer,
         Err(refusal) => {

@@ -6,4 +6,5 @@ pub(crate) mod listener;
 pub(crate) mod redirect;
 pub(crate) mod stall;
 pub(crate) mod upload;
+mod watch;
 pub(crate) mod wire;

@@ -20,7 +20,11 @@ use crate::upstream::service::Service;
 use crate::way::{self, Way};
 
 impl Inner {
-    pub(super) fn way_in(&self, entrance: Entrance, services: &BTreeMap<ServiceName, Arc<Service>>) -> WayIn {
+    pub(super) fn way_in(
+        &self,
+        entrance: Entrance,
+        services: &BTreeMap<ServiceName, Arc<Service>>,
+    ) -> WayIn {
         match entrance {
             Entrance::Redirect { .. } => {
                 self.way_in(Entrance::Public(PublicRoutes::default()), services)

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::uri::Uri;
 use http::{HeaderMap, Method, Request, header};
 
-use crate::hop::{self, Passage};
 use crate::hop::outgoing::Origin;
+use crate::hop::{self, Passage};
 use crate::message::body::Body;
 use crate::message::trace::Trace;
 use crate::record::access::Caller;

@@ -213,13 +213,8 @@ fn detach(flight: &Flight, request: Request<Body>, like: &Passage<'_>, after: Du
     shared.tasks.spawn("gateway.detached", async move {
         clock::sleep(after).await;
         let mut flight = Flight::new(Arc::clone(&task), start);
-        let passage = Passage {
-            shared: &task,
-            policy: &policy,
-            request,
-            request_id: &request_id,
-            origin,
-        };
+        let passage =
+            Passage { shared: &task, policy: &policy, request, request_id: &request_id, origin };
         match hop::carry(&mut flight, passage).await {
             Ok((answer, _)) => {
                 let answer = hop::answer(flight, answer, request_id, policy.idle);

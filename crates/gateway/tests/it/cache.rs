@@ -317,6 +317,8 @@ async fn nobody_waits_for_what_turns_out_to_be_for_another() {
     let open = async {
         let inflight = || world.gateway.counters().series.iter().map(|s| s.inflight).sum();
         eventually(inflight, |count: &usize| *count == 10).await;
+        // It is on its way by now, and the others wait for it.
+        eventually(|| app.count(), |count| *count > 0).await;
         assert_eq!(app.count(), 1, "one leads");
         go.notify_one();
     };

@@ -61,8 +61,9 @@ async fn an_app_that_passes_on_only_the_trace_passes_on_what_it_matters() {
             .app(move |request| {
                 let (gateway, tasks) = (gateway.clone(), tasks.clone());
                 async move {
-                    let stream =
-                        tokio::net::TcpStream::connect(gateway.bound("inner").unwrap()).await.unwrap();
+                    let stream = tokio::net::TcpStream::connect(gateway.bound("inner").unwrap())
+                        .await
+                        .unwrap();
                     let io = hyper_util::rt::TokioIo::new(stream);
                     let (mut client, connection) =
                         hyper::client::conn::http1::handshake(io).await.unwrap();
@@ -89,7 +90,8 @@ async fn an_app_that_passes_on_only_the_trace_passes_on_what_it_matters() {
         for asked in [get(path), traced(path, None), traced(path, Some("archipel=critical"))] {
             let response = world.send(world.addr("public"), asked).await;
             assert_eq!(response.status(), 200);
-            let seen = inner.last().headers.get("tracestate").map(|v| v.to_str().unwrap().to_owned());
+            let seen =
+                inner.last().headers.get("tracestate").map(|v| v.to_str().unwrap().to_owned());
             assert_eq!(seen.as_deref(), want, "{path}");
         }
     }

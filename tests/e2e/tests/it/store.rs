@@ -185,6 +185,15 @@ fn a_person_buys_something_while_everything_is_killed_in_turn() {
     let bought = browser::run("shop.mjs", &[&app.url(""), &shots.to_string_lossy()]);
     eprintln!("delivered after {} s: {}", bought["seconds"], bought["order"]);
 
+    // The browser has had pictures from the cache; it forgets them when asked.
+    let forgotten = |what: &[&str]| {
+        let purged = app.run(&[&["routes", "purge", "--json"], what].concat()).ok().json();
+        purged["answers"].as_u64().expect("a number")
+    };
+    assert!(forgotten(&["/media/**"]) > 0);
+    assert_eq!(forgotten(&["/media/**"]), 0);
+    assert!(forgotten(&["--all"]) > 0, "/static");
+
     // Every service once, under light load; the pages of the others go on.
     let visitors = Visitors::start(&app, 2);
     for name in SERVICES {
