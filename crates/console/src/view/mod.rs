@@ -2,6 +2,7 @@
 //! removed, and each document names its shape and version in `schema`.
 
 mod faults;
+mod look;
 mod routes;
 mod story;
 mod traces;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use archipel_model::InstanceState;
 
 pub use faults::{Fault, FaultInForce, Faults};
+pub use look::*;
 pub use routes::{
     RouteCompare, RouteCopies, RouteDifference, RouteExample, RouteFallback, RouteTarget,
     RouteTraffic, Routes,
@@ -338,6 +340,11 @@ pub struct Job {
     pub next_at_ms: Option<u64>,
     pub running: u32,
     pub last: Option<JobRun>,
+    #[serde(default)]
+    pub command: String,
+    /// The last ones since Archipel started, the latest first.
+    #[serde(default)]
+    pub runs: Vec<JobRun>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,6 +17,8 @@ fn harbour() -> App {
 [services.broken]
 run = "python3 broken.py"
 calls = ["lonely"]
+[events."thing.done"]
+schema = "thing.done.schema.json"
 [jobs.sweep]
 service = "lonely"
 run = "python3 -c print(1)"
@@ -24,9 +26,35 @@ run = "python3 -c print(1)"
 harbour-key = { generate = "random:40" }
 "#;
     let broken = "import sys\nsys.exit('cannot reach the lighthouse')\n";
-    let files = [("app.py", APP_PY), ("broken.py", broken)];
+    let files = [
+        ("app.py", APP_PY),
+        ("broken.py", broken),
+        ("thing.done.schema.json", SCHEMA),
+        ("openapi.yaml", CONTRACT),
+    ];
+    let manifest = manifest.replace("[services.lonely]", "[services.lonely]\napi = \"openapi.yaml\"");
     App::new(&(manifest + more), &files).expect("a directory can be made")
 }
+
+const SCHEMA: &str = r#"{ "type": "object", "properties": { "size": { "type": "integer" } } }"#;
+
+const CONTRACT: &str = "
+openapi: 3.1.0
+info: { title: Lonely, version: 1.2.0 }
+paths:
+  /things/{id}:
+    get:
+      summary: One thing
+      parameters:
+        - { name: id, in: path, schema: { type: string }, example: t-1 }
+        - { name: wide, in: query, schema: { type: boolean } }
+      responses: { '200': { description: It } }
+    post:
+      summary: Change it
+      parameters: [{ name: id, in: path, schema: { type: string } }]
+      requestBody:
+        content: { application/json: { schema: { type: object, properties: { size: { type: integer, minimum: 3 } } } } }
+";
 
 /// Up, with one dead letter, and the secret said aloud in a log line and in an event.
 fn harbour_with_a_past() -> (App, String) {
