@@ -11,7 +11,7 @@ import { edgeKey, GATEWAY, keyOf, POINTS, step, sum, totals, whole } from "../sr
 import { heat, written } from "../src/heat.ts";
 import { ceiling } from "../src/scale.ts";
 import { story } from "../src/story.ts";
-import { timeline } from "../src/timeline.ts";
+import { scale, timeline } from "../src/timeline.ts";
 import { replaced, term, terms, toggled } from "../src/terms.ts";
 import { visible } from "../src/visible.ts";
 import { compare, rows, tree } from "../src/waterfall.ts";
@@ -345,6 +345,14 @@ test("a history is bars: with how long each took, which attempt it was, and what
     ],
   );
   assert.deepEqual(timeline([], 5).lanes, []);
+  const { at, cuts } = scale(line);
+  assert.deepEqual([at(100), at(1100), at(-5), at(5000)], [0, 1, 0, 1]);
+  assert.deepEqual(cuts, [], "what works all the while is not cut");
+  const waits = timeline([of(0, "turn", -1), of(0, "activity scheduled", 0, { name: "pay" }), of(100, "activity completed", -1, { of: 0 })], 86_400_000);
+  const drawn = scale(waits);
+  assert.equal(drawn.cuts[0]?.ms, 86_400_000 - 100);
+  assert.ok(Math.abs(drawn.at(100) - 0.7) < 0.01, `${drawn.at(100)}`);
+  assert.deepEqual([scale(timeline([], 5)).at(5), scale(timeline([], 5)).at(0)].every(Number.isFinite), true);
 });
 
 test("the scale of a plot ends at a round number", () => {

@@ -107,7 +107,6 @@ fn limits(snapshot: &Snapshot) -> Vec<Setting> {
     let retention = archipel_broker::EVENT_BYTES_MAX as u64;
     let mut all = vec![
         setting("One event", size(retention), None),
-        setting("Dead letters of a subscription", "removed oldest first".to_owned(), None),
         setting("Logs of a service", size(log.max.0), Some("log = { max }")),
         setting("Logs are kept", show_duration(log.keep), Some("log = { keep }")),
         setting("Ended workflows are kept", "30d".to_owned(), None),
@@ -126,7 +125,7 @@ fn limits(snapshot: &Snapshot) -> Vec<Setting> {
     let limited = services.clone().filter_map(|service| service.memory).map(|of| of.limit.0);
     let total: u64 = limited.clone().sum();
     if total > 0 {
-        let text = format!("{} in {} services", size(total), limited.count());
+        let text = format!("{} of {} with one", size(total), limited.count());
         all.push(setting("Memory limits, together", text, Some("memory")));
     }
     all

@@ -230,7 +230,7 @@ function Try({ service, of, byHand = false }: { service: string; of: Operation; 
               <span>
                 Body <small class="dim">{of.body.media_type}{of.body.required ? "" : ", may be left out"}</small>
               </span>
-              <textarea name="body" rows={byHand ? 4 : 8} spellcheck={false} defaultValue={of.body.example === null ? "" : typeof of.body.example === "string" ? of.body.example : JSON.stringify(of.body.example, null, 2)} />
+              <textarea name="body" rows={byHand ? 4 : Math.min(Math.max(JSON.stringify(of.body.example, null, 2)?.split("\n").length ?? 3, 3) + 1, 22)} spellcheck={false} defaultValue={of.body.example === null ? "" : typeof of.body.example === "string" ? of.body.example : JSON.stringify(of.body.example, null, 2)} />
             </label>
           )}
           <details class="whole folded">

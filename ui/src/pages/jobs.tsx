@@ -58,11 +58,11 @@ export function Jobs() {
                     <p class="why mono">{job.command}</p>
                   </th>
                   <td>{job.service ? <ServiceLink name={job.service} /> : <span class="dim">none</span>}</td>
-                  <td class="mono">
+                  <td class="mono nowrap">
                     {job.schedule ?? <span class="dim">by hand</span>}
                     {job.schedule && <p class="why">{job.timezone}</p>}
                   </td>
-                  <td>{job.next_at_ms ? <span title={new Date(job.next_at_ms).toISOString()}>in {span(Math.max(0, job.next_at_ms - now.value))}</span> : <span class="dim">–</span>}</td>
+                  <td class="nowrap">{job.next_at_ms ? <span title={new Date(job.next_at_ms).toISOString()}>in {span(Math.max(0, job.next_at_ms - now.value))}</span> : <span class="dim">–</span>}</td>
                   <td>
                     <Pips job={job} />
                     {job.last ? <span class="dim">{ago(job.last.started_at_ms, now.value)}</span> : <span class="dim">none since Archipel started</span>}
@@ -118,8 +118,8 @@ function Runs({ job }: { job: Job }) {
     <>
       {job.runs.map((run) => (
         <tr key={run.started_at_ms} class="inner-row">
-          <td colSpan={4} />
-          <td>
+          <td colSpan={3} />
+          <td colSpan={2} class="num">
             <Time at={run.started_at_ms} date /> <span class="dim">{ago(run.started_at_ms, now.value)}</span>
           </td>
           <td class={run.exit_code === 0 ? "good-text" : "bad-text"}>{run.outcome}</td>

@@ -45,22 +45,27 @@ export function Publish({ topic, subscribers }: { topic: string; subscribers: st
     <Panel title="Publish an event">
       <form class="form" onSubmit={(e) => void submit(e)}>
         <label class="whole">
-          Data{" "}
-          <small class="dim">
-            {schema?.file ? <>JSON, held against <code>{schema.file}</code></> : "JSON; the topic has no schema, so anything is taken"}
-          </small>
-          <textarea rows={8} spellcheck={false} value={data} onInput={(e) => (typed.value = e.currentTarget.value)} />
+          <span>
+            Data <small class="dim">{schema?.file ? <>JSON, held against <code>{schema.file}</code></> : "JSON; the topic has no schema, so anything is taken"}</small>
+          </span>
+          <textarea rows={Math.min(Math.max(data.split("\n").length + 1, 5), 22)} spellcheck={false} value={data} onInput={(e) => (typed.value = e.currentTarget.value)} />
         </label>
         <label>
-          Key <small class="dim">what it is about: its subject</small>
+          <span>
+            Key <small class="dim">what it is about: its subject</small>
+          </span>
           <input name="key" autocomplete="off" />
         </label>
         <label>
-          Id <small class="dim">a new one when empty</small>
+          <span>
+            Id <small class="dim">a new one when empty</small>
+          </span>
           <input name="id" autocomplete="off" />
         </label>
         <label class="whole">
-          Further attributes <small class="dim">name: value, one a line</small>
+          <span>
+            Further attributes <small class="dim">name: value, one a line</small>
+          </span>
           <textarea name="attributes" rows={2} spellcheck={false} />
         </label>
         {failed.value && <Failed error={new Error(failed.value)} />}

@@ -5,9 +5,9 @@ import { get, post } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { ago, bytes, ms, plural, span } from "../format.ts";
 import { Code, Empty, Failed, Figure, Json, Page, Panel, ServiceLink, State, Sure, Time } from "../parts.tsx";
-import { A, go } from "../router.tsx";
+import { A, go, query, withQuery } from "../router.tsx";
 import { message, now, tell } from "../state.ts";
-import { type Lane, type Timeline, timeline } from "../timeline.ts";
+import { type Lane, scale, type Timeline, timeline } from "../timeline.ts";
 import { addressOf, took } from "./workflows.tsx";
 import "../style/look.css";
 
@@ -137,13 +137,16 @@ const LANES_MAX = 200;
 
 function Lanes({ line }: { line: Timeline }) {
   const whole = line.to - line.from;
-  const at = (time: number) => `${Math.min(Math.max(((time - line.from) / whole) * 100, 0), 100)}%`;
+  const { at: place, cuts } = scale(line);
+  const percent = (part: number) => `${part * 100}%`;
+  const at = (time: number) => percent(place(time));
   const shown = line.lanes.slice(-LANES_MAX);
   return (
     <Panel
       title="Timeline"
       aside={
         <>
+          {line.waited > 1000 && `${span(line.waited)} until its first turn · `}
           {plural(line.lanes.length, "step")}, {plural(line.turns.length, "turn")} of its code
         </>
       }
@@ -158,14 +161,19 @@ function Lanes({ line }: { line: Timeline }) {
               {line.turns.slice(-500).map((time, i) => (
                 <i key={i} class="lane-turn" style={{ left: at(time) }} />
               ))}
+              {cuts.map((cut) => (
+                <small key={cut.at} class="lane-cut" style={{ left: percent(cut.at) }}>
+                  {span(cut.ms)}
+                </small>
+              ))}
               <small class="lane-end">{span(whole)}</small>
             </span>
           </div>
           {shown.map((lane, i) => {
             const to = lane.to ?? line.to;
-            const width = Math.max(((to - lane.from) / whole) * 100, 0);
+            const width = place(to) - place(lane.from);
             const length = lane.kind === "event" ? "raised" : lane.to !== null ? ms(lane.to - lane.from) : lane.due !== null && lane.due > line.to ? `${span(lane.due - line.to)} to go` : `${ms(to - lane.from)} so far`;
-            const right = (lane.from - line.from) / whole > 0.6;
+            const right = place(to) > 0.75 && place(lane.from) > 0.4;
             return (
               <div class="lane" role="listitem" key={i}>
                 <span class="lane-name">
@@ -179,8 +187,8 @@ function Lanes({ line }: { line: Timeline }) {
                   {lane.service && <small class="dim">in {lane.service}</small>}
                 </span>
                 <span class="lane-bars">
-                  <i class={`lane-bar ${lane.kind} ${lane.state}`} style={{ left: at(lane.from), width: `${width}%` }} title={lane.failure ?? ""} />
-                  <small class={`lane-time ${lane.state === "failed" ? "bad-text" : ""}`} style={right ? { right: `${100 - ((lane.from - line.from) / whole) * 100}%` } : { left: at(to) }}>
+                  <i class={`lane-bar ${lane.kind} is-${lane.state}`} style={{ left: at(lane.from), width: percent(width) }} title={lane.failure ?? ""} />
+                  <small class={`lane-time ${lane.state === "failed" ? "bad-text" : ""}`} style={right ? { right: percent(1 - place(lane.from)) } : place(to) > 0.75 ? { left: at(lane.from) } : { left: at(to) }}>
                     {lane.state === "failed" ? `failed, ${length}` : length}
                   </small>
                 </span>
@@ -196,11 +204,26 @@ function Lanes({ line }: { line: Timeline }) {
 const STEPS = ["activity scheduled", "child started", "timer created"];
 
 function History({ of, events, left }: { of: WorkflowWhole; events: WorkflowEvent[]; left: number }) {
-  const begun = events[0]?.at_ms ?? 0;
+  const begun = events.reduce((least, event) => Math.min(least, event.at_ms), Infinity);
+  const turns = query.value.get("turns") !== null;
+  const shown = turns ? events : events.filter((event) => event.kind !== "turn");
   const mayRerun = ENDED.includes(of.status) && !of.parent;
   const rerun = (event: WorkflowEvent) => change(() => post<WorkflowsChanged>(`/workflows/${encodeURIComponent(of.service)}/${encodeURIComponent(of.id)}/rerun`, { event_id: event.event_id }), "runs again from there");
   return (
-    <Panel title="History" aside={plural(events.length + left, "event")}>
+    <Panel
+      title="History"
+      aside={
+        <>
+          {plural(events.length + left, "event")}
+          {shown.length < events.length || turns ? (
+            <>
+              {" · "}
+              <A href={withQuery({ turns: turns ? null : "1" })}>{turns ? "without its turns" : `with its ${events.length - shown.length} turns`}</A>
+            </>
+          ) : null}
+        </>
+      }
+    >
       {left > 0 && <p class="note">The {left} events before these are not shown: <Code text={`archipel workflow history ${of.id}`} /></p>}
       <div class="scroll">
         <table class="tight history">
@@ -214,7 +237,7 @@ function History({ of, events, left }: { of: WorkflowWhole; events: WorkflowEven
             </tr>
           </thead>
           <tbody>
-            {events.map((event, i) => (
+            {shown.map((event, i) => (
               <tr key={i}>
                 <td class="num dim">{event.event_id >= 0 ? event.event_id : (event.of ?? "")}</td>
                 <td>
@@ -370,7 +393,9 @@ function Raise({ of, done }: { of: WorkflowWhole; done: () => void }) {
         </datalist>
       </label>
       <label>
-        Content <small class="dim">JSON, or nothing</small>
+          <span>
+            Content <small class="dim">JSON, or nothing</small>
+          </span>
         <input name="payload" autocomplete="off" />
       </label>
       {failed.value && <Failed error={new Error(failed.value)} />}

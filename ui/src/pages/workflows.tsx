@@ -188,7 +188,7 @@ function Start({ workers, names }: { workers: Record<string, number>; names: str
       <form class="form" onSubmit={(e) => void submit(e)}>
         <label>
           Service
-          <select name="service" required>
+          <select name="service" required key={offering.join()}>
             {offering.map((name) => (
               <option key={name} value={name}>
                 {name} ({plural(workers[name] ?? 0, "worker")})
@@ -211,11 +211,15 @@ function Start({ workers, names }: { workers: Record<string, number>; names: str
           </datalist>
         </label>
         <label>
-          Id <small class="dim">a new one when empty</small>
+          <span>
+            Id <small class="dim">a new one when empty</small>
+          </span>
           <input name="id" autocomplete="off" />
         </label>
         <label class="whole">
-          Input <small class="dim">JSON, or nothing</small>
+          <span>
+            Input <small class="dim">JSON, or nothing</small>
+          </span>
           <textarea name="input" rows={4} spellcheck={false} />
         </label>
         {failed.value && <Failed error={new Error(failed.value)} />}
