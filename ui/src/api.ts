@@ -368,6 +368,8 @@ export interface Workflow extends WorkflowRef {
   scheduled_at_ms: number | null;
   parent: WorkflowRef | null;
   custom_status: string | null;
+  /** Why it was given up until somebody resumes it. */
+  parked: string | null;
   tags: Record<string, string>;
 }
 
@@ -384,7 +386,6 @@ export interface WorkflowWhole extends Workflow {
   output: string | null;
   failure: { kind: string; message: string; stack: string | null } | null;
   waits: string | null;
-  parked: string | null;
   turn: string;
   activities: { event_id: number; name: string; service: string; running: boolean; lost: number }[];
   timers: { event_id: number; fires_at_ms: number; event: string | null }[];

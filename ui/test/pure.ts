@@ -311,7 +311,7 @@ test("a story is told in the order of time, with what could not be delivered", (
   const trace = { trace_id: "t", service: "web", name: "GET /", start_us: 2_000_000, duration_us: 1, spans: 1, errors: 0, services: {} };
   const event = { topic: "a.b", seq: 1, at_ms: 2000, event: { id: "e1", source: "/services/orders" } };
   const dead = { id: "d", topic: "a.b", subscriber: "mail", reason: "no", attempts: 1, first_at_ms: 0, last_at_ms: 0, state: "dead", event_id: "e1", event_type: null, event_source: null };
-  const workflow = { service: "orders", id: "k-1", name: "order", version: null, status: "running", created_at_ms: 2000, updated_at_ms: null, ended_at_ms: null, scheduled_at_ms: null, parent: null, custom_status: null, tags: {} };
+  const workflow = { service: "orders", id: "k-1", name: "order", version: null, status: "running", created_at_ms: 2000, updated_at_ms: null, ended_at_ms: null, scheduled_at_ms: null, parent: null, custom_status: null, parked: null, tags: {} };
   const told = story({ key: "k", traces: [trace], logs: [{ at_ms: 1, service: "web", instance: "web-0", stream: "stdout", level: null, message: "m" }], events: [event], dead: [dead], workflows: [workflow], cut: false });
   assert.deepEqual(told.map((e) => e.kind), ["log", "trace", "workflow", "event"]);
   assert.ok(told[3]?.kind === "event" && told[3].dead.length === 1 && told[3].service === "orders");

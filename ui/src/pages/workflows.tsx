@@ -144,8 +144,8 @@ function List({ all }: { all: Workflow[] }) {
               <td>
                 <ServiceLink name={w.service} />
               </td>
-              <td class="clip dim" title={w.custom_status ?? ""}>
-                {w.custom_status}
+              <td class="clip dim" title={w.parked ?? w.custom_status ?? ""}>
+                {w.parked ?? w.custom_status}
               </td>
               <td title={w.created_at_ms ? new Date(w.created_at_ms).toISOString() : ""}>
                 {w.status === "pending" && w.scheduled_at_ms && w.scheduled_at_ms > now.value ? `in ${span(w.scheduled_at_ms - now.value)}` : ago(w.created_at_ms, now.value)}
