@@ -17,6 +17,7 @@
 mod admin;
 mod chores;
 mod commit;
+mod effects;
 mod engine;
 mod entry;
 mod error;

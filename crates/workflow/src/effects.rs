@@ -1,0 +1,54 @@
+//! What happens once a change is durable.
+
+use std::sync::Arc;
+
+use dapr_durabletask_proto::WorkflowState;
+
+use crate::instance;
+use crate::key::Key;
+use crate::state::{Effect, State};
+
+impl State {
+    pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Show(key, incarnation, state) => self.show(&key, incarnation, state),
+                Effect::Forget(key, incarnation) => self.forget(&key, incarnation),
+                Effect::Task(id) => self.offer(id),
+                Effect::Dispatch(app) => self.dispatch(&app),
+                Effect::Idle(key, incarnation, events) => self.rests.idle(key, incarnation, events),
+                Effect::Chores => self.chores.notify_one(),
+            }
+        }
+        self.rest_idle();
+    }
+
+    /// Who waits for its end asks now, and finds it among the recent ones.
+    fn forget(&mut self, key: &Key, incarnation: u64) {
+        let shown = self.shown.remove(key);
+        let Some(old) = self.active.get(key).filter(|old| old.incarnation == incarnation) else {
+            return;
+        };
+        if self.watchers.contains_key(key)
+            && let Some((_, shown)) = shown.filter(|(of, _)| *of == incarnation)
+        {
+            let mut state = WorkflowState::clone(&shown);
+            instance::payloads(&mut state, old.history.iter());
+            self.recent.put(key.clone(), state);
+        }
+        self.active.remove(key);
+    }
+
+    fn show(&mut self, key: &Key, incarnation: u64, state: Option<Box<WorkflowState>>) {
+        self.recent.remove(key);
+        match state {
+            Some(state) => drop(self.shown.insert(key.clone(), (incarnation, Arc::from(state)))),
+            None => drop(self.shown.remove(key)),
+        }
+        if let Some(watcher) = self.watchers.get(key)
+            && watcher.send(()).is_err()
+        {
+            self.watchers.remove(key);
+        }
+    }
+}
