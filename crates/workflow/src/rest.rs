@@ -61,8 +61,9 @@ impl Instance {
         let is_start =
             |event: &HistoryEvent| matches!(event.event_type, Some(EventType::ExecutionStarted(_)));
         let Some(start) = self.history.iter().position(is_start) else { return };
-        self.history.truncate(start + 1);
-        self.history.shrink_to_fit();
+        // Elsewhere: shrunk in place it would leave a hole in which the next history does not fit.
+        let kept: Vec<_> = self.history.drain(..=start).collect();
+        self.history = kept;
         if let Some(EventType::ExecutionStarted(start)) = &mut self.history[start].event_type {
             start.input = None;
         }
