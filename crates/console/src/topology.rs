@@ -40,15 +40,18 @@ pub(crate) fn graph(snapshot: &Snapshot, topics: &[TopicView]) -> view::Graph {
 fn node(service: &Service) -> view::GraphService {
     view::GraphService {
         name: service.name.to_string(),
-        protocol: match service.protocol {
-            Protocol::Http => "http",
-            Protocol::Grpc => "grpc",
-            Protocol::Tcp => "tcp",
-        }
-        .to_owned(),
+        protocol: protocol(service.protocol).to_owned(),
         calls: service.calls.keys().map(ToString::to_string).collect(),
         database: service.database.as_ref().map(|database| engine(database.engine).to_owned()),
         labels: service.labels.clone(),
+    }
+}
+
+pub(crate) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Grpc => "grpc",
+        Protocol::Tcp => "tcp",
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod cache;
 mod faults;
+mod look;
 mod routes;
 mod story;
 mod traces;
@@ -16,6 +17,7 @@ use archipel_model::InstanceState;
 
 pub use cache::{Purge, Purged};
 pub use faults::{Fault, FaultInForce, Faults};
+pub use look::*;
 pub use routes::{
     RouteCompare, RouteCopies, RouteDifference, RouteExample, RouteFallback, RouteTarget,
     RouteTraffic, Routes,
@@ -340,6 +342,11 @@ pub struct Job {
     pub next_at_ms: Option<u64>,
     pub running: u32,
     pub last: Option<JobRun>,
+    #[serde(default)]
+    pub command: String,
+    /// The last ones since Archipel started, the latest first.
+    #[serde(default)]
+    pub runs: Vec<JobRun>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
