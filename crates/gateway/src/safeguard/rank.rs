@@ -73,7 +73,8 @@ const MEMBERS_MAX: usize = 32;
 /// Tells the app, and takes back what somebody outside has told it.
 pub(crate) fn pass_on(flight: &Flight, headers: &mut HeaderMap, outside: bool) {
     let priority = flight.way.policy.safeguards.priority.or(flight.inherited);
-    if priority.is_some() || (outside && flight.trace.parent.is_some()) {
+    let untrue = || outside && members(headers).any(|member| own(member).is_some());
+    if priority.is_some() || (flight.trace.parent.is_some() && untrue()) {
         write(headers, priority);
     }
 }
