@@ -191,22 +191,33 @@ impl Order {
             .query_row((id, attempt), |row| row.get(0))?)
     }
 
+    /// The order where `saga` has it, which its record may be only about to say.
+    pub(crate) fn at(conn: &Connection, id: &OrderId, saga: Saga) -> Result<Option<Self>, Problem> {
+        let Some(mut order) = Self::find(conn, id)? else { return Ok(None) };
+        if saga.pay_attempt != order.saga.pay_attempt {
+            let sql = "SELECT token FROM card WHERE order_id = ? AND attempt = ?";
+            let mut card = conn.prepare_cached(sql)?;
+            let card = card.query_row((id, saga.pay_attempt), |row| row.get(0)).optional()?;
+            order.method_token = card.unwrap_or_default();
+        }
+        Ok(Some(Self { saga, ..order }))
+    }
+
     /// Writes what became of an order, and publishes what follows. What is written already is
-    /// not written again. The order as it is then; `None`: there is no such order.
+    /// not written again. `false`: there is no such order.
     pub(crate) fn record(
         live: &Live,
         tx: &Tx<'_>,
         id: &OrderId,
         work: &Work,
-    ) -> Result<Option<Self>, Problem> {
-        let Some(order) = Self::find(tx, id)? else { return Ok(None) };
-        if work.revision <= order.revision {
-            return Ok(Some(order));
+    ) -> Result<bool, Problem> {
+        let Some(order) = Self::find(tx, id)? else { return Ok(false) };
+        if work.revision > order.revision {
+            order.write(tx, work)?;
+            let (live, changed) = (live.clone(), id.clone());
+            tx.after_commit(move || live.changed(&changed));
         }
-        order.write(tx, work)?;
-        let (live, changed) = (live.clone(), id.clone());
-        tx.after_commit(move || live.changed(&changed));
-        Self::find(tx, id)
+        Ok(true)
     }
 
     fn write(&self, tx: &Tx<'_>, work: &Work) -> Result<(), Problem> {
