@@ -43,7 +43,7 @@ fn workflows_of_five_languages_run_side_by_side_and_outlive_us() {
     for (_, id) in &ids {
         eventually_blocking(WITHIN, || {
             let history = app.run(&["workflow", "history", id, "--json"]).ok().out;
-            if history.contains("TimerFired") { Ok(()) } else { Err(history) }
+            if history.contains("timer fired") { Ok(()) } else { Err(history) }
         });
     }
     kill(app.archipel_pid(), "KILL");
