@@ -42,6 +42,8 @@ pub struct Work {
     pub revision: u32,
     pub saga: Saga,
     pub entries: Vec<Entry>,
+    /// The number up to which it has heard.
+    pub heard: i64,
     /// Of the request that brought the order.
     pub trace: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +116,12 @@ impl Conductor {
     #[must_use]
     pub fn with_trace(self, trace: Option<String>) -> Self {
         Self { trace, ..self }
+    }
+
+    /// What it had heard before its row was written.
+    #[must_use]
+    pub fn having_heard(self, heard: i64) -> Self {
+        Self { heard, ..self }
     }
 
     pub fn saga(&self) -> &Saga {
@@ -241,6 +249,7 @@ impl Conductor {
             revision: self.revision,
             saga: self.saga.clone(),
             entries: self.entries.clone(),
+            heard: self.heard,
             trace: self.trace.clone(),
             action,
         }

@@ -71,6 +71,8 @@ pub(crate) struct Order {
     pub(crate) saga: Saga,
     /// Of what is recorded.
     pub(crate) revision: u32,
+    /// The last signal that is in it.
+    pub(crate) heard: i64,
     /// The card of the current attempt, as the provider names it.
     pub(crate) method_token: String,
     pub(crate) trace: Option<Trace>,
@@ -83,7 +85,7 @@ const COLUMNS: &str = "o.id, o.checkout_id, o.customer_id, o.cart_id, o.cart_ver
     o.discount_minor, o.shipping_minor, o.tax_minor, o.total_minor, o.currency, o.ship_to, o.shipping_option, \
     o.status, o.version, s.revision, s.cancel_requested, s.pay_attempt, s.capture_id, s.action_url, o.tracking, \
     o.reason, o.payment_state, o.fulfilment_state, o.traceparent, o.created_at, o.texted_at, o.counted_down_at, \
-    (SELECT c.token FROM card c WHERE c.order_id = o.id AND c.attempt = s.pay_attempt)";
+    (SELECT c.token FROM card c WHERE c.order_id = o.id AND c.attempt = s.pay_attempt), s.heard";
 
 impl Order {
     pub(crate) fn find(conn: &Connection, id: &OrderId) -> Result<Option<Self>, Problem> {
@@ -231,11 +233,11 @@ impl Order {
             )));
         }
         tx.prepare_cached(
-            "UPDATE saga SET revision = ?2, cancel_requested = ?3, pay_attempt = ?4, capture_id = ?5, action_url = ?6 \
+            "UPDATE saga SET revision = ?2, cancel_requested = ?3, pay_attempt = ?4, capture_id = ?5, action_url = ?6, heard = ?7 \
              WHERE order_id = ?1",
         )?
         .execute(params![
-            id, work.revision, saga.cancel_requested, saga.pay_attempt, saga.capture_id, saga.action_url,
+            id, work.revision, saga.cancel_requested, saga.pay_attempt, saga.capture_id, saga.action_url, work.heard,
         ])?;
         let refunded = news().any(|entry| entry.effects.contains(&Effect::Refunded));
         let refund = if refunded { self.agreed.totals.total.amount_minor } else { 0 };
@@ -373,6 +375,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Order> {
             hold_extended: false,
         },
         revision: row.get(15)?,
+        heard: row.get(29)?,
         trace: trace.and_then(|text| Trace::parse(&text)),
         created_at: row.get(25)?,
         texted_at: row.get(26)?,

@@ -9,6 +9,7 @@
 //! its history says needs a new version: register the new code as the latest, keep the old one
 //! beside it for those that began with it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,14 +67,17 @@ pub(crate) async fn run(app: App, url: String, stop: Stop) {
             async move { perform(&app, &context, input.as_deref()).await }
         });
     }
-    let (asked, stopping) = (CancellationToken::new(), stop.clone());
-    let told = asked.clone();
-    let watch = async move {
-        stopping.stopped().await;
-        told.cancel();
-    };
+    let asked = CancellationToken::new();
     // The worker comes back by itself whenever its stream ends.
-    let (ended, ()) = tokio::join!(worker.start(asked), watch);
+    let mut work = pin!(worker.start(asked.clone()));
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        () = stop.stopped() => {
+            // What is under way ends first.
+            asked.cancel();
+            work.await
+        }
+    };
     if let Err(error) = ended {
         tracing::error!(%error, "the worker of the workflows ended");
     }
