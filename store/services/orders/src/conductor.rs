@@ -42,6 +42,10 @@ pub struct Work {
     pub revision: u32,
     pub saga: Saga,
     pub entries: Vec<Entry>,
+    /// The number up to which it has heard.
+    pub heard: i64,
+    /// Of the request that brought the order.
+    pub trace: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
 }
@@ -60,6 +64,7 @@ pub struct Conductor {
     /// Of the moment in which the order was taken: the code of a workflow may not change its
     /// mind when it is replayed.
     policy: Policy,
+    trace: Option<String>,
     saga: Saga,
     revision: u32,
     /// Up to here the row is certain to be.
@@ -94,6 +99,7 @@ impl Conductor {
         Self {
             order,
             policy,
+            trace: None,
             saga,
             revision,
             recorded: revision,
@@ -105,6 +111,17 @@ impl Conductor {
             recording: None,
             record_not_before: None,
         }
+    }
+
+    #[must_use]
+    pub fn with_trace(self, trace: Option<String>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// What it had heard before its row was written.
+    #[must_use]
+    pub fn having_heard(self, heard: i64) -> Self {
+        Self { heard, ..self }
     }
 
     pub fn saga(&self) -> &Saga {
@@ -228,8 +245,14 @@ impl Conductor {
     }
 
     fn work(&self, action: Option<Action>) -> Work {
-        let (saga, entries) = (self.saga.clone(), self.entries.clone());
-        Work { revision: self.revision, saga, entries, action }
+        Work {
+            revision: self.revision,
+            saga: self.saga.clone(),
+            entries: self.entries.clone(),
+            heard: self.heard,
+            trace: self.trace.clone(),
+            action,
+        }
     }
 
     fn carries(&self) -> Recorded {

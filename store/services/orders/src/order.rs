@@ -71,6 +71,8 @@ pub(crate) struct Order {
     pub(crate) saga: Saga,
     /// Of what is recorded.
     pub(crate) revision: u32,
+    /// The last signal that is in it.
+    pub(crate) heard: i64,
     /// The card of the current attempt, as the provider names it.
     pub(crate) method_token: String,
     pub(crate) trace: Option<Trace>,
@@ -83,7 +85,7 @@ const COLUMNS: &str = "o.id, o.checkout_id, o.customer_id, o.cart_id, o.cart_ver
     o.discount_minor, o.shipping_minor, o.tax_minor, o.total_minor, o.currency, o.ship_to, o.shipping_option, \
     o.status, o.version, s.revision, s.cancel_requested, s.pay_attempt, s.capture_id, s.action_url, o.tracking, \
     o.reason, o.payment_state, o.fulfilment_state, o.traceparent, o.created_at, o.texted_at, o.counted_down_at, \
-    (SELECT c.token FROM card c WHERE c.order_id = o.id AND c.attempt = s.pay_attempt)";
+    (SELECT c.token FROM card c WHERE c.order_id = o.id AND c.attempt = s.pay_attempt), s.heard";
 
 impl Order {
     pub(crate) fn find(conn: &Connection, id: &OrderId) -> Result<Option<Self>, Problem> {
@@ -191,22 +193,33 @@ impl Order {
             .query_row((id, attempt), |row| row.get(0))?)
     }
 
+    /// The order where `saga` has it, which its record may be only about to say.
+    pub(crate) fn at(conn: &Connection, id: &OrderId, saga: Saga) -> Result<Option<Self>, Problem> {
+        let Some(mut order) = Self::find(conn, id)? else { return Ok(None) };
+        if saga.pay_attempt != order.saga.pay_attempt {
+            let sql = "SELECT token FROM card WHERE order_id = ? AND attempt = ?";
+            let mut card = conn.prepare_cached(sql)?;
+            let card = card.query_row((id, saga.pay_attempt), |row| row.get(0)).optional()?;
+            order.method_token = card.unwrap_or_default();
+        }
+        Ok(Some(Self { saga, ..order }))
+    }
+
     /// Writes what became of an order, and publishes what follows. What is written already is
-    /// not written again. The order as it is then; `None`: there is no such order.
+    /// not written again. `false`: there is no such order.
     pub(crate) fn record(
         live: &Live,
         tx: &Tx<'_>,
         id: &OrderId,
         work: &Work,
-    ) -> Result<Option<Self>, Problem> {
-        let Some(order) = Self::find(tx, id)? else { return Ok(None) };
-        if work.revision <= order.revision {
-            return Ok(Some(order));
+    ) -> Result<bool, Problem> {
+        let Some(order) = Self::find(tx, id)? else { return Ok(false) };
+        if work.revision > order.revision {
+            order.write(tx, work)?;
+            let (live, changed) = (live.clone(), id.clone());
+            tx.after_commit(move || live.changed(&changed));
         }
-        order.write(tx, work)?;
-        let (live, changed) = (live.clone(), id.clone());
-        tx.after_commit(move || live.changed(&changed));
-        Self::find(tx, id)
+        Ok(true)
     }
 
     fn write(&self, tx: &Tx<'_>, work: &Work) -> Result<(), Problem> {
@@ -220,11 +233,11 @@ impl Order {
             )));
         }
         tx.prepare_cached(
-            "UPDATE saga SET revision = ?2, cancel_requested = ?3, pay_attempt = ?4, capture_id = ?5, action_url = ?6 \
+            "UPDATE saga SET revision = ?2, cancel_requested = ?3, pay_attempt = ?4, capture_id = ?5, action_url = ?6, heard = ?7 \
              WHERE order_id = ?1",
         )?
         .execute(params![
-            id, work.revision, saga.cancel_requested, saga.pay_attempt, saga.capture_id, saga.action_url,
+            id, work.revision, saga.cancel_requested, saga.pay_attempt, saga.capture_id, saga.action_url, work.heard,
         ])?;
         let refunded = news().any(|entry| entry.effects.contains(&Effect::Refunded));
         let refund = if refunded { self.agreed.totals.total.amount_minor } else { 0 };
@@ -362,6 +375,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Order> {
             hold_extended: false,
         },
         revision: row.get(15)?,
+        heard: row.get(29)?,
         trace: trace.and_then(|text| Trace::parse(&text)),
         created_at: row.get(25)?,
         texted_at: row.get(26)?,

@@ -90,6 +90,7 @@ ALTER TABLE saga DROP COLUMN looking;
 ALTER TABLE saga DROP COLUMN hold_extended;
 ALTER TABLE saga DROP COLUMN method_token;
 ALTER TABLE saga ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE saga ADD COLUMN heard INTEGER NOT NULL DEFAULT 0;
 
 -- What workflows are told; input NULL: the order begins. A number is never used twice.
 CREATE TABLE signal(

@@ -210,7 +210,10 @@ async fn start(app: &App, client: &mut TaskHubGrpcClient, id: &OrderId) -> Resul
         app.db.read(move |conn| Order::find(conn, &own)).await.map_err(|p| p.to_string())?;
     let Some(order) = order.filter(|order| !order.saga.status.is_final()) else { return Ok(()) };
     let policy = app.policy.as_ref().clone();
-    let conductor = Conductor::new(id.to_string(), order.saga, order.revision, policy);
+    let trace = order.trace.as_ref().map(|trace| trace.as_str().to_owned());
+    let conductor = Conductor::new(id.to_string(), order.saga, order.revision, policy)
+        .with_trace(trace)
+        .having_heard(order.heard);
     let input = serde_json::to_string(&conductor).map_err(|error| error.to_string())?;
     // With a moment to start at, the engine does not wait for the first turn.
     let options = NewOrchestrationOptions::new()

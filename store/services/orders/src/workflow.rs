@@ -9,6 +9,7 @@
 //! its history says needs a new version: register the new code as the latest, keep the old one
 //! beside it for those that began with it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ const TURNS_MAX: u32 = 200;
 /// Turns and activities at once. An activity may wait for its callee for seconds, and must not
 /// keep the turns of others waiting.
 const WORK_MAX: usize = 1024;
+/// Histories kept here, so that a turn is sent only what is new in it.
+const HISTORY_TTL: Duration = Duration::from_secs(60);
+const HISTORY_BYTES: u64 = 8 << 20;
 const RECORD_AGAIN: Backoff =
     Backoff { first: Duration::from_millis(50), max: Duration::from_secs(5) };
 
@@ -50,6 +54,8 @@ pub(crate) async fn run(app: App, url: String, stop: Stop) {
         .with_max_delay(Duration::from_millis(500));
     let options = WorkerOptions::new()
         .with_max_concurrent_work_items(WORK_MAX)
+        .with_history_cache_ttl(HISTORY_TTL)
+        .with_history_cache_max_bytes(HISTORY_BYTES)
         .with_reconnect_policy(reconnect);
     let mut worker = TaskHubGrpcWorker::with_options(&url, options);
     let registry = worker.registry_mut();
@@ -61,14 +67,17 @@ pub(crate) async fn run(app: App, url: String, stop: Stop) {
             async move { perform(&app, &context, input.as_deref()).await }
         });
     }
-    let (asked, stopping) = (CancellationToken::new(), stop.clone());
-    let told = asked.clone();
-    let watch = async move {
-        stopping.stopped().await;
-        told.cancel();
-    };
+    let asked = CancellationToken::new();
     // The worker comes back by itself whenever its stream ends.
-    let (ended, ()) = tokio::join!(worker.start(asked), watch);
+    let mut work = pin!(worker.start(asked.clone()));
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        () = stop.stopped() => {
+            // What is under way ends first.
+            asked.cancel();
+            work.await
+        }
+    };
     if let Err(error) = ended {
         tracing::error!(%error, "the worker of the workflows ended");
     }
@@ -124,37 +133,48 @@ async fn conduct(context: OrchestrationContext) -> Outcome {
     unreachable!("an order has no end of turns")
 }
 
-/// Every activity: records what there is to record, then asks what there is to ask. Whatever
+/// Every activity: records what there is to record, and asks what there is to ask. Whatever
 /// that comes to is an answer; what to do about it is for the machine to say.
+///
+/// The record is first in the line of the database's writer when the request leaves, so whatever
+/// we are told in consequence finds it written; the disk and the callee work at the same time.
 async fn perform(app: &App, context: &ActivityContext, input: Option<&str>) -> Outcome {
     let id: OrderId = context.orchestration_id().parse().map_err(other)?;
-    let work: Work = serde_json::from_str(input.unwrap_or_default())?;
-    let (action, tries) = (work.action, work.saga.attempt);
-    let order = record(app, context, id, Arc::new(work)).await?;
-    let Some(action) = action else { return Ok(Some("null".to_owned())) };
-    let trace = order.trace.clone().unwrap_or_else(Trace::start);
-    let (timeout, hold) = (app.policy.timeout(tries), app.policy.hold);
-    let answer = with_trace(trace, app.remote.perform(action, &order, timeout, hold)).await;
+    let work: Arc<Work> = Arc::new(serde_json::from_str(input.unwrap_or_default())?);
+    let trace = work.trace.as_deref().and_then(Trace::parse).unwrap_or_else(Trace::start);
+    let recorded = with_trace(trace.clone(), record(app, context, &id, &work));
+    let Some(action) = work.action else {
+        recorded.await?;
+        return Ok(Some("null".to_owned()));
+    };
+    let asked = with_trace(trace, ask(app, &id, action, &work));
+    let (recorded, answer) = tokio::join!(recorded, asked);
+    recorded?;
     Ok(Some(serde_json::to_string(&answer)?))
+}
+
+async fn ask(app: &App, id: &OrderId, action: Action, work: &Work) -> Answer {
+    let (own_id, saga) = (id.clone(), work.saga.clone());
+    let found = app.db.read(move |conn| Order::at(conn, &own_id, saga)).await;
+    let Ok(Some(order)) = found else { return Answer::Silent(None) };
+    let (timeout, hold) = (app.policy.timeout(work.saga.attempt), app.policy.hold);
+    app.remote.perform(action, &order, timeout, hold).await
 }
 
 /// Tries until it is written: the order cannot go on before, and nobody could do it better.
 async fn record(
     app: &App,
     context: &ActivityContext,
-    id: OrderId,
-    work: Arc<Work>,
-) -> dapr_durabletask::api::Result<Order> {
+    id: &OrderId,
+    work: &Arc<Work>,
+) -> dapr_durabletask::api::Result<()> {
     let mut failures = 0;
     loop {
-        let (of_writer, id_of_writer, its_work) = (app.clone(), id.clone(), work.clone());
-        let written = app
-            .db
-            .write(move |tx| Order::record(&of_writer.live, tx, &id_of_writer, &its_work))
-            .await;
-        match written {
-            Ok(Some(order)) => return Ok(order),
-            Ok(None) => return Err(other(format!("{id} is not in the database"))),
+        let (live, own_id, its_work) = (app.live.clone(), id.clone(), Arc::clone(work));
+        let written = app.db.write(move |tx| Order::record(&live, tx, &own_id, &its_work));
+        match written.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(other(format!("{id} is not in the database"))),
             Err(problem) => {
                 failures += 1;
                 tracing::warn!(order_id = %id, %problem, failures, "could not record; trying again");

@@ -175,13 +175,21 @@ fn undone(visit: &Visit, order: &Order) -> Markup {
         return html! {};
     }
     let (en, fr) = match order.reason.as_deref().unwrap_or_default() {
-        "out_of_stock" | "sold_out" | "short_pick" => (
+        "out_of_stock" | "sold_out" => (
             "Somebody was quicker: there was not enough left on the shelf.",
             "Quelqu’un a été plus rapide : il n’en restait pas assez en rayon.",
+        ),
+        "short_pick" => (
+            "When we packed it, something was missing on the shelf. We are sorry.",
+            "En préparant le colis, il manquait un article en rayon. Nous en sommes désolés.",
         ),
         "payment_declined" | "payment_timeout" => {
             ("The payment did not go through in time.", "Le paiement n’a pas abouti à temps.")
         }
+        "payment_lost" | "capture_failed" => (
+            "Your bank took its promise back before the parcel left.",
+            "Votre banque a retiré son accord avant le départ du colis.",
+        ),
         "cancelled_by_customer" => ("You asked us to.", "Vous nous l’avez demandé."),
         _ => (
             "Something on our side went wrong. We are sorry.",
@@ -191,7 +199,14 @@ fn undone(visit: &Visit, order: &Order) -> Markup {
     let cart = visit.session.sent.iter().any(|s| s.order == order.id && s.cart.is_some());
     html! {
         div.undone {
-            p { (visit.t(en, fr)) " " (visit.t("What was held on your card is released.", "Ce qui était réservé sur votre carte est libéré.")) }
+            p {
+                (visit.t(en, fr)) " "
+                @if order.status == "REFUNDED" {
+                    (visit.t("Your money is on its way back to your card.", "Votre argent est en route vers votre carte."))
+                } @else {
+                    (visit.t("What was held on your card is released.", "Ce qui était réservé sur votre carte est libéré."))
+                }
+            }
             @if cart && order.status == "CANCELLED" && visit.session.cart.is_none() {
                 form action={ "/orders/" (order.id) "/basket" } method="post" {
                     (visit.form_token())

@@ -740,6 +740,22 @@ async fn an_order_says_what_it_needs() {
     assert!(page.has("This order is cancelled") && !page.has("On its way"), "{}", page.html);
     assert!(page.has("Somebody was quicker"), "{}", page.html);
     check_page(&page);
+    for (reason, said) in [
+        ("sold_out", "Somebody was quicker"),
+        ("short_pick", "something was missing on the shelf"),
+        ("payment_declined", "did not go through in time"),
+        ("payment_lost", "Your bank took its promise back"),
+        ("capture_failed", "Your bank took its promise back"),
+        ("cancelled_by_customer", "You asked us to"),
+        ("inventory_unavailable", "Something on our side went wrong"),
+    ] {
+        f.fakes.order(&id, |o| o["reason"] = json!(reason));
+        let page = b.get(&format!("/orders/{id}")).await;
+        assert!(page.has(said) && page.has("held on your card is released"), "{reason}");
+    }
+    f.fakes.order(&id, |o| o["status"] = json!("REFUNDED"));
+    assert!(b.get(&format!("/orders/{id}")).await.has("on its way back to your card"));
+    f.fakes.order(&id, |o| o["status"] = json!("CANCELLED"));
     f.fakes.reopen_carts();
     let cart = b.submit(&page, &format!("/orders/{id}/basket"), &[]).await;
     assert!(cart.url == "/cart" && cart.has("€37.80"), "everything is in the basket again");

@@ -53,9 +53,15 @@ fn program(db: &std::path::Path, world: &World, engine: &Engine, port: &str) -> 
 impl Orders {
     /// `None`: there is no engine to be had.
     async fn start() -> Option<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With a database that `before` has been at.
+    async fn start_with(before: impl FnOnce(&std::path::Path)) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::start(dir.path())?;
         let (world, db) = (World::start().await, dir.path().join("orders.db"));
+        before(&db);
         let program = program(&db, &world, &engine, "0");
         let callee = program.callee();
         let bus = tokio::spawn(world.clone().carry(callee.clone()));
@@ -577,6 +583,36 @@ async fn orders_go_on_when_the_engine_was_killed_and_even_when_it_has_lost_its_m
     orders.engine.restart();
     orders.world.say("fulfilment.packed", &id, json!({}));
     orders.until(&id, "COMPLETED").await;
+}
+
+#[tokio::test]
+async fn an_order_from_before_there_were_workflows_gets_one() {
+    let (id, customer) = (OrderId::new(), CustomerId::new());
+    let old = |db: &std::path::Path| {
+        let conn = rusqlite::Connection::open(db).unwrap();
+        conn.execute_batch(orders::MIGRATIONS[0]).unwrap();
+        conn.pragma_update(None, "user_version", 1).unwrap();
+        let address =
+            json!({"name": "A", "line1": "1", "postcode": "2", "city": "P", "country": "FR"});
+        conn.execute(
+            "INSERT INTO orders VALUES(?1, ?2, ?3, ?4, 1, 'RESERVED', 'NONE', 'NONE', 100, 0, 0, 0, 100, 0, 'EUR', 2, \
+             ?5, 'standard', NULL, NULL, NULL, NULL, '', NULL, ?6, ?6)",
+            rusqlite::params![id, CheckoutId::new(), customer, CartId::new(), address.to_string(), "2026-01-01T00:00:00.000Z"],
+        )
+        .unwrap();
+        let rest = format!(
+            "INSERT INTO order_line VALUES('{id}', 'LAMP-1', 'Lantern', 1, 100, 400);
+             INSERT INTO saga VALUES('{id}', '2026-01-01T00:00:00.000Z', NULL, 3, 1, 0, 0, 1, 'tok_ok', 0, NULL, NULL);
+             INSERT INTO saga_log VALUES('{id}', 1, '', 'RECEIVED', '2026-01-01T00:00:00.000Z', '');
+             INSERT INTO saga_log VALUES('{id}', 2, 'RECEIVED', 'RESERVED', '2026-01-01T00:00:00.000Z', '');"
+        );
+        conn.execute_batch(&rest).unwrap();
+    };
+    let Some(mut orders) = Orders::start_with(old).await else { return };
+    orders.customer = customer;
+    orders.until(&id, "COMPLETED").await;
+    let asked = orders.world.asked(&id);
+    assert_eq!(asked[0], "POST payments", "it goes on where it stood: {asked:?}");
 }
 
 #[tokio::test]

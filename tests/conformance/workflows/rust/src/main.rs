@@ -25,9 +25,9 @@ async fn tour(context: OrchestrationContext) -> Result<Option<String>> {
 
 async fn relay(context: OrchestrationContext) -> Result<Option<String>> {
     let mut text: String = context.input()?;
-    for service in ["python", "java"] {
+    for (service, stamp) in [("python", "stamp"), ("java", "Main.Stamp")] {
         let there = ActivityOptions::new().with_app_id(service);
-        text = heard(context.call_activity_with_options("stamp", text, there).await?)?;
+        text = heard(context.call_activity_with_options(stamp, text, there).await?)?;
     }
     said(heard(context.call_activity("stamp", text).await?)?)
 }

@@ -1,3 +1,4 @@
+import io.dapr.durabletask.Task;
 import io.dapr.workflows.Workflow;
 import io.dapr.workflows.WorkflowActivity;
 import io.dapr.workflows.WorkflowActivityContext;
@@ -6,10 +7,12 @@ import io.dapr.workflows.runtime.WorkflowRuntimeBuilder;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import io.dapr.durabletask.Task;
 
 /** `tour` by the official SDK for Java: what it does stands in ../README.md. */
 public final class Main {
+  // This SDK names what it runs by its class.
+  private static final String STAMP = Stamp.class.getCanonicalName();
+
   public static final class Stamp implements WorkflowActivity {
     @Override
     public Object run(WorkflowActivityContext context) {
@@ -22,10 +25,10 @@ public final class Main {
     public WorkflowStub create() {
       return context -> {
         String text = context.getInput(String.class);
-        String first = context.callActivity("stamp", text, String.class).await();
+        String first = context.callActivity(STAMP, text, String.class).await();
         List<Task<String>> branches = new ArrayList<>();
         for (int n = 1; n <= 3; n++) {
-          branches.add(context.callActivity("stamp", first + n, String.class));
+          branches.add(context.callActivity(STAMP, first + n, String.class));
         }
         List<String> stamped = new ArrayList<>(context.allOf(branches).await());
         context.createTimer(Duration.ofMillis(50)).await();
@@ -37,7 +40,8 @@ public final class Main {
 
   public static void main(String[] arguments) throws Exception {
     var builder = new WorkflowRuntimeBuilder();
-    builder.registerWorkflow("tour", Tour.class).registerActivity("stamp", Stamp.class);
+    builder.registerWorkflow(Tour.class);
+    builder.registerActivity(Stamp.class);
     builder.build().start(true);
   }
 }
