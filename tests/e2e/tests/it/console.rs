@@ -201,8 +201,12 @@ fn a_secret_said_everywhere_shows_nowhere() {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     send_span(&app, "front", trace, &key);
     get(&app.url(&format!("/call/back/x?token={key}"))).expect("answer");
+    // Its activity fails, in a service of that name.
     let input = format!("\"{key}\"");
     app.run(&["workflow", "start", "front", "order", "--id", "o-1", "--input", &input]).ok();
+    let runtime = workflows::runtime();
+    let _done = workflows::work(&runtime, &app, &["front"]);
+    workflows::until(&app, "o-1", "status", "failed");
     let ask = |method: &str, path: &str, body: &str| -> Answer {
         let headers = [("cookie", cookie.as_str()), ("origin", base.as_str())];
         request(method, &format!("{base}{path}"), &headers, body).expect("answer")

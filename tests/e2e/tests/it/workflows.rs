@@ -179,7 +179,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[track_caller]
-fn until(app: &App, id: &str, what: &str, expected: &str) -> serde_json::Value {
+pub(crate) fn until(app: &App, id: &str, what: &str, expected: &str) -> serde_json::Value {
     eventually_blocking(WITHIN, || {
         let told = app.run(&["workflow", "describe", id, "--json"]);
         if told.code != 0 {
