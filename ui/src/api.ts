@@ -230,10 +230,13 @@ export interface Graph {
 }
 
 export interface Route {
+  /** As its numbers name it. */
+  label: string;
   host: string | null;
   method: string | null;
   path: string;
   to: string;
+  targets: string[];
   strip: string | null;
   timeout_ms: number | null;
   body_bytes_max: number | null;

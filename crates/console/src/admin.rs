@@ -46,6 +46,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "graph"]) => graph(shared),
         (&Method::GET, ["v1", "traffic"]) => Ok(answer::json(&shared.traffic.whole())),
         (&Method::GET, ["v1", "routes"]) => routes_of(shared),
+        (&Method::POST, ["v1", "cache", "purge"]) => purge(shared, &body),
         (&Method::GET, ["v1", "databases"]) => databases(shared).await,
         (&Method::GET, ["v1", "databases", name, "tables"]) => sql::tables(shared, name).await,
         (&Method::POST, ["v1", "databases", name, "query"]) => {
@@ -156,6 +157,12 @@ fn graph(shared: &Shared) -> Done {
 fn routes_of(shared: &Shared) -> Done {
     let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
     Ok(answer::json(&routes::routes(&snapshot, &shared.parts.gateway)))
+}
+
+fn purge(shared: &Shared, body: &[u8]) -> Done {
+    let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
+    let purged = routes::purge(&snapshot, &shared.parts.gateway, parse(body)?).map_err(bad)?;
+    Ok(answer::json(&purged))
 }
 
 async fn databases(shared: &Shared) -> Done {

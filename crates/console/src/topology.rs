@@ -57,10 +57,12 @@ pub(crate) fn protocol(protocol: Protocol) -> &'static str {
 
 fn route(route: &Route) -> view::Route {
     view::Route {
+        label: route.label(),
         host: route.host.clone(),
         method: route.method.clone(),
         path: route.path.to_string(),
         to: lead(&route.to),
+        targets: route.to.services().into_iter().map(ToString::to_string).collect(),
         strip: route.strip.clone(),
         timeout_ms: route.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         body_bytes_max: route.body_max.map(|bytes| bytes.0),

@@ -1,6 +1,7 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+mod cache;
 mod faults;
 mod look;
 mod routes;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
 
+pub use cache::{Purge, Purged};
 pub use faults::{Fault, FaultInForce, Faults};
 pub use look::*;
 pub use routes::{
@@ -435,10 +437,15 @@ pub struct GraphTopic {
 /// A public route, as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Route {
+    /// As its numbers name it.
+    pub label: String,
     pub host: Option<String>,
     pub method: Option<String>,
     pub path: String,
+    /// In a few words.
     pub to: String,
+    /// The services and externals among that.
+    pub targets: Vec<String>,
     pub strip: Option<String>,
     pub timeout_ms: Option<u64>,
     pub body_bytes_max: Option<u64>,
