@@ -174,17 +174,18 @@ fn send_span(app: &App, service: &str, trace: &str, key: &str) {
     let of = |name: &str| env.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
     let token = of("DAPR_API_TOKEN").expect("a token");
     let door = of("DAPR_HTTP_ENDPOINT").expect("an address");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
+    let started_ms = app.status()["started_at_ms"].as_u64().expect("a time");
+    let now_ns = u128::from(started_ms) * 1_000_000;
     let text = |value: String| json!({ "stringValue": value });
     let span = json!({ "traceId": trace, "spanId": "00f067aa0ba902b7", "name": "GET /paid", "kind": 2,
-        "startTimeUnixNano": now.as_nanos().to_string(),
-        "endTimeUnixNano": (now.as_nanos() + 1_000_000).to_string(),
+        "startTimeUnixNano": now_ns.to_string(),
+        "endTimeUnixNano": (now_ns + 1_000_000).to_string(),
         "attributes": [
             { "key": "app.secret", "value": text(key.to_owned()) },
             { "key": "url.full", "value": text(format!("http://bank.example/?key={key}&a=b")) },
             { "key": "db.query.text", "value": text(format!("SELECT '{key}'")) },
         ],
-        "events": [{ "name": "exception", "timeUnixNano": now.as_nanos().to_string(), "attributes": [
+        "events": [{ "name": "exception", "timeUnixNano": now_ns.to_string(), "attributes": [
             { "key": "exception.type", "value": text("BankError".to_owned()) },
             { "key": "exception.message", "value": text(format!("{key} was refused")) },
         ] }],
