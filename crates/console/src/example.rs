@@ -60,12 +60,9 @@ impl<'a> Maker<'a> {
         }
         let schema = resolved(self.root, schema);
         let first = |key: &str| schema.get(key).and_then(|all| all.get(0));
-        for given in [schema.get("example"), first("examples"), schema.get("default")] {
-            if let Some(given) = given {
-                return given.clone();
-            }
-        }
-        if let Some(given) = schema.get("const").or(first("enum")) {
+        let given = schema.get("example").or_else(|| first("examples"));
+        let given = given.or_else(|| schema.get("default")).or_else(|| schema.get("const"));
+        if let Some(given) = given.or_else(|| first("enum")) {
             return given.clone();
         }
         if let Some(choice) = first("oneOf").or(first("anyOf")) {

@@ -14,7 +14,7 @@ use crate::view::{self, Kept, Setting, SettingsListener};
 pub(crate) async fn settings(shared: &Shared) -> Done {
     let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
     let kept = kept(shared, &snapshot);
-    let kept = archipel_rt::blocking(move || kept.into_iter().map(weighed).collect()).await;
+    let kept = archipel_rt::blocking(move || kept.iter().map(weighed).collect()).await;
     Ok(answer::json(&view::Settings {
         schema: view::Settings::SCHEMA.to_owned(),
         listeners: listeners(shared, &snapshot),
@@ -74,7 +74,7 @@ fn kept(shared: &Shared, snapshot: &Snapshot) -> Vec<Area> {
     ]
 }
 
-fn weighed(of: Area) -> Kept {
+fn weighed(of: &Area) -> Kept {
     Kept {
         name: of.name.to_owned(),
         bytes: weight(&of.at, 0),

@@ -431,7 +431,8 @@ fn waits(of: &Details) -> Option<String> {
 fn event(of: Entry, payload_max: usize) -> view::WorkflowEvent {
     let payload_bytes = of.payload.as_ref().map(String::len);
     let cut = |mut text: String| {
-        text.truncate(text.floor_char_boundary(payload_max.min(text.len())));
+        let most = payload_max.min(text.len());
+        text.truncate((0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
         text
     };
     view::WorkflowEvent {

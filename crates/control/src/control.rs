@@ -8,7 +8,7 @@ use archipel_broker::{Broker, BrokerError, Topology};
 use archipel_gateway::{Gateway, Table};
 use archipel_model::{App, InstanceId, InstanceState, JobName, ServiceName, suggest};
 use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, channel, clock};
-use archipel_supervisor::{Ports, Statuses, Supervisor};
+use archipel_supervisor::{InstanceStatus, Ports, Statuses, Supervisor};
 use tokio::sync::{oneshot, watch};
 
 use crate::desired::{self, Surroundings};
@@ -121,6 +121,7 @@ impl Control {
             databases: BTreeMap::new(),
             statuses,
             progress,
+            untold: false,
             hashes: BTreeMap::new(),
             table: None,
             listen_errors: Vec::new(),
@@ -204,6 +205,8 @@ struct Heart {
     databases: BTreeMap<ServiceName, DatabaseUrl>,
     statuses: watch::Receiver<Statuses>,
     progress: Sender<Progress>,
+    /// Something is prepared that the supervisor was not told of.
+    untold: bool,
     /// Of the specifications last given to the supervisor.
     hashes: BTreeMap<InstanceId, String>,
     /// As last applied: an equal one is not applied again.
@@ -227,10 +230,17 @@ impl Heart {
                 biased;
                 () = stop.cancelled() => return,
                 Some(command) = commands.recv() => self.on_command(command).await,
-                Some(progress) = progressed.recv() => self.on_progress(progress).await,
+                Some(progress) = progressed.recv() => self.on_progress(progress),
                 Ok(()) = self.statuses.changed() => {}
                 () = clock::sleep(DRAIN_LOOK), if self.is_draining() => {}
                 _ = tick.tick() => self.on_tick().await,
+            }
+            // Each of a thousand services has its progress; the whole is told once for many.
+            if self.progress.depth() > 0 {
+                continue;
+            }
+            if std::mem::take(&mut self.untold) {
+                self.tell_supervisor().await;
             }
             self.tell_gateway().await;
             self.end_drains().await;
@@ -342,7 +352,7 @@ impl Heart {
         }
     }
 
-    async fn on_progress(&mut self, progress: Progress) {
+    fn on_progress(&mut self, progress: Progress) {
         if progress.generation != self.generation {
             return;
         }
@@ -352,9 +362,7 @@ impl Heart {
         let settled =
             matches!(progress.preparation, Preparation::Done(_) | Preparation::Failed { .. });
         self.preparations.insert(progress.service, progress.preparation);
-        if settled {
-            self.tell_supervisor().await;
-        }
+        self.untold |= settled;
     }
 
     async fn on_tick(&mut self) {
@@ -418,18 +426,22 @@ impl Heart {
     }
 
     fn services(&self, plan: &Plan) -> BTreeMap<ServiceName, ServiceState> {
-        let statuses = self.statuses.borrow();
-        let state = |name: &ServiceName| ServiceState {
-            preparation: self.preparations[name].clone(),
-            instances: statuses.iter().filter(|s| s.id.service == *name).cloned().collect(),
-            desired: match plan.selected.contains(name) {
-                true => plan.app.services[name].replicas,
-                false => 0,
-            },
-            current: statuses
-                .iter()
-                .filter(|s| s.id.service == *name)
-                .all(|s| self.hashes.get(&s.id) == Some(&s.spec_hash)),
+        let statuses = self.statuses.borrow().clone();
+        let mut of: BTreeMap<&ServiceName, Vec<Arc<InstanceStatus>>> = BTreeMap::new();
+        for status in statuses.iter() {
+            of.entry(&status.id.service).or_default().push(Arc::clone(status));
+        }
+        let mut state = |name: &ServiceName| {
+            let instances = of.remove(name).unwrap_or_default();
+            ServiceState {
+                preparation: self.preparations[name].clone(),
+                current: instances.iter().all(|s| self.hashes.get(&s.id) == Some(&s.spec_hash)),
+                instances,
+                desired: match plan.selected.contains(name) {
+                    true => plan.app.services[name].replicas,
+                    false => 0,
+                },
+            }
         };
         plan.app.services.keys().map(|name| (name.clone(), state(name))).collect()
     }

@@ -200,7 +200,7 @@ function Try({ service, of, byHand = false }: { service: string; of: Operation; 
               </label>
               <label>
                 Path
-                <input name="path" required value="/" autocomplete="off" />
+                <input name="path" required defaultValue="/" autocomplete="off" />
               </label>
             </>
           )}
@@ -220,7 +220,7 @@ function Try({ service, of, byHand = false }: { service: string; of: Operation; 
                   ))}
                 </select>
               ) : (
-                <input name={`${p.in}:${p.name}`} required={p.required} value={p.required ? (p.example ?? "") : ""} placeholder={p.example ?? ""} autocomplete="off" />
+                <input name={`${p.in}:${p.name}`} required={p.required} defaultValue={p.required ? (p.example ?? "") : ""} placeholder={p.example ?? ""} autocomplete="off" />
               )}
               {p.description && <small class="dim">{p.description}</small>}
             </label>

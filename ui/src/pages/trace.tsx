@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Trace as Whole } from "../api.ts";
 import { ApiError, get } from "../api.ts";
 import { useAsked } from "../asked.ts";
@@ -20,8 +20,18 @@ export function Trace({ id }: { id: string }) {
   const { state, again } = useAsked<Whole>((signal) => get(`/traces/${encodeURIComponent(id)}`, {}, signal), id);
   const whole = state.value.data?.trace_id === id.toLowerCase() ? state.value.data : null;
   const of = useMemo(() => (whole ? tree(whole.spans, whole.logs) : null), [whole]);
+  const missing = state.value.error instanceof ApiError && state.value.error.status === 404;
+  const tries = useRef(0);
+  useEffect(() => {
+    // It may have begun a moment ago.
+    if (!missing || state.value.loading || tries.current >= 5) return;
+    const timer = setTimeout(() => {
+      tries.current++;
+      again();
+    }, 1000);
+    return () => clearTimeout(timer);
+  }, [state.value]);
   if (!whole || !of) {
-    const missing = state.value.error instanceof ApiError && state.value.error.status === 404;
     return (
       <Page title="Trace" lead={<span class="mono break">{id}</span>}>
         {missing ? (

@@ -385,7 +385,7 @@ function Raise({ of, done }: { of: WorkflowWhole; done: () => void }) {
     <form class="form raised" onSubmit={(e) => void submit(e)}>
       <label>
         Event
-        <input name="event" required autocomplete="off" value={awaited[0] ?? ""} list="awaited" />
+        <input name="event" required autocomplete="off" defaultValue={awaited[0] ?? ""} list="awaited" />
         <datalist id="awaited">
           {awaited.map((name) => (
             <option key={name} value={name} />

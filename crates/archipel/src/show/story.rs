@@ -79,6 +79,17 @@ pub(crate) fn found(of: &Found, style: Style) -> Vec<String> {
         );
         lines.push((one.start_us, text));
     }
+    for one in &of.workflows {
+        let at_us = one.created_at_ms.unwrap_or_default() * 1000;
+        let text = format!(
+            "{} workflow {} {} {}",
+            trace::time_of(at_us),
+            style.service(&trace::plain(&one.service)),
+            style.bold(&trace::plain(&one.name)),
+            style.dim(&format!("{}, {}", trace::plain(&one.id), one.status))
+        );
+        lines.push((at_us, text));
+    }
     for one in &of.events {
         let id = one.event.get("id").and_then(|id| id.as_str());
         let mut text = format!(

@@ -102,6 +102,6 @@ fn cut(text: &str) -> String {
     if text.len() <= CELL_BYTES_MAX {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(CELL_BYTES_MAX);
+    let end = (0..=CELL_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     format!("{}… ({} bytes)", &text[..end], text.len())
 }

@@ -127,6 +127,7 @@ fn list(connection: &Connection) -> Result<Vec<Table>, InspectError> {
     Ok(tables)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn refused(error: rusqlite::Error) -> InspectError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::OperationInterrupted) => InspectError::TooLong(QUERY_TIME_MAX),
@@ -162,7 +163,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.db");
         let connection = Connection::open(&path).expect("opens");
-        let make = "PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER, note TEXT, raw BLOB);
+        let make =
+            "PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER, note TEXT, raw BLOB);
              INSERT INTO orders VALUES (1, 'first', x'00ff'), (2, NULL, NULL);
              CREATE VIEW late AS SELECT * FROM orders";
         connection.execute_batch(make).expect("made");

@@ -7,8 +7,8 @@ use archipel_testkit::eventually_blocking;
 use serde_json::json;
 
 use crate::browser;
-use crate::workflows;
 use crate::fixture::{APP_PY, MANIFEST};
+use crate::workflows;
 
 /// The small application with a secret, a job, and one service that never gets well.
 fn harbour() -> App {
@@ -33,7 +33,8 @@ harbour-key = { generate = "random:40" }
         ("thing.done.schema.json", SCHEMA),
         ("openapi.yaml", CONTRACT),
     ];
-    let manifest = manifest.replace("[services.lonely]", "[services.lonely]\napi = \"openapi.yaml\"");
+    let manifest =
+        manifest.replace("[services.lonely]", "[services.lonely]\napi = \"openapi.yaml\"");
     App::new(&(manifest + more), &files).expect("a directory can be made")
 }
 
@@ -173,17 +174,18 @@ fn send_span(app: &App, service: &str, trace: &str, key: &str) {
     let of = |name: &str| env.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
     let token = of("DAPR_API_TOKEN").expect("a token");
     let door = of("DAPR_HTTP_ENDPOINT").expect("an address");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
+    let started_ms = app.status()["started_at_ms"].as_u64().expect("a time");
+    let now_ns = u128::from(started_ms) * 1_000_000;
     let text = |value: String| json!({ "stringValue": value });
     let span = json!({ "traceId": trace, "spanId": "00f067aa0ba902b7", "name": "GET /paid", "kind": 2,
-        "startTimeUnixNano": now.as_nanos().to_string(),
-        "endTimeUnixNano": (now.as_nanos() + 1_000_000).to_string(),
+        "startTimeUnixNano": now_ns.to_string(),
+        "endTimeUnixNano": (now_ns + 1_000_000).to_string(),
         "attributes": [
             { "key": "app.secret", "value": text(key.to_owned()) },
             { "key": "url.full", "value": text(format!("http://bank.example/?key={key}&a=b")) },
             { "key": "db.query.text", "value": text(format!("SELECT '{key}'")) },
         ],
-        "events": [{ "name": "exception", "timeUnixNano": now.as_nanos().to_string(), "attributes": [
+        "events": [{ "name": "exception", "timeUnixNano": now_ns.to_string(), "attributes": [
             { "key": "exception.type", "value": text("BankError".to_owned()) },
             { "key": "exception.message", "value": text(format!("{key} was refused")) },
         ] }],
@@ -201,8 +203,12 @@ fn a_secret_said_everywhere_shows_nowhere() {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     send_span(&app, "front", trace, &key);
     get(&app.url(&format!("/call/back/x?token={key}"))).expect("answer");
+    // Its activity fails, in a service of that name.
     let input = format!("\"{key}\"");
     app.run(&["workflow", "start", "front", "order", "--id", "o-1", "--input", &input]).ok();
+    let runtime = workflows::runtime();
+    let _done = workflows::work(&runtime, &app, &["front"]);
+    workflows::until(&app, "o-1", "status", "failed");
     let ask = |method: &str, path: &str, body: &str| -> Answer {
         let headers = [("cookie", cookie.as_str()), ("origin", base.as_str())];
         request(method, &format!("{base}{path}"), &headers, body).expect("answer")
@@ -211,7 +217,11 @@ fn a_secret_said_everywhere_shows_nowhere() {
     eventually_blocking(Duration::from_secs(20), || {
         let seen = ask("GET", &format!("/api/v1/traces/{trace}"), "").body;
         let logs = ask("GET", "/api/v1/errors", "").body;
-        if seen.contains("app.secret") && logs.contains("BankError") { Ok(()) } else { Err(seen + &logs) }
+        if seen.contains("app.secret") && logs.contains("BankError") {
+            Ok(())
+        } else {
+            Err(seen + &logs)
+        }
     });
     let veiled = "••••••";
     let sql = json!({ "sql": "SELECT id, data FROM inbox" }).to_string();
@@ -272,7 +282,10 @@ fn a_database_is_read_and_never_written_from_the_console() {
         request("POST", &url, &headers, &body).expect("answer")
     };
     let found = query("SELECT id, attempt FROM inbox WHERE id = 'e2'").json().expect("JSON");
-    assert_eq!((&found["columns"], &found["rows"][0][0]), (&json!(["id", "attempt"]), &json!("e2")));
+    assert_eq!(
+        (&found["columns"], &found["rows"][0][0]),
+        (&json!(["id", "attempt"]), &json!("e2"))
+    );
     let back = app.state().join("data/back/back.db").display().to_string();
     for sql in [
         "DELETE FROM inbox".to_owned(),
@@ -284,7 +297,8 @@ fn a_database_is_read_and_never_written_from_the_console() {
         let refused = query(&sql);
         assert_eq!(refused.status, 422, "{sql}: {}", refused.body);
     }
-    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    let endless =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     assert_eq!(query(endless).status, 504);
     let left = query("SELECT count(*) FROM inbox").json().expect("JSON");
     assert_eq!(left["rows"][0][0], "1");
