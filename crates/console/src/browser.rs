@@ -75,13 +75,14 @@ fn is_for_browsers(method: &Method, words: &[&str]) -> bool {
         ("GET", ["v1", what, rest @ ..]) => match *what {
             "status" | "live" | "graph" | "traffic" | "routes" | "databases" | "logs" | "jobs"
             | "events" | "traces" | "spans" | "edges" | "find" | "errors" | "metrics"
-            | "workflows" => true,
+            | "workflows" | "alerts" | "checks" => true,
             "services" => rest.len() == 1,
             _ => false,
         },
         ("POST", ["v1", "restart" | "stop" | "start"]) => true,
         ("POST", ["v1", "jobs", _, "run"]) => true,
         ("POST", ["v1", "workflows", ..]) => true,
+        ("POST", ["v1", "alerts", "silences" | "test", ..]) => true,
         ("POST", ["v1", "events", "replay" | "discard"]) => true,
         _ => false,
     }

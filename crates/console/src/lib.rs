@@ -6,9 +6,11 @@
 //! ask and do. Secret values do not pass it.
 
 mod admin;
+mod alerts;
 mod answer;
 mod browser;
 mod errors;
+mod facts;
 mod faults;
 mod find;
 mod guard;

@@ -184,7 +184,7 @@ async fn who_is_down_is_told_and_what_follows_from_it_is_not() {
     // So that the window holds all of the test.
     watch.alerts.get_mut("failing").unwrap().window = Duration::from_secs(60);
     world.alerts.apply("shop", &watch, Secrets::default());
-    let service = |service: &str, calls: &[&str], hopeless| ServiceFact {
+    let service = |service: &str, calls: &[&str], hopeless: bool| ServiceFact {
         name: service.into(),
         calls: calls.iter().map(|callee| (*callee).to_owned()).collect::<BTreeSet<_>>(),
         wanted: 1,

@@ -1,6 +1,7 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+mod alerts;
 mod faults;
 mod routes;
 mod story;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
 
+pub use alerts::*;
 pub use faults::{Fault, FaultInForce, Faults};
 pub use routes::{
     RouteCompare, RouteCopies, RouteDifference, RouteExample, RouteFallback, RouteTarget,
