@@ -5,9 +5,11 @@ import "./style/shell.css";
 import "./style/parts.css";
 import "./style/pages.css";
 import "./style/telemetry.css";
+import "./style/alerts.css";
 import { concerns } from "./attention.ts";
 import { listen, PAGES, Palette, palette } from "./keys.tsx";
 import { Empty, Glyph, Page } from "./parts.tsx";
+import { Alerts } from "./pages/alerts.tsx";
 import { ErrorPage, Errors } from "./pages/errors.tsx";
 import { DeadLetters, Events, TopicPage } from "./pages/events.tsx";
 import { Find } from "./pages/find.tsx";
@@ -41,6 +43,8 @@ function View() {
       return <Logs />;
     case "errors":
       return name ? <ErrorPage key={name} id={name} /> : <Errors />;
+    case "alerts":
+      return <Alerts />;
     case "measures": // /metrics is for Prometheus
       return <Metrics />;
     case "find":
