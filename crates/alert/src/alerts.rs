@@ -131,14 +131,21 @@ impl Alerts {
                 alert.told.retain(|channel, _| known(channel));
             }
             state.book.outbox.retain(|delivery| known(&delivery.channel));
-            state.book.runs.retain(|name, _| {
-                name == crate::config::DOOR || config.checks.contains_key(name)
-            });
-            let objective = |name: &String| config.objectives.iter().any(|of| of.rule.name == *name);
+            state
+                .book
+                .runs
+                .retain(|name, _| name == crate::config::DOOR || config.checks.contains_key(name));
+            let objective =
+                |name: &String| config.objectives.iter().any(|of| of.rule.name == *name);
             state.book.ledgers.retain(|name, _| objective(name));
             state.config = Some(Arc::new(config));
             state.urgent = true;
         });
+    }
+
+    /// Services are about to be stopped: nothing of what follows is looked at any more.
+    pub fn rest(&self) {
+        self.with(|state| state.config = None);
     }
 
     /// What is known now of services, queues and the machine.

@@ -27,10 +27,34 @@ struct Pair {
 }
 
 const PAIRS: [Pair; 4] = [
-    Pair { word: "fast", long_ms: HOUR_MS, short_ms: 5 * MINUTE_MS, times: 14.4, severity: Severity::Page },
-    Pair { word: "fast", long_ms: 6 * HOUR_MS, short_ms: 30 * MINUTE_MS, times: 6.0, severity: Severity::Page },
-    Pair { word: "slow", long_ms: 24 * HOUR_MS, short_ms: 2 * HOUR_MS, times: 3.0, severity: Severity::Ticket },
-    Pair { word: "slow", long_ms: 72 * HOUR_MS, short_ms: 6 * HOUR_MS, times: 1.0, severity: Severity::Ticket },
+    Pair {
+        word: "fast",
+        long_ms: HOUR_MS,
+        short_ms: 5 * MINUTE_MS,
+        times: 14.4,
+        severity: Severity::Page,
+    },
+    Pair {
+        word: "fast",
+        long_ms: 6 * HOUR_MS,
+        short_ms: 30 * MINUTE_MS,
+        times: 6.0,
+        severity: Severity::Page,
+    },
+    Pair {
+        word: "slow",
+        long_ms: 24 * HOUR_MS,
+        short_ms: 2 * HOUR_MS,
+        times: 3.0,
+        severity: Severity::Ticket,
+    },
+    Pair {
+        word: "slow",
+        long_ms: 72 * HOUR_MS,
+        short_ms: 6 * HOUR_MS,
+        times: 1.0,
+        severity: Severity::Ticket,
+    },
 ];
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +133,8 @@ impl Ledger {
         for pair in PAIRS.iter().filter(|pair| pair.long_ms <= window_ms) {
             let (long, short) = (self.within(pair.long_ms), self.within(pair.short_ms));
             let burn = long.burn(target);
-            let holds = long.bad >= BAD_MIN && burn >= pair.times && short.burn(target) >= pair.times;
+            let holds =
+                long.bad >= BAD_MIN && burn >= pair.times && short.burn(target) >= pair.times;
             let this = Burning {
                 word: pair.word,
                 severity: pair.severity,
@@ -166,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_burst_of_failures_pages_while_it_goes_on() {
-        let bursting = ledger(60, |minute| Spent { all: 100, bad: if minute >= 50 { 20 } else { 0 } });
+        let bursting =
+            ledger(60, |minute| Spent { all: 100, bad: if minute >= 50 { 20 } else { 0 } });
         assert_eq!(words(&bursting), ["fast"]);
         let over = ledger(60, |minute| Spent { all: 100, bad: if minute < 25 { 20 } else { 0 } });
         assert!(!words(&over).contains(&"fast"), "the last half hour was well");

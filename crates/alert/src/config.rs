@@ -37,28 +37,20 @@ impl Config {
         };
         let mut rules: Vec<Rule> =
             shipped::rules().into_iter().filter(|rule| !replaced(&rule.name)).collect();
-        let mut all: Vec<Declared> = Vec::new();
-        if let Some(ours) = rules.iter().find(|rule| rule.name == shipped::ERROR_RATE)
-            && let Some(name) = shipped::name(shipped::ERROR_RATE)
-        {
-            let mut of = declared(&name, &shipped::error_rate());
-            of.rule = ours.clone();
-            all.push(of);
-        }
         let own = watch.alerts.iter().map(|(name, of)| declared(name, of));
         let own: Vec<Declared> = own.collect();
         rules.extend(own.iter().map(|of| of.rule.clone()));
-        all.extend(own);
         let objectives: Vec<Objective> =
             watch.slos.iter().map(|(name, of)| objective(name, of)).collect();
         rules.extend(objectives.iter().map(|of| of.rule.clone()));
         let by_name = rules.iter().enumerate().map(|(at, rule)| (rule.name.clone(), at)).collect();
-        let missing = watch.channels.iter().filter_map(|(name, channel)| {
-            Some((name.clone(), missing(channel, &secrets)?))
-        });
+        let missing = watch
+            .channels
+            .iter()
+            .filter_map(|(name, channel)| Some((name.clone(), missing(channel, &secrets)?)));
         Self {
             app: app.to_owned(),
-            declared: all,
+            declared: own,
             objectives,
             checks: watch.checks.iter().map(|(name, of)| (name.to_string(), of.clone())).collect(),
             missing: missing.collect(),

@@ -34,6 +34,9 @@ pub struct ServiceFact {
     pub preparing: bool,
     pub reason: Option<String>,
     pub restarts: u32,
+    /// Requests that it got since Archipel started, and those of them that failed.
+    pub requests: u64,
+    pub failed: u64,
     pub memory_bytes: u64,
     /// Of all its instances.
     pub memory_limit: Option<u64>,

@@ -28,6 +28,7 @@ mod rule;
 mod send;
 mod shipped;
 mod snapshot;
+mod step;
 mod verdict;
 
 pub use alerts::{Alerts, SilenceError, Wanted};
@@ -48,7 +49,7 @@ pub use snapshot::{AlertState, ChannelState, CheckState, RuleState, SloState, Sn
 /// # Errors
 /// One sentence, with the place.
 pub fn check_question(question: &str) -> Result<(), String> {
-    archipel_telemetry::Expr::parse(question).map(|_| ()).map_err(|error| {
-        format!("{} (at character {})", error.message, error.at + 1)
-    })
+    archipel_telemetry::Expr::parse(question)
+        .map(|_| ())
+        .map_err(|error| format!("{} (at character {})", error.message, error.at + 1))
 }

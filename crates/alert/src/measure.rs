@@ -28,7 +28,11 @@ pub struct Stores {
 
 impl Stores {
     /// What holds for each instance of a rule, and how many there were beyond the most.
-    pub(crate) async fn read(&self, of: &Declared, now_ms: u64) -> io::Result<(Vec<Reading>, usize)> {
+    pub(crate) async fn read(
+        &self,
+        of: &Declared,
+        now_ms: u64,
+    ) -> io::Result<(Vec<Reading>, usize)> {
         let window_ms = u64::try_from(of.of.window.as_millis()).unwrap_or(u64::MAX);
         let since_ms = now_ms.saturating_sub(window_ms);
         let mut counted = match (&of.of.aggregate, &of.of.events) {

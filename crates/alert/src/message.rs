@@ -116,7 +116,8 @@ impl Message {
         // Slack takes fifty blocks.
         for alert in self.alerts.iter().take(40) {
             let mark = if alert.state == "firing" { "🔴" } else { "🟢" };
-            let mut text = format!("{mark} *{}*\n{}", mrkdwn(&alert.title()), mrkdwn(&alert.summary));
+            let mut text =
+                format!("{mark} *{}*\n{}", mrkdwn(&alert.title()), mrkdwn(&alert.summary));
             if let Some(link) = absolute(console, &alert.link) {
                 text.push_str(&format!("\n<{link}|show>"));
             }
@@ -226,6 +227,9 @@ mod tests {
         let flood = Message::new("shop", 0, vec![told("a", "firing"); 120]);
         assert_eq!(flood.alerts.len(), TOLD_MAX);
         assert_eq!(flood.title(), "[shop] 120 firing");
-        assert_eq!(Message::new("shop", 0, vec![told("a", "resolved")]).webhook("", None)["type"], "alerts.resolved");
+        assert_eq!(
+            Message::new("shop", 0, vec![told("a", "resolved")]).webhook("", None)["type"],
+            "alerts.resolved"
+        );
     }
 }

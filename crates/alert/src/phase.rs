@@ -128,7 +128,16 @@ mod tests {
     #[test]
     fn a_short_recovery_does_not_end_it() {
         let timing = Timing { hold_ms: 0, resolve_ms: 10 };
-        let all = run(&[(1, true, false), (5, false, false), (4, true, false), (9, false, false), (1, false, false)], timing);
+        let all = run(
+            &[
+                (1, true, false),
+                (5, false, false),
+                (4, true, false),
+                (9, false, false),
+                (1, false, false),
+            ],
+            timing,
+        );
         let words: Vec<&str> = all.iter().map(|(_, phase)| phase.word()).collect();
         assert_eq!(words, ["firing", "firing", "firing", "firing", "ok"]);
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use archipel_model::Severity;
 use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, blocking, channel, clock};
 
-use crate::alerts::{Alerts, State, message_id};
-use crate::book::{self, ALERTS_MAX, Alert, Delivery, Happened, Sent};
+use crate::alerts::{Alerts, message_id};
+use crate::book::{self, Alert, Delivery, Sent};
 use crate::check::{self, Run};
 use crate::config::{Config, DOOR};
 use crate::facts::{Entrance, Facts};
@@ -20,16 +20,17 @@ use crate::post::{Candidate, due};
 use crate::rule::{Class, Labels, Reading};
 use crate::send::{Outcome, deliver};
 use crate::shipped::{self, Past};
+use crate::step::{certificate, failing, step};
 
 const PACE: Duration = Duration::from_secs(1);
 const RULE_EVERY_MS: u64 = 15_000;
 const DOOR_EVERY_MS: u64 = 60_000;
-const DOOR_FAILURES: u32 = 3;
-const CERTIFICATE_MS: u64 = 14 * 86_400_000;
 /// What is no decision (runs of checks, spent budgets) may be lost for so long.
 const SAVE_EVERY_MS: u64 = 60_000;
 const BACKOFF_MIN_MS: u64 = 1_000;
 const BACKOFF_MAX_MS: u64 = 300_000;
+/// What a receiver asks to wait beyond that.
+const ASKED_MAX_MS: u64 = 3_600_000;
 /// About two hours.
 const TRIES_MAX: u32 = 30;
 
@@ -37,7 +38,8 @@ const TRIES_MAX: u32 = 30;
 enum Done {
     Ran(String, Run),
     Door(Result<Option<(String, u64)>, String>, u64),
-    Sent(String, Outcome),
+    /// By channel and message.
+    Sent(String, String, Outcome),
 }
 
 pub(crate) struct Round {
@@ -148,7 +150,12 @@ impl Round {
         let question = format!("{} | {}", of.of.on, of.of.good);
         let mut ledger = self.alerts.with(|state| {
             // Counted by another question, the past says nothing.
-            if state.book.ledger_of.insert(name.clone(), question.clone()).is_some_and(|q| q != question) {
+            if state
+                .book
+                .ledger_of
+                .insert(name.clone(), question.clone())
+                .is_some_and(|q| q != question)
+            {
                 state.book.ledgers.remove(name);
             }
             state.book.ledgers.get(name).cloned().unwrap_or_default()
@@ -250,20 +257,28 @@ impl Round {
             }
             Done::Door(found, took_ms) => {
                 self.running.remove(DOOR);
-                let (why, certificate) = match found {
-                    Ok(certificate) => (None, certificate),
+                let (why, first) = match found {
+                    Ok(found) => (None, found),
                     Err(why) => (Some(why), None),
                 };
-                let ends = certificate.as_ref().map(|(_, ends)| *ends);
+                let ends = first.as_ref().map(|(_, ends)| *ends);
                 let ok = why.is_none();
                 let run = Run { at_ms: now_ms, ok, took_ms, why, certificate_ends_ms: ends };
                 self.alerts.with(|state| state.book.ran(DOOR, run));
                 if ok {
-                    let readings = certificate.map(|(host, ends)| certificate_reading(host, ends, now_ms));
-                    self.apply(config, shipped::CERTIFICATE, readings.into_iter().collect(), now_ms);
+                    let readings = first.map(|(host, ends)| certificate(host, ends, now_ms));
+                    self.apply(
+                        config,
+                        shipped::CERTIFICATE,
+                        readings.into_iter().collect(),
+                        now_ms,
+                    );
                 }
             }
-            Done::Sent(id, outcome) => return self.sent(&id, outcome, now_ms),
+            Done::Sent(channel, id, outcome) => {
+                self.sending.remove(&channel);
+                return self.sent(&id, outcome, now_ms);
+            }
         }
         let readings = self.alerts.with(|state| failing(state, config));
         self.apply(config, shipped::CHECK_FAILING, readings, now_ms);
@@ -275,15 +290,16 @@ impl Round {
                 return;
             };
             let Some(mut delivery) = state.book.outbox.remove(at) else { return };
-            self.sending.remove(&delivery.channel);
             delivery.tries += 1;
             let why = match outcome {
                 Outcome::Delivered => None,
                 Outcome::Refused(why) => Some(why),
                 Outcome::Later(why, after) if delivery.tries < TRIES_MAX => {
                     let wait = BACKOFF_MIN_MS << (delivery.tries - 1).min(9);
-                    let asked = after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(0));
-                    delivery.next_ms = now_ms + wait.max(asked).min(BACKOFF_MAX_MS);
+                    let asked =
+                        after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(0));
+                    delivery.next_ms =
+                        now_ms + wait.min(BACKOFF_MAX_MS).max(asked.min(ASKED_MAX_MS));
                     delivery.why = Some(why);
                     // Those behind it wait: what is told first is to arrive first.
                     state.book.outbox.insert(at, delivery);
@@ -293,7 +309,11 @@ impl Round {
                 Outcome::Later(why, _) => Some(format!("given up after {TRIES_MAX} tries: {why}")),
             };
             if let Some(why) = &why {
-                tracing::warn!(channel = delivery.channel, why, "a message about alerts was not taken");
+                tracing::warn!(
+                    channel = delivery.channel,
+                    why,
+                    "a message about alerts was not taken"
+                );
             }
             state.book.sent(Sent {
                 title: delivery.message.title(),
@@ -311,12 +331,17 @@ impl Round {
     fn tell(&mut self, config: &Config) {
         let now_ms = clock::wall_ms();
         self.alerts.with(|state| {
+            if state.book.alerts.is_empty() {
+                return;
+            }
             let explains = state.explains();
             let book = &mut state.book;
             book.silences.retain(|silence| silence.until_ms > now_ms);
             let all: Vec<&Alert> = book.alerts.values().flatten().collect();
-            let candidates: Vec<Candidate<'_>> =
-                all.iter().filter_map(|alert| candidate(alert, config, book, &explains, now_ms)).collect();
+            let candidates: Vec<Candidate<'_>> = all
+                .iter()
+                .filter_map(|alert| candidate(alert, config, book, &explains, now_ms))
+                .collect();
             let places: Vec<(String, Labels)> = all
                 .iter()
                 .filter(|alert| alert.phase.is_firing() || alert.resolved_ms.is_some())
@@ -334,12 +359,17 @@ impl Round {
             drop(candidates);
             for (name, due) in messages {
                 let mut told = Vec::new();
-                for (at, firing) in
-                    due.firing.iter().map(|at| (*at, true)).chain(due.resolved.iter().map(|at| (*at, false)))
+                for (at, firing) in due
+                    .firing
+                    .iter()
+                    .map(|at| (*at, true))
+                    .chain(due.resolved.iter().map(|at| (*at, false)))
                 {
                     let (rule, labels) = &places[at];
                     let of = book.alerts.get_mut(rule).into_iter().flatten();
-                    let Some(alert) = of.into_iter().find(|alert| alert.labels == *labels) else { continue };
+                    let Some(alert) = of.into_iter().find(|alert| alert.labels == *labels) else {
+                        continue;
+                    };
                     told.push(said(alert, firing, config));
                     match firing {
                         true => drop(alert.told.insert(name.clone(), now_ms)),
@@ -404,10 +434,9 @@ impl Round {
         });
         for (name, delivery) in ready {
             let Some(channel) = config.channels.get(name.as_str()) else { continue };
-            if delivery.next_ms > now_ms + BACKOFF_MAX_MS || self.sending.contains(&name) {
-                continue;
-            }
-            if delivery.next_ms > now_ms {
+            // Further away than it can be, the clock was put back.
+            let due = delivery.next_ms <= now_ms || delivery.next_ms > now_ms + ASKED_MAX_MS;
+            if !due || self.sending.contains(&name) {
                 continue;
             }
             self.sending.insert(name);
@@ -415,12 +444,19 @@ impl Round {
             let (done, stop) = (self.done.clone(), self.stop.clone());
             self.tasks.spawn("alert.send", async move {
                 let message = &delivery.message;
-                let sent = deliver(&channel, &config.secrets, message, &delivery.id, now_ms, console.as_deref());
+                let sent = deliver(
+                    &channel,
+                    &config.secrets,
+                    message,
+                    &delivery.id,
+                    now_ms,
+                    console.as_deref(),
+                );
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
                     outcome = sent => {
-                        let _ = done.send(Done::Sent(delivery.id.clone(), outcome)).await;
+                        let _ = done.send(Done::Sent(delivery.channel, delivery.id, outcome)).await;
                     }
                 }
             });
@@ -461,120 +497,4 @@ fn said(alert: &Alert, firing: bool, config: &Config) -> Told {
         description: config.rule(&alert.rule).and_then(|rule| rule.description.clone()),
         link: alert.link.clone(),
     }
-}
-
-fn certificate_reading(host: String, ends_ms: u64, now_ms: u64) -> Reading {
-    let left_ms = ends_ms.saturating_sub(now_ms);
-    let days = left_ms / 86_400_000;
-    let text = format!("the certificate of {host} ends in {days} days");
-    let labels = Labels::from([("host".to_owned(), host)]);
-    Reading::new(labels, left_ms < CERTIFICATE_MS, days as f64, text, "/gateway".to_owned())
-}
-
-/// Checks whose last runs failed, as often in a row as they say.
-fn failing(state: &State, config: &Config) -> Vec<Reading> {
-    let mut readings = Vec::new();
-    for (name, runs) in &state.book.runs {
-        let (failures, severity) = match config.checks.get(name) {
-            Some(check) => (check.failures, check.severity),
-            None if name == DOOR => (DOOR_FAILURES, Severity::Page),
-            None => continue,
-        };
-        let failed = runs.iter().rev().take_while(|run| !run.ok).count();
-        let why = runs.back().and_then(|run| run.why.clone());
-        let text = why.unwrap_or_else(|| "it answers as it should".to_owned());
-        let labels = Labels::from([("check".to_owned(), name.clone())]);
-        let link = format!("/alerts?check={name}");
-        let holds = failed >= failures as usize;
-        let mut reading = Reading::new(labels, holds, failed as f64, text, link);
-        reading.severity = Some(severity);
-        readings.push(reading);
-    }
-    readings
-}
-
-/// Takes the readings of one rule into its alerts.
-fn step(
-    state: &mut State,
-    rule: &str,
-    severity: Severity,
-    class: Class,
-    timing: Timing,
-    readings: Vec<Reading>,
-    now_ms: u64,
-) {
-    let quiet = now_ms < state.quiet_until_ms;
-    let count: usize = state.book.alerts.values().map(Vec::len).sum();
-    let mut room = ALERTS_MAX.saturating_sub(count);
-    let mut alerts = state.book.alerts.remove(rule).unwrap_or_default();
-    let mut read = vec![false; alerts.len()];
-    for reading in readings {
-        match alerts.iter().position(|alert| alert.labels == reading.labels) {
-            Some(at) => {
-                if let Some(read) = read.get_mut(at) {
-                    *read = true;
-                }
-                advance(state, &mut alerts[at], Some(reading), quiet, timing, now_ms);
-            }
-            None if !reading.holds || room == 0 => {}
-            None => {
-                room -= 1;
-                let mut alert = Alert {
-                    rule: rule.to_owned(),
-                    labels: reading.labels.clone(),
-                    severity: reading.severity.unwrap_or(severity),
-                    class,
-                    phase: Phase::Ok,
-                    resolved_ms: None,
-                    value: reading.value,
-                    text: String::new(),
-                    link: String::new(),
-                    told: BTreeMap::new(),
-                };
-                advance(state, &mut alert, Some(reading), quiet, timing, now_ms);
-                alerts.push(alert);
-            }
-        }
-    }
-    // Nothing was read of what is not there any more.
-    for (at, read) in read.into_iter().enumerate().filter(|(_, read)| !read) {
-        let _ = read;
-        advance(state, &mut alerts[at], None, quiet, timing, now_ms);
-    }
-    alerts.retain(|alert| alert.phase != Phase::Ok || !alert.told.is_empty());
-    if !alerts.is_empty() {
-        state.book.alerts.insert(rule.to_owned(), alerts);
-    }
-}
-
-fn advance(
-    state: &mut State,
-    alert: &mut Alert,
-    reading: Option<Reading>,
-    quiet: bool,
-    timing: Timing,
-    now_ms: u64,
-) {
-    let holds = reading.as_ref().is_some_and(|reading| reading.holds);
-    let before = alert.phase;
-    alert.phase = before.next(holds, quiet, timing, now_ms);
-    if let Some(reading) = reading {
-        alert.value = reading.value;
-        alert.text = reading.text;
-        alert.link = reading.link;
-        alert.severity = reading.severity.unwrap_or(alert.severity);
-    }
-    let (was, is) = (before.is_firing(), alert.phase.is_firing());
-    if was == is {
-        return;
-    }
-    alert.resolved_ms = (!is).then_some(now_ms);
-    state.urgent = true;
-    state.book.happened(Happened {
-        at_ms: now_ms,
-        rule: alert.rule.clone(),
-        labels: alert.labels.clone(),
-        firing: is,
-        text: alert.text.clone(),
-    });
 }

@@ -136,7 +136,14 @@ fn is_about_hops(expr: &Expr) -> bool {
         Expr::Text(_) => false,
         Expr::Compare { key, .. } => matches!(
             key.as_str(),
-            "service" | "instance" | "caller" | "route" | "method" | "path" | "status" | "duration"
+            "service"
+                | "instance"
+                | "caller"
+                | "route"
+                | "method"
+                | "path"
+                | "status"
+                | "duration"
                 | "dur"
         ),
     }

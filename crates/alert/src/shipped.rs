@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use archipel_model::{AlertRule, Severity, WatchName};
+use archipel_model::{Severity, WatchName};
 
 use crate::facts::{Facts, ServiceFact};
 use crate::phase::Timing;
 use crate::rule::{Class, Labels, Reading, Rule};
-use crate::verdict::{bytes, percent};
+use crate::verdict::{bytes, percent, question_link};
 
 const MINUTE_MS: u64 = 60_000;
 /// Restarts within ten minutes that are no accident.
@@ -17,6 +17,8 @@ const LAG_MIN: u64 = 100;
 /// Minutes that a queue must rise.
 const RISING: usize = 10;
 const NEARLY: f64 = 0.9;
+const ERROR_SHARE: f64 = 0.05;
+const ERRORS_MIN: u64 = 20;
 /// Counters that are remembered; more services or queues than this are not compared over time.
 const SERIES_MAX: usize = 20_000;
 
@@ -46,49 +48,95 @@ pub fn rules() -> Vec<Rule> {
         shipped: true,
     };
     vec![
-        rule(CRASH_LOOP, Class::Crashing, Page, 0, "3 restarts in 10m, or given up",
-            "The service ends again and again. Its last lines say why."),
-        rule(UNHEALTHY, Class::Down, Page, MINUTE_MS, "fewer instances are ready than wanted for 1m",
-            "The service runs and does not answer its health check, or does not start."),
-        rule(ERROR_RATE, Class::Symptom, Page, 0, "error_rate > 5% over 5m, with 20 errors",
-            "Requests to the service fail. The traces show where."),
-        rule(DEAD_LETTERS, Class::Other, Page, 0, "dead letters > 0",
-            "Events could not be delivered and wait for a person: mend the cause, then replay or discard them."),
-        rule(QUEUE_RISING, Class::Other, Ticket, 0, "lag rises for 10m, to 100 or more",
-            "The subscriber is slower than what is published."),
-        rule(WORKFLOW_PARKED, Class::Other, Page, 0, "parked workflows > 0",
-            "Workflows were given up until a person raises an event, resumes or reruns them."),
-        rule(DISK, Class::Other, Page, 0, "disk > 90%",
-            "The file system that holds the state is nearly full."),
-        rule(MEMORY, Class::Other, Ticket, 2 * MINUTE_MS, "memory > 90% of the limit for 2m",
-            "The service is about to be ended for its memory."),
-        rule(CERTIFICATE, Class::Other, Page, 0, "certificate < 14d",
-            "A certificate of the gateway ends soon and was not renewed."),
-        rule(TELEMETRY_DROPPED, Class::Other, Ticket, 0, "telemetry dropped in 5m",
-            "Spans or log lines came faster than they could be stored; figures from them are too low."),
-        rule(CHECK_FAILING, Class::Symptom, Page, 0, "as often in a row as the check says",
-            "What is asked from outside does not answer as it should."),
+        rule(
+            CRASH_LOOP,
+            Class::Crashing,
+            Page,
+            0,
+            "3 restarts in 10m, or given up",
+            "The service ends again and again. Its last lines say why.",
+        ),
+        rule(
+            UNHEALTHY,
+            Class::Down,
+            Page,
+            MINUTE_MS,
+            "fewer instances are ready than wanted for 1m",
+            "The service runs and does not answer its health check, or does not start.",
+        ),
+        rule(
+            ERROR_RATE,
+            Class::Symptom,
+            Page,
+            0,
+            "error_rate > 5% over 5m, with 20 errors",
+            "Requests to the service fail. The traces show where.",
+        ),
+        rule(
+            DEAD_LETTERS,
+            Class::Other,
+            Page,
+            0,
+            "dead letters > 0",
+            "Events could not be delivered and wait for a person: mend the cause, then replay or discard them.",
+        ),
+        rule(
+            QUEUE_RISING,
+            Class::Other,
+            Ticket,
+            0,
+            "lag rises for 10m, to 100 or more",
+            "The subscriber is slower than what is published.",
+        ),
+        rule(
+            WORKFLOW_PARKED,
+            Class::Other,
+            Page,
+            0,
+            "parked workflows > 0",
+            "Workflows were given up until a person raises an event, resumes or reruns them.",
+        ),
+        rule(
+            DISK,
+            Class::Other,
+            Page,
+            0,
+            "disk > 90%",
+            "The file system that holds the state is nearly full.",
+        ),
+        rule(
+            MEMORY,
+            Class::Other,
+            Ticket,
+            2 * MINUTE_MS,
+            "memory > 90% of the limit for 2m",
+            "The service is about to be ended for its memory.",
+        ),
+        rule(
+            CERTIFICATE,
+            Class::Other,
+            Page,
+            0,
+            "certificate < 14d",
+            "A certificate of the gateway ends soon and was not renewed.",
+        ),
+        rule(
+            TELEMETRY_DROPPED,
+            Class::Other,
+            Ticket,
+            0,
+            "telemetry dropped in 5m",
+            "Spans or log lines came faster than they could be stored; figures from them are too low.",
+        ),
+        rule(
+            CHECK_FAILING,
+            Class::Symptom,
+            Page,
+            0,
+            "as often in a row as the check says",
+            "What is asked from outside does not answer as it should.",
+        ),
     ]
-}
-
-/// The shipped rule that is read from requests.
-pub(crate) fn error_rate() -> AlertRule {
-    use archipel_model::{Aggregate, Comparison, Events, Millionths};
-    AlertRule {
-        events: Events::Spans(String::new()),
-        aggregate: Aggregate::ErrorRate,
-        comparison: Comparison::Above,
-        limit: Millionths::of(0.05),
-        when: "error_rate > 5%".to_owned(),
-        window: std::time::Duration::from_secs(300),
-        hold: std::time::Duration::ZERO,
-        resolve_after: std::time::Duration::from_secs(120),
-        min_events: 20,
-        severity: Severity::Page,
-        by: vec!["service".to_owned()],
-        notify: None,
-        description: None,
-    }
 }
 
 pub(crate) fn name(text: &str) -> Option<WatchName> {
@@ -99,6 +147,8 @@ pub(crate) fn name(text: &str) -> Option<WatchName> {
 #[derive(Debug, Default)]
 pub(crate) struct Past {
     restarts: BTreeMap<String, VecDeque<(u64, u32)>>,
+    /// Requests and failed ones, as they were counted in the last five minutes.
+    answers: BTreeMap<String, VecDeque<(u64, u64, u64)>>,
     /// Lag at the end of each minute.
     lags: BTreeMap<(String, String), VecDeque<u64>>,
     dropped: VecDeque<(u64, u64)>,
@@ -112,6 +162,7 @@ impl Past {
         self.minute = now_ms / MINUTE_MS;
         vec![
             (CRASH_LOOP, self.crashing(facts, now_ms)),
+            (ERROR_RATE, self.failing(facts, now_ms)),
             (UNHEALTHY, facts.services.iter().map(unhealthy).collect()),
             (DEAD_LETTERS, dead(facts)),
             (QUEUE_RISING, self.rising(facts, whole_minute)),
@@ -147,6 +198,30 @@ impl Past {
         readings
     }
 
+    /// From counters: exact, whatever happens to spans, and the same cost at any rate.
+    fn failing(&mut self, facts: &Facts, now_ms: u64) -> Vec<Reading> {
+        self.answers.retain(|name, _| facts.services.iter().any(|of| of.name == *name));
+        let mut readings = Vec::new();
+        for of in &facts.services {
+            let seen = self.answers.entry(of.name.clone()).or_default();
+            if seen.back().is_some_and(|(_, requests, _)| *requests > of.requests) {
+                seen.clear();
+            }
+            seen.push_back((now_ms, of.requests, of.failed));
+            while seen.len() > 1 && (seen[1].0 + 5 * MINUTE_MS < now_ms || seen.len() > 512) {
+                seen.pop_front();
+            }
+            let (_, requests, failed) = seen.front().copied().unwrap_or_default();
+            let (all, bad) = (of.requests - requests, of.failed.saturating_sub(failed));
+            let share = if all > 0 { bad as f64 / all as f64 } else { 0.0 };
+            let text = format!("{} of {all} requests failed in 5m ({bad})", percent(share));
+            let mut reading = of_service(of, bad >= ERRORS_MIN && share > ERROR_SHARE, share, text);
+            reading.link = question_link("traces", &format!("service:{} status:error", of.name));
+            readings.push(reading);
+        }
+        readings
+    }
+
     fn rising(&mut self, facts: &Facts, whole_minute: bool) -> Vec<Reading> {
         let mut readings = Vec::new();
         for of in &facts.subscriptions {
@@ -161,11 +236,18 @@ impl Past {
                     seen.pop_front();
                 }
             }
-            let rises = seen.len() > RISING && seen.iter().zip(seen.iter().skip(1)).all(|(a, b)| b > a);
+            let rises =
+                seen.len() > RISING && seen.iter().zip(seen.iter().skip(1)).all(|(a, b)| b > a);
             let text = format!("{} events behind on {}", of.lag, of.topic);
             let link = format!("/events/{}", of.topic);
             let labels = queue(&of.topic, &of.subscriber);
-            readings.push(Reading::new(labels, rises && of.lag >= LAG_MIN, of.lag as f64, text, link));
+            readings.push(Reading::new(
+                labels,
+                rises && of.lag >= LAG_MIN,
+                of.lag as f64,
+                text,
+                link,
+            ));
         }
         readings
     }
@@ -177,7 +259,8 @@ impl Past {
         {
             self.dropped.pop_front();
         }
-        let more = facts.dropped.saturating_sub(self.dropped.front().map_or(0, |(_, first)| *first));
+        let more =
+            facts.dropped.saturating_sub(self.dropped.front().map_or(0, |(_, first)| *first));
         let text = format!("{more} spans and lines were dropped in 5 minutes");
         vec![Reading::new(Labels::new(), more > 0, more as f64, text, "/settings".to_owned())]
     }
@@ -250,7 +333,8 @@ mod tests {
     }
 
     fn service(change: impl Fn(&mut ServiceFact)) -> Facts {
-        let mut of = ServiceFact { name: "web".into(), wanted: 2, ready: 2, ..ServiceFact::default() };
+        let mut of =
+            ServiceFact { name: "web".into(), wanted: 2, ready: 2, ..ServiceFact::default() };
         of.settled = true;
         change(&mut of);
         Facts { services: vec![of], ..Facts::default() }
@@ -273,10 +357,28 @@ mod tests {
     }
 
     #[test]
+    fn failures_are_counted_within_five_minutes() {
+        let mut past = Past::default();
+        let at = |requests, failed| service(move |s| (s.requests, s.failed) = (requests, failed));
+        assert!(holding(&mut past, &at(1_000, 900), 0).is_empty(), "before our time");
+        assert!(holding(&mut past, &at(1_100, 919), 1_000).is_empty(), "few");
+        assert_eq!(holding(&mut past, &at(1_399, 920), 2_000), [ERROR_RATE]);
+        assert!(holding(&mut past, &at(1_400, 920), 3_000).is_empty(), "just 5%");
+        assert_eq!(holding(&mut past, &at(1_450, 970), 4_000), [ERROR_RATE]);
+        assert!(holding(&mut past, &at(2_450, 970), 6 * MINUTE_MS).is_empty(), "well since");
+        assert!(holding(&mut past, &at(5, 0), 6 * MINUTE_MS + 1).is_empty(), "counted anew");
+    }
+
+    #[test]
     fn a_queue_that_rises_for_ten_minutes() {
         let mut past = Past::default();
         let at = |lag| Facts {
-            subscriptions: vec![SubscriptionFact { topic: "a.b".into(), subscriber: "web".into(), lag, dead: 0 }],
+            subscriptions: vec![SubscriptionFact {
+                topic: "a.b".into(),
+                subscriber: "web".into(),
+                lag,
+                dead: 0,
+            }],
             ..Facts::default()
         };
         let mut told = Vec::new();

@@ -29,7 +29,8 @@ pub(crate) fn reading(of: &Declared, mut labels: Labels, counts: Counts) -> Read
     let (value, holds, text) = match &rule.aggregate {
         Aggregate::ErrorRate => {
             let share = if events > 0 { errors as f64 / events as f64 } else { 0.0 };
-            let text = format!("{} of {events} requests failed in {window} ({errors})", percent(share));
+            let text =
+                format!("{} of {events} requests failed in {window} ({errors})", percent(share));
             (share, events > 0 && errors >= rule.min_events && compares(share), text)
         }
         Aggregate::Rate => {
@@ -100,7 +101,11 @@ pub(crate) fn question_link(page: &str, question: &str) -> String {
 
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent >= 10.0 || percent == 0.0 { format!("{percent:.0}%") } else { format!("{percent:.1}%") }
+    if percent >= 10.0 || percent == 0.0 {
+        format!("{percent:.0}%")
+    } else {
+        format!("{percent:.1}%")
+    }
 }
 
 pub(crate) fn time(seconds: f64) -> String {
@@ -160,7 +165,8 @@ mod tests {
         assert!(holds(&of, Counts { events: 399, errors: 20, ..Counts::default() }));
         assert!(!holds(&of, Counts { events: 400, errors: 20, ..Counts::default() }), "just 5%");
         assert!(!holds(&of, Counts::default()));
-        let read = reading(&of, Labels::new(), Counts { events: 200, errors: 20, ..Counts::default() });
+        let read =
+            reading(&of, Labels::new(), Counts { events: 200, errors: 20, ..Counts::default() });
         assert_eq!(read.labels["service"], "orders");
         assert_eq!(read.text, "10% of 200 requests failed in 1m (20); the limit is it");
         assert_eq!(read.link, "/traces?range=1h&q=service:orders%20status:error");

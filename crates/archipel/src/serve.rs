@@ -368,6 +368,7 @@ async fn stop(
             false => "stopping; Ctrl-C again kills at once",
         });
     }
+    parts.alerts.rest();
     let mut statuses = parts.console.watch();
     let graceful = async {
         parts.broker.shutdown(Duration::from_secs(5)).await;

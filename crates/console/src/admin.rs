@@ -24,7 +24,8 @@ use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
 use crate::{
-    alerts, errors, faults, find, log_summary, present, routes, samples, topology, traces, view, workflows,
+    alerts, errors, faults, find, log_summary, present, routes, samples, topology, traces, view,
+    workflows,
 };
 
 /// Bodies are commands of a few lines, or one event.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use archipel_alert::{CheckState, Snapshot, Wanted};
 use archipel_model::SyntheticStep;
 use http::StatusCode;
+use percent_encoding::percent_decode_str;
 
 use crate::admin::{Done, parse};
 use crate::answer::{self, bad, problem};
@@ -42,7 +43,8 @@ fn shown(of: Snapshot) -> view::Alerts {
         })
         .collect();
     let is_firing = |alert: &&view::Alert| alert.state == "firing";
-    let open = alerts.iter().filter(is_firing).filter(|a| a.silence.is_none() && a.explained.is_none());
+    let open =
+        alerts.iter().filter(is_firing).filter(|a| a.silence.is_none() && a.explained.is_none());
     let firing = open.count() as u64;
     let rules = of.rules.iter().map(|known| view::AlertRule {
         name: known.rule.name.clone(),
@@ -51,7 +53,8 @@ fn shown(of: Snapshot) -> view::Alerts {
         description: known.rule.description.clone(),
         shipped: known.rule.shipped,
         notify: known.rule.notify.as_ref().map(|all| all.iter().map(ToString::to_string).collect()),
-        firing: alerts.iter().filter(is_firing).filter(|a| a.rule == known.rule.name).count() as u64,
+        firing: alerts.iter().filter(is_firing).filter(|a| a.rule == known.rule.name).count()
+            as u64,
         problem: known.problem.clone(),
         left_out: known.left_out as u64,
     });
@@ -152,7 +155,9 @@ fn check(state: &CheckState) -> view::Check {
         name: state.name.clone(),
         steps: match &state.of {
             Some(of) => of.steps.iter().map(step).collect(),
-            None => vec!["the gateway accepts connections, and its certificates are good".to_owned()],
+            None => {
+                vec!["the gateway accepts connections, and its certificates are good".to_owned()]
+            }
         },
         every_ms: state.of.as_ref().map_or(GATEWAY_EVERY_MS, |of| millis(of.every)),
         description: state.of.as_ref().and_then(|of| of.description.clone()),
@@ -196,6 +201,7 @@ pub(crate) fn silence(shared: &Arc<Shared>, body: &[u8]) -> Done {
 
 /// `POST /v1/alerts/silences/{id}/end`
 pub(crate) fn end_silence(shared: &Arc<Shared>, id: &str) -> Done {
+    let id = &*percent_decode_str(id).decode_utf8_lossy();
     match shared.parts.alerts.end_silence(id) {
         true => list(shared),
         false => Err(bad(format!("there is no silence `{id}`"))),
@@ -204,6 +210,7 @@ pub(crate) fn end_silence(shared: &Arc<Shared>, id: &str) -> Done {
 
 /// `POST /v1/alerts/test/{channel}`
 pub(crate) async fn test(shared: &Arc<Shared>, channel: &str) -> Done {
+    let channel = &*percent_decode_str(channel).decode_utf8_lossy();
     match shared.parts.alerts.test(channel).await {
         Ok(()) => Ok(answer::json(&view::Accepted {
             accepted: true,

@@ -1,12 +1,14 @@
 //! Tells the alerts what is known: every few seconds, from the status, the broker, the workflows
 //! and the machine. What is a number over time is recorded as one too.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_alert::{Entrance, Facts, ServiceFact, SubscriptionFact};
 use archipel_control::{Preparation, Snapshot};
+use archipel_gateway::{Caller, SeriesCount};
 use archipel_model::ServiceName;
 use archipel_rt::{blocking, clock};
 use archipel_telemetry::{METRIC_SAMPLE_MS, MetricKey};
@@ -49,7 +51,7 @@ async fn parked_workflows(shared: &Shared) -> Vec<(String, u64)> {
     };
     // The store says itself what is wrong with it.
     let Ok(found) = shared.parts.engine.find(None, &filter, 1_000).await else { return Vec::new() };
-    let mut by_app = std::collections::BTreeMap::new();
+    let mut by_app = BTreeMap::new();
     for instance in found.instances {
         *by_app.entry(instance.app).or_insert(0u64) += 1;
     }
@@ -80,10 +82,15 @@ fn facts(
         })
     });
     let counters = shared.parts.gateway.counters();
+    let answers = answers(&counters.series);
     let gateway = app.gateway.as_ref().filter(|_| snapshot.gateway_error.is_none());
     Facts {
         generation: snapshot.generation,
-        services: app.services.keys().filter_map(|name| service(snapshot, name)).collect(),
+        services: app
+            .services
+            .keys()
+            .filter_map(|name| service(snapshot, name, &answers))
+            .collect(),
         subscriptions: subscriptions.collect(),
         parked,
         disk,
@@ -99,7 +106,23 @@ fn facts(
     }
 }
 
-fn service(snapshot: &Snapshot, name: &ServiceName) -> Option<ServiceFact> {
+/// Requests and failed ones by the service that they led to.
+fn answers(all: &[SeriesCount]) -> BTreeMap<&ServiceName, (u64, u64)> {
+    let mut by_service: BTreeMap<&ServiceName, (u64, u64)> = BTreeMap::new();
+    for series in all.iter().filter(|series| series.key.caller != Caller::Archipel) {
+        let Some(callee) = &series.key.callee else { continue };
+        let sum = by_service.entry(callee).or_default();
+        sum.0 += series.requests();
+        sum.1 += series.by_class[5] + series.broken;
+    }
+    by_service
+}
+
+fn service(
+    snapshot: &Snapshot,
+    name: &ServiceName,
+    answers: &BTreeMap<&ServiceName, (u64, u64)>,
+) -> Option<ServiceFact> {
     let declared = snapshot.plan.app.services.get(name)?;
     let state = snapshot.services.get(name)?;
     let limit = declared.memory.map(|memory| memory.limit.0);
@@ -110,7 +133,10 @@ fn service(snapshot: &Snapshot, name: &ServiceName) -> Option<ServiceFact> {
         Preparation::Done(_) => !state.current,
         _ => false,
     };
+    let (requests, failed) = answers.get(name).copied().unwrap_or_default();
     Some(ServiceFact {
+        requests,
+        failed,
         name: name.to_string(),
         calls: declared.calls.keys().map(ToString::to_string).collect(),
         wanted: state.desired,
@@ -152,7 +178,7 @@ fn numbers(shared: &Shared, facts: &Facts) -> Vec<(MetricKey, f64)> {
         service: service.to_owned(),
         instance: String::new(),
     };
-    let mut by_service: std::collections::BTreeMap<&str, (u64, u64)> = Default::default();
+    let mut by_service: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for of in &facts.subscriptions {
         let sum = by_service.entry(&of.subscriber).or_default();
         sum.0 += of.lag;

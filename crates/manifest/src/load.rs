@@ -53,7 +53,12 @@ pub fn load_from(files: &dyn Files, path: &Path, options: &Options) -> Result<Lo
 /// # Errors
 /// As [`load`].
 pub fn load_every_profile(path: &Path, question: Option<Question>) -> Result<Loaded, Problems> {
-    run(&Disk, path, &Options { profile: None, question }, Reach { includes: true, every_profile: true })
+    run(
+        &Disk,
+        path,
+        &Options { profile: None, question },
+        Reach { includes: true, every_profile: true },
+    )
 }
 
 /// Checks a text by itself: files it includes are not read, paths in it are not looked up.
@@ -138,20 +143,23 @@ pub fn exercise(bytes: &[u8]) {
     use crate::{Severity, Style, render, to_json};
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for profile in [None, Some("dev".to_owned())] {
-        let (accepted, problems) = match parse(text, Path::new("fuzz.toml"), &Options { profile, ..Options::default() }) {
-            Ok(loaded) => {
-                let app = &loaded.app;
-                assert!(
-                    app.services.values().all(|s| !s.run.argv.is_empty() && s.path.is_absolute())
-                );
-                let callees = app.services.values().flat_map(|service| service.calls.keys());
-                let known =
-                    |name| app.services.contains_key(name) || app.externals.contains_key(name);
-                assert!(callees.into_iter().all(known), "every reference resolves");
-                (true, loaded.warnings)
-            }
-            Err(problems) => (false, problems.0),
-        };
+        let (accepted, problems) =
+            match parse(text, Path::new("fuzz.toml"), &Options { profile, ..Options::default() }) {
+                Ok(loaded) => {
+                    let app = &loaded.app;
+                    assert!(
+                        app.services
+                            .values()
+                            .all(|s| !s.run.argv.is_empty() && s.path.is_absolute())
+                    );
+                    let callees = app.services.values().flat_map(|service| service.calls.keys());
+                    let known =
+                        |name| app.services.contains_key(name) || app.externals.contains_key(name);
+                    assert!(callees.into_iter().all(known), "every reference resolves");
+                    (true, loaded.warnings)
+                }
+                Err(problems) => (false, problems.0),
+            };
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         assert_eq!(accepted, errors == 0, "refused exactly when there is an error");
         assert!(problems.iter().all(|problem| text.get(problem.span.clone()).is_some()));

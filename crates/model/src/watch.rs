@@ -38,7 +38,9 @@ impl Default for AlertPace {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Somebody should look within days.
@@ -237,7 +239,9 @@ pub enum ChannelKind {
         key: Option<SecretName>,
     },
     /// Also what others offer as «Slack-compatible».
-    Slack { url: EnvValue },
+    Slack {
+        url: EnvValue,
+    },
     Mail(Box<Mail>),
 }
 

@@ -269,68 +269,69 @@ export function Alerts() {
             <Figure label="Silences" value={count(all.silences.length)} />
             <Figure label="Channels" value={count(all.channels.length)} note={all.channels.some((c) => c.problem) ? "some are off" : "[notify]"} />
           </dl>
-          <Panel title="Now">
-            <Firing all={all} again={again} />
-          </Panel>
-          {all.silences.length > 0 && (
-            <Panel title="Silences">
-              <Silences silences={all.silences} again={again} />
+          <div class="stack">
+            <Panel title="Now">
+              <Firing all={all} again={again} />
             </Panel>
-          )}
-          <Panel title="Checks from outside">
-            {checks.length === 0 ? (
-              <Empty title="Nothing is checked from outside" code={'[checks.home]\nurl = "/"\ncontains = "Welcome"\nmax_latency = "1s"'}>
-                A check asks as a visitor would, again and again: one request, a connection, or a walk in steps.
-              </Empty>
-            ) : (
-              <CheckRows checks={checks} />
+            {all.silences.length > 0 && (
+              <Panel title="Silences">
+                <Silences silences={all.silences} again={again} />
+              </Panel>
             )}
-          </Panel>
-          <Panel title="Objectives">
-            {all.slos.length === 0 ? (
-              <Empty title="No objective is declared" code={'[slos.orders]\non = "service:orders"\ngood = "status<500 duration<300ms"\ntarget = "99.9%"'}>
-                A promise about a share of requests over weeks. It is told when failures come so fast that it will not be kept.
-              </Empty>
-            ) : (
-              <Slos slos={all.slos} />
-            )}
-          </Panel>
-          <Panel title="Rules" aside={plural(all.rules.filter((r) => r.shipped).length, "ships with Archipel", "ship with Archipel")}>
-            <div class="scroll">
-              <table class="tight">
-                <thead>
-                  <tr>
-                    <th>Rule</th>
-                    <th>When</th>
-                    <th>Severity</th>
-                    <th>Last day</th>
-                    <th>Told</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {all.rules.map((rule) => (
-                    <tr key={rule.name}>
-                      <th scope="row">
-                        {rule.firing > 0 && <Glyph state="failed" />} {rule.name}
-                        {rule.problem && <p class="why bad-text">{rule.problem}</p>}
-                        {rule.left_out > 0 && <p class="why">{count(rule.left_out)} more are not looked at</p>}
-                      </th>
-                      <td>
-                        <code>{rule.when}</code>
-                        {rule.description && <p class="why">{rule.description}</p>}
-                      </td>
-                      <td>{rule.severity}</td>
-                      <td>
-                        <Day history={all.history.filter((e) => e.rule === rule.name)} firing={rule.firing > 0} />
-                      </td>
-                      <td>{rule.notify === null ? "every channel" : rule.notify.join(", ") || "nobody"}</td>
+            <Panel title="Checks from outside">
+              {checks.length === 0 ? (
+                <Empty title="Nothing is checked from outside" code={'[checks.home]\nurl = "/"\ncontains = "Welcome"\nmax_latency = "1s"'}>
+                  A check asks as a visitor would, again and again: one request, a connection, or a walk in steps.
+                </Empty>
+              ) : (
+                <CheckRows checks={checks} />
+              )}
+            </Panel>
+            <Panel title="Objectives">
+              {all.slos.length === 0 ? (
+                <Empty title="No objective is declared" code={'[slos.orders]\non = "service:orders"\ngood = "status<500 duration<300ms"\ntarget = "99.9%"'}>
+                  A promise about a share of requests over weeks. It is told when failures come so fast that it will not be kept.
+                </Empty>
+              ) : (
+                <Slos slos={all.slos} />
+              )}
+            </Panel>
+            <Panel title="Rules" aside={plural(all.rules.filter((r) => r.shipped).length, "ships with Archipel", "ship with Archipel")}>
+              <div class="scroll">
+                <table class="tight">
+                  <thead>
+                    <tr>
+                      <th>Rule</th>
+                      <th>When</th>
+                      <th>Severity</th>
+                      <th>Last day</th>
+                      <th>Told</th>
                     </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          </Panel>
-          <div class="columns">
+                  </thead>
+                  <tbody>
+                    {all.rules.map((rule) => (
+                      <tr key={rule.name}>
+                        <th scope="row">
+                          {rule.firing > 0 && <Glyph state="failed" />} {rule.name}
+                          {rule.problem && <p class="why bad-text">{rule.problem}</p>}
+                          {rule.left_out > 0 && <p class="why">{count(rule.left_out)} more are not looked at</p>}
+                        </th>
+                        <td>
+                          <code>{rule.when}</code>
+                          {rule.description && <p class="why">{rule.description}</p>}
+                        </td>
+                        <td>{rule.severity}</td>
+                        <td>
+                          <Day history={all.history.filter((e) => e.rule === rule.name)} firing={rule.firing > 0} />
+                        </td>
+                        <td>{rule.notify === null ? "every channel" : rule.notify.join(", ") || "nobody"}</td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              </div>
+            </Panel>
+            <div class="columns">
             <Panel title="History">
               {all.history.length === 0 ? (
                 <p class="note">No alert has fired yet.</p>
@@ -382,6 +383,7 @@ export function Alerts() {
                 </>
               )}
             </Panel>
+            </div>
           </div>
         </>
       )}

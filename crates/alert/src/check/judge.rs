@@ -29,9 +29,9 @@ pub(super) fn judge(step: &HttpStep, answer: &Answer, now_ms: u64) -> Result<(),
         return Err(format!("it took {took} ms, and {most} ms is the most"));
     }
     if let Some(ends) = answer.certificate_ends_ms {
-        let least = step.certificate.map_or(CERTIFICATE_MS, |least| {
-            u64::try_from(least.as_millis()).unwrap_or(u64::MAX)
-        });
+        let least = step
+            .certificate
+            .map_or(CERTIFICATE_MS, |least| u64::try_from(least.as_millis()).unwrap_or(u64::MAX));
         let left = ends.saturating_sub(now_ms);
         if left < least {
             return Err(format!("its certificate ends in {} days", left / 86_400_000));
@@ -48,7 +48,9 @@ pub(super) fn judge(step: &HttpStep, answer: &Answer, now_ms: u64) -> Result<(),
     let body = json(answer)?;
     for (path, wanted) in &step.json {
         let found = at(&body, path)?;
-        if text_of(found) != *wanted && serde_json::from_str::<Value>(wanted).ok().as_ref() != Some(found) {
+        if text_of(found) != *wanted
+            && serde_json::from_str::<Value>(wanted).ok().as_ref() != Some(found)
+        {
             let found = shown(&found.to_string());
             return Err(format!("`{path}` is {found} instead of `{}`", shown(wanted)));
         }
@@ -157,12 +159,17 @@ mod tests {
         assert_eq!(why(&step(|_| {}), &answer(302, "")), "");
         assert_eq!(why(&step(|_| {}), &answer(503, "")), "it answered 503");
         assert_eq!(why(&step(|s| s.status = vec![404]), &answer(404, "")), "");
-        assert!(why(&step(|s| s.contains = Some("cart".into())), &answer(200, body)).contains("`cart`"));
+        assert!(
+            why(&step(|s| s.contains = Some("cart".into())), &answer(200, body)).contains("`cart`")
+        );
         let slow = step(|s| s.max_latency = Some(Duration::from_millis(10)));
         assert_eq!(why(&slow, &answer(200, "")), "it took 40 ms, and 10 ms is the most");
         let json = |path: &str, value: &str| {
             let (path, value) = (path.to_owned(), value.to_owned());
-            why(&step(move |s| drop(s.json.insert(path.clone(), value.clone()))), &answer(200, body))
+            why(
+                &step(move |s| drop(s.json.insert(path.clone(), value.clone()))),
+                &answer(200, body),
+            )
         };
         assert_eq!(json("$.ok", "true"), "");
         assert_eq!(json("$.items[0].id", "a1"), "");
@@ -179,7 +186,10 @@ mod tests {
     #[test]
     fn parts_are_taken_out() {
         let page = answer(200, r#"<a href="/products/p-1?a=1&amp;b=2">"#);
-        assert_eq!(extract(r#"body:href="(/products/[^"]+)"#, &page).unwrap(), "/products/p-1?a=1&b=2");
+        assert_eq!(
+            extract(r#"body:href="(/products/[^"]+)"#, &page).unwrap(),
+            "/products/p-1?a=1&b=2"
+        );
         assert!(extract("body:none(x)", &page).is_err());
         assert_eq!(extract("json:$.a[0]", &answer(200, r#"{"a":[7]}"#)).unwrap(), "7");
         assert!(extract("header:location", &page).is_err());

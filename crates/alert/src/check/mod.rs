@@ -43,7 +43,14 @@ pub(crate) async fn run(of: &Synthetic, entrance: Option<&Entrance>, secrets: &S
 
 async fn once(of: &Synthetic, entrance: Option<&Entrance>, secrets: &Secrets) -> Run {
     let (began, at_ms) = (clock::now(), clock::wall_ms());
-    let mut walk = Walk { entrance, secrets, of, taken: BTreeMap::new(), cookies: BTreeMap::new(), ends: None };
+    let mut walk = Walk {
+        entrance,
+        secrets,
+        of,
+        taken: BTreeMap::new(),
+        cookies: BTreeMap::new(),
+        ends: None,
+    };
     let mut failed = None;
     for (number, step) in of.steps.iter().enumerate() {
         if let Err(why) = walk.step(step).await {
@@ -122,7 +129,8 @@ impl Walk<'_> {
         let ask = self.ask(step)?;
         let answer = client::ask(&ask).await.map_err(|error| error.to_string())?;
         for cookie in answer.headers.get_all(http::header::SET_COOKIE) {
-            let pair = cookie.to_str().ok().and_then(|text| text.split(';').next()?.split_once('='));
+            let pair =
+                cookie.to_str().ok().and_then(|text| text.split(';').next()?.split_once('='));
             if let Some((name, value)) = pair.filter(|_| self.cookies.len() < COOKIES_MAX) {
                 self.cookies.insert(name.trim().to_owned(), value.trim().to_owned());
             }
@@ -191,9 +199,9 @@ fn fill(text: &str, taken: &BTreeMap<String, String>) -> String {
     let mut rest = text;
     while let Some(at) = rest.find('{') {
         out.push_str(&rest[..at]);
-        let known = rest[at + 1..].split_once('}').and_then(|(name, after)| {
-            Some((taken.get(name)?, after))
-        });
+        let known = rest[at + 1..]
+            .split_once('}')
+            .and_then(|(name, after)| Some((taken.get(name)?, after)));
         match known {
             Some((value, after)) => {
                 out.push_str(value);

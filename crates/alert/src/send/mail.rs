@@ -70,7 +70,8 @@ async fn talk(mail: &Mail, password: Option<&str>, letter: &str) -> Result<(), F
             talk.greet().await?;
             talk.say("STARTTLS", 220).await?;
             // What was sent before the handshake is not taken for an answer after it.
-            let (stream, _) = handshake(talk.0.into_inner(), &mail.host, false).await.map_err(fault)?;
+            let (stream, _) =
+                handshake(talk.0.into_inner(), &mail.host, false).await.map_err(fault)?;
             let mut talk = Talk(BufReader::new(stream));
             talk.say("EHLO archipel", 250).await?;
             talk.rest(mail, password, letter).await
@@ -84,7 +85,12 @@ impl<S: Stream> Talk<S> {
         self.say("EHLO archipel", 250).await
     }
 
-    async fn rest(&mut self, mail: &Mail, password: Option<&str>, letter: &str) -> Result<(), Fault> {
+    async fn rest(
+        &mut self,
+        mail: &Mail,
+        password: Option<&str>,
+        letter: &str,
+    ) -> Result<(), Fault> {
         if let (Some(user), Some(password)) = (&mail.user, password) {
             let plain = STANDARD.encode(format!("\0{user}\0{password}"));
             self.say(&format!("AUTH PLAIN {plain}"), 235).await?;
@@ -131,7 +137,8 @@ impl<S: Stream> Talk<S> {
 
 fn letter(mail: &Mail, subject: &str, text: &str, id: &str, now_ms: u64) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(i64::try_from(now_ms / 1_000).unwrap_or(0));
-    let date = at.ok().and_then(|at| at.format(&time::format_description::well_known::Rfc2822).ok());
+    let date =
+        at.ok().and_then(|at| at.format(&time::format_description::well_known::Rfc2822).ok());
     let host = mail.from.rsplit_once('@').map_or("archipel", |(_, host)| host);
     let mut body = String::new();
     for line in STANDARD.encode(text).as_bytes().chunks(76) {

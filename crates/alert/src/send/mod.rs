@@ -123,7 +123,10 @@ async fn post(
     let Ok(url) = url.trim().parse::<Uri>() else {
         return Outcome::Refused("its address is none".to_owned());
     };
-    headers.push(("user-agent".to_owned(), concat!("archipel/", env!("CARGO_PKG_VERSION")).to_owned()));
+    headers.push((
+        "user-agent".to_owned(),
+        concat!("archipel/", env!("CARGO_PKG_VERSION")).to_owned(),
+    ));
     let asked = Ask {
         method: Method::POST,
         url,

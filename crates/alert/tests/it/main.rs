@@ -60,7 +60,8 @@ impl World {
         });
         let start_ns = clock::wall_ms() * 1_000_000;
         let hops = (0..count).map(|n| Hop {
-            trace: TraceId::new((u128::from(start_ns) << 32 | u128::from(n + 1)).to_be_bytes()).unwrap(),
+            trace: TraceId::new((u128::from(start_ns) << 32 | u128::from(n + 1)).to_be_bytes())
+                .unwrap(),
             span: SpanId::new((n + 1).to_be_bytes()).unwrap(),
             parent: None,
             like: Arc::clone(&like),
@@ -221,9 +222,12 @@ async fn who_is_down_is_told_and_what_follows_from_it_is_not() {
         ..Wanted::default()
     };
     let silence = world.alerts.silence(wanted).unwrap();
-    let covered = |s: &Snapshot| s.alerts.iter().any(|of| of.silence.as_deref() == Some(&silence.id));
+    let covered =
+        |s: &Snapshot| s.alerts.iter().any(|of| of.silence.as_deref() == Some(&silence.id));
     world.until("silenced", covered).await;
-    assert!(world.alerts.silence(Wanted { rule: Some("nix".into()), ..Wanted::default() }).is_err());
+    assert!(
+        world.alerts.silence(Wanted { rule: Some("nix".into()), ..Wanted::default() }).is_err()
+    );
     assert!(world.alerts.end_silence(&silence.id) && !world.alerts.end_silence(&silence.id));
     world.close().await;
 }

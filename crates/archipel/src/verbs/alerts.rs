@@ -158,7 +158,8 @@ fn rules(all: &view::Alerts, style: Style) {
 }
 
 fn slos(all: &view::Alerts) {
-    let mut table = Table::new(&["OBJECTIVE", "TARGET", "WINDOW", "REQUESTS", "BAD", "BUDGET LEFT"]);
+    let mut table =
+        Table::new(&["OBJECTIVE", "TARGET", "WINDOW", "REQUESTS", "BAD", "BUDGET LEFT"]);
     for slo in &all.slos {
         table.row(vec![
             slo.name.as_str().into(),
@@ -192,6 +193,10 @@ async fn checks(global: &Global, client: &Client) -> Result<(), Failure> {
             check.problem.as_deref().unwrap_or("").into(),
         ]);
     }
-    shown(&table, all.checks.is_empty(), "nothing is checked from outside: there is no gateway yet");
+    shown(
+        &table,
+        all.checks.is_empty(),
+        "nothing is checked from outside: there is no gateway yet",
+    );
     Ok(())
 }

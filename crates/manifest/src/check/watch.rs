@@ -16,7 +16,9 @@ pub(super) fn check(names: &Names<'_>, question: Option<Question>, out: &mut Sin
             let otherwise = format!("declare it: [secrets] {name} = {{ required = true }}");
             let help = out.hint(name.as_str(), known, otherwise);
             let message = format!("secret `{name}` is not declared");
-            out.report(Code::UnknownSecret, secret.span, message).label("no such secret").help(help);
+            out.report(Code::UnknownSecret, secret.span, message)
+                .label("no such secret")
+                .help(help);
         }
     }
     for told in &draft.notify {

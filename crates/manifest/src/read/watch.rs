@@ -186,9 +186,10 @@ impl Reader<'_> {
     ) -> Option<Synthetic> {
         let node = &entry.node;
         let steps = if let Some(tcp) = text(node, "tcp", Format::NonEmpty) {
-            let port = tcp.value.rsplit_once(':').and_then(|(host, port)| {
-                (!host.is_empty()).then_some(port.parse::<u16>().ok()?)
-            });
+            let port = tcp
+                .value
+                .rsplit_once(':')
+                .and_then(|(host, port)| (!host.is_empty()).then_some(port.parse::<u16>().ok()?));
             if port.is_none_or(|port| port == 0) {
                 let message = format!("`{}` is no address to connect to", shown(tcp.value));
                 self.bad_check(tcp.span, message, "host and port: \"127.0.0.1:5432\"");
@@ -239,7 +240,8 @@ impl Reader<'_> {
             false if whole || url.value.starts_with('{') => {}
             false => {
                 let message = format!("check `{check}` cannot ask `{}`", shown(url.value));
-                let help = "a path of the gateway such as \"/\", or http:// or https:// and the rest";
+                let help =
+                    "a path of the gateway such as \"/\", or http:// or https:// and the rest";
                 self.bad_check(url.span, message, help);
             }
         }
@@ -310,7 +312,10 @@ impl Reader<'_> {
         let key = node.get("key").and_then(|node| secret(node, draft));
         if let (Some(at), true) = (node.entry("key"), node.get("webhook").is_none()) {
             let message = format!("channel `{name}` has a key, and only webhooks are signed");
-            self.out.report(Code::BadChannel, at.key, message).label("signs nothing").help("remove it");
+            self.out
+                .report(Code::BadChannel, at.key, message)
+                .label("signs nothing")
+                .help("remove it");
         }
         let to = if let Some(url) = node.get("webhook") {
             ChannelKind::Webhook { url: value(url, draft)?, key }
@@ -374,7 +379,6 @@ impl Reader<'_> {
             password,
         })
     }
-
 }
 
 /// `None`: said nothing, so everybody; `[]` is nobody.

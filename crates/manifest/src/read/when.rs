@@ -116,9 +116,19 @@ mod tests {
 
     #[test]
     fn what_is_no_condition_is_refused() {
-        for text in ["", "error_rate", "error_rate > 5", "error_rate > 500%", "p95 > 5", "q > 1",
-            "p100 > 1s", "count > -1", "count > nan", "metric() > 1", "error_rate = 5%"]
-        {
+        for text in [
+            "",
+            "error_rate",
+            "error_rate > 5",
+            "error_rate > 500%",
+            "p95 > 5",
+            "q > 1",
+            "p100 > 1s",
+            "count > -1",
+            "count > nan",
+            "metric() > 1",
+            "error_rate = 5%",
+        ] {
             assert!(When::parse(text).is_err(), "{text}");
         }
     }

@@ -74,19 +74,35 @@ static SECRET_KEYS: Keys = Keys {
     rules: &[],
     synonyms: &[("value", "secret"), ("key", "secret")],
 };
-static HEADER_FORMS: Either =
-    Either { options: &[TEXT, Shape::Keys(&SECRET_KEYS)], expand: None };
+static HEADER_FORMS: Either = Either { options: &[TEXT, Shape::Keys(&SECRET_KEYS)], expand: None };
 static HEADERS: Names = Names { key: Format::NonEmpty, of: Shape::Either(&HEADER_FORMS) };
 
-const URL_DOC: &str = "A path of the gateway, or a whole URL. `{name}` is what an earlier step took out.";
+const URL_DOC: &str =
+    "A path of the gateway, or a whole URL. `{name}` is what an earlier step took out.";
 const METHOD: Key = key("method", TEXT, "Default GET, with `body` POST.");
-const HEADERS_KEY: Key = key("headers", Shape::Names(&HEADERS), "Headers to send; a value may be { secret = \"name\" }.");
+const HEADERS_KEY: Key = key(
+    "headers",
+    Shape::Names(&HEADERS),
+    "Headers to send; a value may be { secret = \"name\" }.",
+);
 const BODY: Key = key("body", ANY, "What to send.");
-const STATUS_KEY: Key = key("status", Shape::Either(&STATUS), "The status, or a list of those that are well. Default: 200 to 399; redirects are not followed.");
+const STATUS_KEY: Key = key(
+    "status",
+    Shape::Either(&STATUS),
+    "The status, or a list of those that are well. Default: 200 to 399; redirects are not followed.",
+);
 const CONTAINS: Key = key("contains", TEXT, "Text that the answer must hold.");
-const JSON: Key = key("json", Shape::Names(&MEMBERS), "Members of a JSON answer: { \"$.items[0].ok\" = \"true\" }.");
+const JSON: Key = key(
+    "json",
+    Shape::Names(&MEMBERS),
+    "Members of a JSON answer: { \"$.items[0].ok\" = \"true\" }.",
+);
 const LATENCY: Key = key("max_latency", DURATION, "How long the answer may take.");
-const CERTIFICATE: Key = key("certificate", DURATION, "The certificate must be good for so long. Default 14d where there is one.");
+const CERTIFICATE: Key = key(
+    "certificate",
+    DURATION,
+    "The certificate must be good for so long. Default 14d where there is one.",
+);
 
 static STEP: Keys = Keys {
     id: "checkStep",
@@ -102,7 +118,11 @@ static STEP: Keys = Keys {
         JSON,
         LATENCY,
         CERTIFICATE,
-        key("extract", Shape::Names(&TAKEN), "What later steps may use: { id = \"json:$.id\" }, \"header:location\", \"body:href=\\\"(/p/[^\\\"]+)\"."),
+        key(
+            "extract",
+            Shape::Names(&TAKEN),
+            "What later steps may use: { id = \"json:$.id\" }, \"header:location\", \"body:href=\\\"(/p/[^\\\"]+)\".",
+        ),
     ],
     rules: &[],
     synonyms: &[("get", "url"), ("assert", "json"), ("expect", "status")],
@@ -127,13 +147,22 @@ static CHECK: Keys = Keys {
         key("every", DURATION, "Default 30s, at least 1s."),
         key("timeout", DURATION, "Of each request. Default 5s."),
         key("retries", Shape::Integer(0, 10), "Further tries before a run has failed. Default 1."),
-        key("failures", Shape::Integer(1, 100), "Runs that fail in a row before it is an alert. Default 3."),
+        key(
+            "failures",
+            Shape::Integer(1, 100),
+            "Runs that fail in a row before it is an alert. Default 3.",
+        ),
         key("severity", SEVERITY, SEVERITY_DOC),
         key("notify", Shape::List(&NAMES), NOTIFY_DOC),
         key("description", ANY, "What to know and do about it."),
     ],
     rules: &[Rule::ExactlyOne(&["url", "tcp", "steps"])],
-    synonyms: &[("interval", "every"), ("http", "url"), ("keyword", "contains"), ("expect", "status")],
+    synonyms: &[
+        ("interval", "every"),
+        ("http", "url"),
+        ("keyword", "contains"),
+        ("expect", "status"),
+    ],
 };
 pub(crate) static CHECKS: Names = Names { key: Format::Name, of: Shape::Keys(&CHECK) };
 
@@ -147,7 +176,11 @@ static SMTP: Keys = Keys {
     keys: &[
         key("host", TEXT, "Name of the server.").required(),
         key("port", Shape::Integer(1, 65_535), "Default 465 with tls = \"always\", else 587."),
-        key("tls", Shape::Choice(&MAIL_TLS), "starttls (default), always: from the first byte, off."),
+        key(
+            "tls",
+            Shape::Choice(&MAIL_TLS),
+            "starttls (default), always: from the first byte, off.",
+        ),
         key("from", TEXT, "Who it is from. Default archipel@ and the host."),
         key("user", TEXT, "Who signs in."),
         key("password", Shape::Keys(&SECRET_KEYS), "Its password: { secret = \"name\" }."),
@@ -159,10 +192,22 @@ static CHANNEL: Keys = Keys {
     id: "channel",
     what: "a channel",
     keys: &[
-        key("webhook", Shape::Either(&TARGET), "URL that JSON is posted to, or { secret = \"name\" }."),
-        key("slack", Shape::Either(&TARGET), "Incoming webhook of Slack, or of what takes the same form."),
+        key(
+            "webhook",
+            Shape::Either(&TARGET),
+            "URL that JSON is posted to, or { secret = \"name\" }.",
+        ),
+        key(
+            "slack",
+            Shape::Either(&TARGET),
+            "Incoming webhook of Slack, or of what takes the same form.",
+        ),
         key("mail", Shape::Either(&MAIL_TO), "Address or addresses; needs `smtp`."),
-        key("key", Shape::Keys(&SECRET_KEYS), "Signs webhooks as Standard Webhooks does: { secret = \"name\" }."),
+        key(
+            "key",
+            Shape::Keys(&SECRET_KEYS),
+            "Signs webhooks as Standard Webhooks does: { secret = \"name\" }.",
+        ),
         key("smtp", Shape::Keys(&SMTP), "The server that sends mail."),
         key("only", SEVERITY, "page: tickets are not sent here. Default: all."),
     ],
@@ -175,9 +220,17 @@ pub(crate) static PACE: Keys = Keys {
     id: "alertPace",
     what: "the pace of alerts",
     keys: &[
-        key("group", DURATION, "What begins or ends within this time goes into one message. Default 30s."),
+        key(
+            "group",
+            DURATION,
+            "What begins or ends within this time goes into one message. Default 30s.",
+        ),
         key("repeat", DURATION, "What goes on is told again after this. Default 4h."),
-        key("grace", DURATION, "So long after a start or a change of the manifest nothing new fires. Default 60s."),
+        key(
+            "grace",
+            DURATION,
+            "So long after a start or a change of the manifest nothing new fires. Default 60s.",
+        ),
         key("off", Shape::List(&NAMES), "Rules that ship with Archipel and are not wanted."),
     ],
     rules: &[],
