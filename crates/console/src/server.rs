@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use archipel_alert::Alerts;
 use archipel_broker::Broker;
-use archipel_control::{Control, Secret};
+use archipel_control::{Control, Secret, StateDir};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
 use archipel_telemetry::{Errors, LogStore, MetricStore, SpanStore};
@@ -35,9 +35,9 @@ pub struct Parts {
     pub spans: SpanStore,
     pub errors: Errors,
     pub metrics: MetricStore,
+    /// Where all of it is kept.
+    pub state: StateDir,
     pub about: About,
-    /// Where the state lies, whose disk may fill up.
-    pub state: PathBuf,
     /// Changes that only the assembly can make.
     pub requests: Sender<Request>,
 }
@@ -126,7 +126,7 @@ impl Console {
         });
         tasks.spawn("console.status", follow(shared.clone(), publish));
         tasks.spawn("console.samples", samples::run(shared.clone()));
-        let state = shared.parts.state.clone();
+        let state = shared.parts.state.root().to_owned();
         tasks.spawn("console.facts", facts::run(shared.clone(), state));
         tasks.spawn("console.socket", serve_socket(shared.clone(), listener, tasks.clone()));
         if let Some(browser) = browser {

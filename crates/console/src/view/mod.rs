@@ -2,7 +2,9 @@
 //! removed, and each document names its shape and version in `schema`.
 
 mod alerts;
+mod cache;
 mod faults;
+mod look;
 mod routes;
 mod story;
 mod traces;
@@ -15,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use archipel_model::InstanceState;
 
 pub use alerts::*;
+pub use cache::{Purge, Purged};
 pub use faults::{Fault, FaultInForce, Faults};
+pub use look::*;
 pub use routes::{
     RouteCompare, RouteCopies, RouteDifference, RouteExample, RouteFallback, RouteTarget,
     RouteTraffic, Routes,
@@ -340,6 +344,11 @@ pub struct Job {
     pub next_at_ms: Option<u64>,
     pub running: u32,
     pub last: Option<JobRun>,
+    #[serde(default)]
+    pub command: String,
+    /// The last ones since Archipel started, the latest first.
+    #[serde(default)]
+    pub runs: Vec<JobRun>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -430,10 +439,15 @@ pub struct GraphTopic {
 /// A public route, as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Route {
+    /// As its numbers name it.
+    pub label: String,
     pub host: Option<String>,
     pub method: Option<String>,
     pub path: String,
+    /// In a few words.
     pub to: String,
+    /// The services and externals among that.
+    pub targets: Vec<String>,
     pub strip: Option<String>,
     pub timeout_ms: Option<u64>,
     pub body_bytes_max: Option<u64>,

@@ -19,6 +19,7 @@ mod steer;
 pub(crate) mod tls;
 pub(crate) mod watch;
 mod when;
+mod workflows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
