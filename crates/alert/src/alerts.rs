@@ -151,6 +151,11 @@ impl Alerts {
     /// What is known now of services, queues and the machine.
     pub fn tell(&self, facts: Facts) {
         self.with(|state| {
+            if let Some(config) = state.config.as_ref().filter(|_| facts.preparing) {
+                let grace = u64::try_from(config.pace.grace.as_millis()).unwrap_or(u64::MAX);
+                let until = clock::wall_ms().saturating_add(grace);
+                state.quiet_until_ms = state.quiet_until_ms.max(until);
+            }
             state.facts = Some(Arc::new(facts));
             state.facts_told += 1;
         });

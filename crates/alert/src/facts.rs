@@ -8,6 +8,8 @@ pub struct Facts {
     /// Counts the manifests applied.
     pub generation: u64,
     pub services: Vec<ServiceFact>,
+    /// Something is being built or migrated: what needs it may well fail.
+    pub preparing: bool,
     pub subscriptions: Vec<SubscriptionFact>,
     /// Workflow instances by app that wait for a person.
     pub parked: Vec<(String, u64)>,

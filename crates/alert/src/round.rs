@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use archipel_model::Severity;
+use archipel_model::{Severity, Synthetic, SyntheticStep};
 use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, blocking, channel, clock};
 
 use crate::alerts::{Alerts, message_id};
@@ -210,6 +210,10 @@ impl Round {
         let entrance: Option<Entrance> = facts.and_then(|facts| facts.gateway.clone());
         for (name, of) in &config.checks {
             let every_ms = u64::try_from(of.every.as_millis()).unwrap_or(u64::MAX);
+            // Before the door is there, its silence says nothing.
+            if entrance.is_none() && asks_the_door(of) {
+                continue;
+            }
             let key = format!("check {name}");
             if self.running.contains(&key) || !self.is_due(&key, every_ms, now_ms) {
                 continue;
@@ -462,6 +466,13 @@ impl Round {
             });
         }
     }
+}
+
+fn asks_the_door(of: &Synthetic) -> bool {
+    of.steps.iter().any(|step| match step {
+        SyntheticStep::Http(step) => step.url.starts_with('/'),
+        SyntheticStep::Tcp(_) => false,
+    })
 }
 
 fn candidate<'a>(

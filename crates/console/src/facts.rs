@@ -91,6 +91,10 @@ fn facts(
             .keys()
             .filter_map(|name| service(snapshot, name, &answers))
             .collect(),
+        preparing: snapshot.services.values().any(|state| {
+            use Preparation::{Building, Migrating, Waiting};
+            matches!(state.preparation, Building | Migrating | Waiting)
+        }),
         subscriptions: subscriptions.collect(),
         parked,
         disk,

@@ -67,7 +67,11 @@ impl Access {
 pub(crate) type Done = Arc<Mutex<Vec<String>>>;
 
 /// Two workers, each of which comes back when its connection breaks, until the runtime ends.
-pub(crate) fn work(runtime: &tokio::runtime::Runtime, app: &App, services: &[&'static str]) -> Done {
+pub(crate) fn work(
+    runtime: &tokio::runtime::Runtime,
+    app: &App,
+    services: &[&'static str],
+) -> Done {
     let done = Done::default();
     for service in services {
         let (service, access, done) = (*service, Access::of(app, service), Arc::clone(&done));
