@@ -141,7 +141,10 @@ impl Walk<'_> {
         judge::judge(step, &answer, clock::wall_ms())?;
         for (name, from) in &step.extract {
             let mut value = judge::extract(from, &answer)?;
-            value.truncate(value.floor_char_boundary(VALUE_BYTES_MAX));
+            if value.len() > VALUE_BYTES_MAX {
+                let end = (0..=VALUE_BYTES_MAX).rev().find(|at| value.is_char_boundary(*at));
+                value.truncate(end.unwrap_or(0));
+            }
             self.taken.insert(name.clone(), value);
         }
         Ok(())
