@@ -16,10 +16,10 @@ use crate::view;
 const GATEWAY_EVERY_MS: u64 = 60_000;
 
 pub(crate) fn list(shared: &Arc<Shared>) -> Done {
-    Ok(answer::json(&shown(shared.parts.alerts.snapshot())))
+    Ok(answer::json(&shown(&shared.parts.alerts.snapshot())))
 }
 
-fn shown(of: Snapshot) -> view::Alerts {
+fn shown(of: &Snapshot) -> view::Alerts {
     let told = |rule: &str| of.rules.iter().find(|known| known.rule.name == rule);
     let alerts: Vec<view::Alert> = of
         .alerts

@@ -113,12 +113,12 @@ fn error_rate() -> AlertRule {
 }
 
 fn watch(to: ChannelKind) -> Watch {
-    let mut watch = Watch::default();
-    watch.pace = AlertPace {
+    let pace = AlertPace {
         group: Duration::ZERO,
         repeat: Duration::from_secs(3600),
         grace: Duration::ZERO,
     };
+    let mut watch = Watch { pace, ..Watch::default() };
     // The one that ships looks at five minutes.
     watch.off.insert(name("error-rate"));
     watch.alerts.insert(name("failing"), error_rate());
@@ -277,8 +277,8 @@ async fn a_walk_takes_parts_of_pages_along_and_says_where_it_failed() {
     ];
     let mut broken = buy.clone();
     broken.push(step("/missing", &|_| {}));
-    let mut watch = Watch::default();
-    watch.pace.grace = Duration::ZERO;
+    let pace = AlertPace { grace: Duration::ZERO, ..AlertPace::default() };
+    let mut watch = Watch { pace, ..Watch::default() };
     watch.checks.insert(name("buy"), walk(buy));
     watch.checks.insert(name("broken"), walk(broken));
     watch.checks.insert(name("port"), walk(vec![SyntheticStep::Tcp(shop.address.to_string())]));
