@@ -557,3 +557,82 @@ export async function post<T>(path: string, body: unknown, signal?: AbortSignal)
   });
   return (await answer.json()) as T;
 }
+
+export interface Alert {
+  rule: string;
+  labels: Record<string, string>;
+  severity: string;
+  state: string;
+  since_ms: number;
+  summary: string;
+  description: string | null;
+  link: string;
+  told: string[];
+  silence: string | null;
+  explained: string | null;
+}
+
+export interface AlertEvent {
+  at_ms: number;
+  rule: string;
+  labels: Record<string, string>;
+  state: string;
+  summary: string;
+}
+
+export interface Slo {
+  name: string;
+  on: string;
+  good: string;
+  target: number;
+  window_ms: number;
+  requests: number;
+  bad: number;
+  budget_left: number;
+  burn: number[];
+}
+
+export interface Silence {
+  id: string;
+  rule: string | null;
+  labels: Record<string, string>;
+  until_ms: number;
+  reason: string;
+}
+
+export interface Alerts {
+  alerts: Alert[];
+  firing: number;
+  rules: {
+    name: string;
+    when: string;
+    severity: string;
+    description: string | null;
+    shipped: boolean;
+    notify: string[] | null;
+    firing: number;
+    problem: string | null;
+    left_out: number;
+  }[];
+  slos: Slo[];
+  channels: { name: string; kind: string; least: string; problem: string | null }[];
+  silences: Silence[];
+  history: AlertEvent[];
+  deliveries: { id: string; at_ms: number; channel: string; title: string; state: string; tries: number; problem: string | null; next_ms: number | null }[];
+  quiet_until_ms: number | null;
+  problem: string | null;
+}
+
+export interface Check {
+  name: string;
+  steps: string[];
+  every_ms: number;
+  state: string;
+  problem: string | null;
+  certificate_ends_ms: number | null;
+  runs: { at_ms: number; ok: boolean; took_ms: number; problem: string | null }[];
+}
+
+export interface Checks {
+  checks: Check[];
+}

@@ -1,6 +1,6 @@
 // What needs attention now, worst first: a pure function of what is known.
 
-import type { Job, Status, Topics } from "./api.ts";
+import type { Alert, Job, Status, Topics } from "./api.ts";
 import { bytes, count, percent, plural, span } from "./format.ts";
 import type { Totals } from "./traffic.ts";
 
@@ -25,6 +25,7 @@ export function concerns(
   topics: Topics | null,
   totals: Totals,
   jobs: Job[] = [],
+  alerts: Alert[] = [],
 ): Concern[] {
   const found: Concern[] = [];
   const add = (weight: Concern["weight"], title: string, detail: string, href: string, lines?: string[]) =>
@@ -81,6 +82,11 @@ export function concerns(
   }
   for (const job of jobs) {
     if (job.last && job.last.exit_code !== 0) add("warn", `Job ${job.name} failed`, job.last.outcome, "/jobs");
+  }
+  for (const alert of alerts) {
+    if (alert.state !== "firing" || alert.silence !== null || alert.explained !== null) continue;
+    const of = Object.values(alert.labels).join(", ");
+    add(alert.severity === "page" ? "bad" : "warn", `Alert: ${alert.rule}${of ? ` (${of})` : ""}`, alert.summary, alert.link);
   }
   // Stable: within one weight the order of the parts stays.
   return found.sort((a, b) => (a.weight === b.weight ? 0 : a.weight === "bad" ? -1 : 1));

@@ -15,6 +15,7 @@ export const PAGES: { path: string; label: string; key: string; icon: string }[]
   { path: "/traces", label: "Traces", key: "r", icon: "M3 4h10M5 8h9M8 12h6M10 16h7" },
   { path: "/logs", label: "Logs", key: "l", icon: "M3 5h14M3 10h10M3 15h12" },
   { path: "/errors", label: "Errors", key: "x", icon: "M10 3 18 16H2ZM10 8v4M10 14h.01" },
+  { path: "/alerts", label: "Alerts", key: "b", icon: "M10 3a5 5 0 0 0-5 5v4l-2 2h14l-2-2V8a5 5 0 0 0-5-5ZM8 17h4" },
   { path: "/find", label: "Follow a key", key: "f", icon: "M6 5a2 2 0 1 0 0-.010M6 7v3c0 2 1.500 3 4 3h2M14 15a2 2 0 1 0 0-4 2 2 0 0 0 0 4" },
   { path: "/measures", label: "Metrics", key: "p", icon: "M3 16h14M4 13l4-5 3 3 5-7" },
   { path: "/events", label: "Events", key: "e", icon: "M3 10h3l2-6 4 12 2-6h3" },

@@ -5,6 +5,7 @@ import "./style/shell.css";
 import "./style/parts.css";
 import "./style/pages.css";
 import "./style/telemetry.css";
+import "./style/alerts.css";
 import { concerns } from "./attention.ts";
 import { listen, PAGES, Palette, palette } from "./keys.tsx";
 import { Empty, Glyph, Page } from "./parts.tsx";
@@ -18,6 +19,7 @@ import { dismiss, heard, link, notes, now, start, status, topics, total } from "
 import { span } from "./format.ts";
 
 // The first pages come with the script; the others when they are opened.
+const Alerts = lazy(async () => (await import("./pages/alerts.tsx")).Alerts);
 const ErrorPage = lazy(async () => (await import("./pages/errors.tsx")).ErrorPage);
 const Errors = lazy(async () => (await import("./pages/errors.tsx")).Errors);
 const DeadLetters = lazy(async () => (await import("./pages/events.tsx")).DeadLetters);
@@ -54,6 +56,8 @@ function View() {
       return <Logs />;
     case "errors":
       return name ? <ErrorPage key={name} id={name} /> : <Errors />;
+    case "alerts":
+      return <Alerts />;
     case "measures": // /metrics is for Prometheus
       return <Metrics />;
     case "find":

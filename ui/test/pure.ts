@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { Instance, Series, Service, Span, Status, Topics, Traffic, WorkflowEvent } from "../src/api.ts";
 import { address } from "../src/api.ts";
 import { concerns } from "../src/attention.ts";
+import { firedIn, labelled } from "../src/fired.ts";
 import { bytes, clock, percent, plain, rate, short, span } from "../src/format.ts";
 import { best, score } from "../src/fuzzy.ts";
 import { edgeId, layers, reaching } from "../src/layout.ts";
@@ -361,4 +362,21 @@ test("the scale of a plot ends at a round number", () => {
 
 test("a question of several words arrives as it was asked", () => {
   assert.equal(address("/traces", { query: "a:b c+d", limit: 5, none: undefined, service: ["x", "y"] }), "/api/v1/traces?query=a%3Ab%20c%2Bd&limit=5&service=x&service=y");
+});
+
+test("bars show when an alert fired, also what began before and goes on", () => {
+  const event = (at_ms: number, state: string, service = "a") => ({ at_ms, state, rule: "r", labels: { service }, summary: "" });
+  // Newest first, as it is told.
+  const history = [event(350, "firing", "b"), event(220, "resolved"), event(110, "firing"), event(20, "resolved", "c")];
+  assert.deepEqual(firedIn(history, true, 0, 100, 5), [true, true, true, true, true]);
+  assert.deepEqual(firedIn(history, false, 0, 100, 5), [true, true, true, false, false]);
+  assert.deepEqual(firedIn([], false, 0, 100, 2), [false, false]);
+  assert.equal(labelled({ service: "a", topic: "t" }), "service a, topic t");
+});
+
+test("an alert needs attention unless it is silenced or explained", () => {
+  const alert = { rule: "r", labels: { service: "a" }, severity: "page", state: "firing", since_ms: 0, summary: "s", description: null, link: "/x", told: [], silence: null, explained: null };
+  const found = (change: object) => concerns(null, null, totals(new Map()), [], [{ ...alert, ...change }]).map((c) => c.title);
+  assert.deepEqual(found({}), ["Alert: r (a)"]);
+  for (const quiet of [{ silence: "sil_1" }, { explained: "b is down" }, { state: "pending" }]) assert.deepEqual(found(quiet), []);
 });

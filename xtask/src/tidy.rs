@@ -12,7 +12,7 @@ const ROWS: &[(u8, &[&str])] = &[
     (0, &["model", "rt", "schema", "ui"]),
     (1, &["manifest", "storage"]),
     (2, &["supervisor", "gateway", "broker", "workflow", "telemetry", "testkit"]),
-    (3, &["control"]),
+    (3, &["control", "alert"]),
     (4, &["console", "api"]),
     (5, &["archipel"]),
 ];

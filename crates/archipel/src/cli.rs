@@ -1,9 +1,12 @@
 //! The command line: what can be asked, and nothing about how it is answered.
 
+mod alerts;
 pub(crate) mod workflow;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub(crate) use alerts::{Alerts, AlertsVerb};
 
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -86,6 +89,9 @@ pub(crate) enum Verb {
     Trace(TraceOf),
     /// List what fails, grouped by kind, or show one group
     Errors(ErrorsOf),
+    /// Show what fires, silence it, test who is told
+    #[command(alias = "alert")]
+    Alerts(Alerts),
     /// Show all that services did and said about one key, for example the id of an order
     Find(FindOf),
     /// Tell all about one service

@@ -59,7 +59,8 @@ impl Place {
 
     /// Reads and checks the manifest; problems are shown here.
     pub(crate) fn load(&self, global: &Global) -> Result<Loaded, Failure> {
-        let options = Options { profile: global.profile.clone() };
+        let question = Some(archipel_alert::check_question as _);
+        let options = Options { profile: global.profile.clone(), question };
         match archipel_manifest::load(&self.manifest, &options) {
             Ok(loaded) => Ok(loaded),
             Err(problems) => {

@@ -67,6 +67,7 @@ async fn asked(global: &cli::Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Logs(logs) => verbs::logs::run(global, &logs).await,
         Verb::Routes(of) => verbs::routes::run(global, &of).await,
         Verb::Errors(of) => verbs::story::errors(global, &of).await,
+        Verb::Alerts(of) => verbs::alerts::run(global, &of).await,
         Verb::Find(of) => verbs::story::find(global, &of).await,
         Verb::Traces(of) => verbs::traces::list(global, &of).await,
         Verb::Trace(of) => verbs::traces::one(global, &of).await,

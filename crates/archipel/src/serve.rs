@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use archipel_alert::Alerts;
 use archipel_api::Api;
 use archipel_broker::Broker;
 use archipel_console::view::Status;
@@ -60,6 +61,7 @@ struct Parts {
     gateway: Gateway,
     broker: Broker,
     engine: Engine,
+    alerts: Alerts,
     api: Api,
     control: Control,
     console: Console,
@@ -121,6 +123,13 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         },
         &loops,
     );
+    let metrics = MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?;
+    let watched = archipel_alert::Stores {
+        spans: spans.clone(),
+        logs: logs.clone(),
+        metrics: metrics.clone(),
+    };
+    let alerts = Alerts::open(state.alerts(), watched, &loops);
     let (request, requests) = channel("console.requests", 16);
     let about = About {
         version: env!("CARGO_PKG_VERSION"),
@@ -131,13 +140,14 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let console = Console::start(
         archipel_console::Parts {
             control: control.clone(),
+            alerts: alerts.clone(),
             gateway: gateway.clone(),
             broker: broker.clone(),
             engine: engine.clone(),
             logs: logs.clone(),
             spans: spans.clone(),
             errors,
-            metrics: MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?,
+            metrics,
             state: state.clone(),
             about,
             requests: request,
@@ -153,6 +163,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         gateway,
         broker,
         engine,
+        alerts,
         api,
         control,
         console,
@@ -263,7 +274,9 @@ async fn serve(
                     let _ = reply.send(applied);
                 }
             },
-            Ok(()) = snapshots.changed() => tell_api(&parts.api, &mut snapshots, &mut plan).await,
+            Ok(()) = snapshots.changed() => {
+                tell_api(&parts, &mut snapshots, &mut plan).await;
+            },
             Ok(()) = statuses.changed() => show(options.live.as_mut(), &mut statuses),
             _ = resized.recv() => if let Some(live) = &mut options.live { live.resized() },
             () = clock::sleep(TICK), if options.live.is_some() => {
@@ -290,8 +303,10 @@ async fn reload(
     only: &[String],
     profile: Option<String>,
 ) -> Result<u64, ReloadProblem> {
-    let options =
-        archipel_manifest::Options { profile: profile.or_else(|| global.profile.clone()) };
+    let options = archipel_manifest::Options {
+        profile: profile.or_else(|| global.profile.clone()),
+        question: Some(archipel_alert::check_question),
+    };
     let loaded = archipel_manifest::load(&place.manifest, &options).map_err(|problems| {
         let detail = archipel_manifest::render(&problems.0, archipel_manifest::Style::PLAIN);
         ReloadProblem { detail, exit: exit::MANIFEST }
@@ -302,9 +317,9 @@ async fn reload(
     })
 }
 
-/// A new plan means new APIs; anything else does not concern them.
+/// A new plan means new APIs and perhaps other alerts; anything else does not concern them.
 async fn tell_api(
-    api: &Api,
+    parts: &Parts,
     snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>,
     plan: &mut Option<Arc<Plan>>,
 ) {
@@ -323,9 +338,13 @@ async fn tell_api(
         calls: of.calls,
         workflows: of.workflows,
     });
-    for error in api.apply(apis.collect()).await {
+    for error in parts.api.apply(apis.collect()).await {
         tracing::error!(%error, "an API port could not be opened");
     }
+    let app = &latest.app;
+    let secrets = latest.secrets.iter().map(|(n, of)| (n.clone(), of.reveal().to_owned()));
+    let secrets = archipel_alert::Secrets(secrets.collect());
+    parts.alerts.apply(app.name.as_str(), &app.watch, secrets);
     *plan = Some(latest);
 }
 
@@ -349,6 +368,7 @@ async fn stop(
             false => "stopping; Ctrl-C again kills at once",
         });
     }
+    parts.alerts.rest();
     let mut statuses = parts.console.watch();
     let graceful = async {
         parts.broker.shutdown(Duration::from_secs(5)).await;

@@ -23,8 +23,8 @@ use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
 use crate::{
-    errors, explore, faults, find, log_summary, present, publish, routes, samples, settings, sql,
-    topology, traces, view, workflows,
+    alerts, errors, explore, faults, find, log_summary, present, publish, routes, samples,
+    settings, sql, topology, traces, view, workflows,
 };
 
 /// Bodies are commands of a few lines, or one event.
@@ -71,6 +71,11 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "metrics"]) => samples::lines(shared, &query).await,
         (&Method::GET, ["v1", "errors"]) => errors::list(shared, &query),
         (&Method::GET, ["v1", "errors", id]) => errors::one(shared, id),
+        (&Method::GET, ["v1", "alerts"]) => alerts::list(shared),
+        (&Method::GET, ["v1", "checks"]) => alerts::checks(shared),
+        (&Method::POST, ["v1", "alerts", "silences"]) => alerts::silence(shared, &body),
+        (&Method::POST, ["v1", "alerts", "silences", id, "end"]) => alerts::end_silence(shared, id),
+        (&Method::POST, ["v1", "alerts", "test", channel]) => alerts::test(shared, channel).await,
         (&Method::GET, ["v1", "jobs"]) => jobs(shared).await,
         (&Method::GET, ["v1", "events", "topics"]) => Ok(answer::json(&topics(shared))),
         (&Method::GET, ["v1", "events", "topics", topic]) => {

@@ -79,13 +79,14 @@ fn is_for_browsers(method: &Method, words: &[&str]) -> bool {
         ("GET", ["v1", what, rest @ ..]) => match *what {
             "status" | "live" | "graph" | "traffic" | "routes" | "databases" | "logs" | "jobs"
             | "events" | "traces" | "spans" | "edges" | "find" | "errors" | "metrics"
-            | "workflows" | "apis" | "settings" => true,
+            | "workflows" | "apis" | "settings" | "alerts" | "checks" => true,
             "services" => rest.len() == 1,
             _ => false,
         },
         ("POST", ["v1", "restart" | "stop" | "start"]) => true,
         ("POST", ["v1", "jobs", _, "run"]) => true,
         ("POST", ["v1", "workflows", ..]) => true,
+        ("POST", ["v1", "alerts", "silences" | "test", ..]) => true,
         ("POST", ["v1", "events", "replay" | "discard"] | ["v1", "events", "topics", _]) => true,
         ("POST", ["v1", "databases", _, "query"] | ["v1", "apis", _, "send"]) => true,
         _ => false,

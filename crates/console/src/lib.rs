@@ -6,11 +6,13 @@
 //! ask and do. Secret values do not pass it.
 
 mod admin;
+mod alerts;
 mod answer;
 mod browser;
 mod errors;
 mod example;
 mod explore;
+mod facts;
 mod faults;
 mod find;
 mod guard;

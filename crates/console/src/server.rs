@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use archipel_alert::Alerts;
 use archipel_broker::Broker;
 use archipel_control::{Control, Secret, StateDir};
 use archipel_gateway::Gateway;
@@ -21,11 +22,12 @@ use tokio::sync::watch;
 use crate::traffic::Traffic;
 use crate::veil::Veils;
 use crate::view::Status;
-use crate::{About, admin, browser, present, samples};
+use crate::{About, admin, browser, facts, present, samples};
 
 /// What the console shows and changes.
 pub struct Parts {
     pub control: Control,
+    pub alerts: Alerts,
     pub gateway: Gateway,
     pub broker: Broker,
     pub engine: Engine,
@@ -124,6 +126,8 @@ impl Console {
         });
         tasks.spawn("console.status", follow(shared.clone(), publish));
         tasks.spawn("console.samples", samples::run(shared.clone()));
+        let state = shared.parts.state.root().to_owned();
+        tasks.spawn("console.facts", facts::run(shared.clone(), state));
         tasks.spawn("console.socket", serve_socket(shared.clone(), listener, tasks.clone()));
         if let Some(browser) = browser {
             tasks.spawn("console.dashboard", serve_browser(shared, browser, tasks.clone()));

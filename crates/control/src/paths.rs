@@ -158,6 +158,11 @@ impl StateDir {
         self.root.join("errors.json")
     }
 
+    /// Which alerts fire and who was told.
+    pub fn alerts(&self) -> PathBuf {
+        self.root.join("alerts.json")
+    }
+
     /// Processor, memory and the like over time.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics")

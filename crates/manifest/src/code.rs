@@ -135,6 +135,12 @@ codes! {
     UnknownTimezone     "ARC0503" Error "a time zone is not known";
     UnknownJobService   "ARC0504" Error "a job names a service that is not defined";
     ManualSchedule      "ARC0505" Error "a job is both manual and scheduled";
+    // Alerts and checks.
+    BadAlert            "ARC0551" Error "an alert or an objective cannot work as written";
+    BadQuestion         "ARC0552" Error "a question about requests or log lines cannot be read";
+    UnknownChannel      "ARC0553" Error "an alert tells a channel that is not defined";
+    BadCheck            "ARC0554" Error "a check cannot work as written";
+    BadChannel          "ARC0555" Error "a channel cannot send as written";
     // Environment and secrets.
     UnknownSecret       "ARC0601" Error "a secret is used and not declared";
     UnusedSecret        "ARC0602" Warning "a secret is declared and not used";

@@ -21,8 +21,8 @@ use crate::tree::{self, Entry, Node, Table, Value};
 const FILES_MAX: usize = 100;
 
 /// Sections in which every name is defined once over all files.
-const NAMED_SECTIONS: [&str; 6] =
-    ["services", "externals", "events", "jobs", "workflows", "secrets"];
+const NAMED_SECTIONS: [&str; 9] =
+    ["services", "externals", "events", "jobs", "workflows", "secrets", "alerts", "slos", "checks"];
 
 pub(crate) struct Document {
     /// All files joined, without a profile.

@@ -40,7 +40,9 @@ pub use code::{Code, Severity, UnknownCode, explain};
 pub use files::{Disk, Files, Kind, Memory};
 #[doc(hidden)]
 pub use load::exercise;
-pub use load::{FILE_NAME, Loaded, Options, find, load, load_every_profile, load_from, parse};
+pub use load::{
+    FILE_NAME, Loaded, Options, Question, find, load, load_every_profile, load_from, parse,
+};
 pub use problem::{Place, Problem, Problems, count, to_json};
 pub use render::{Style, render};
 pub use schema::{schema, schema_2020, schema_of_included};

@@ -17,7 +17,12 @@ pub const FILE_NAME: &str = "archipel.toml";
 pub struct Options {
     /// Which of `[profiles]` to merge in.
     pub profile: Option<String>,
+    /// Says what is wrong with a question in the language of traces and logs, which is not known
+    /// here.
+    pub question: Option<Question>,
 }
+
+pub type Question = fn(&str) -> Result<(), String>;
 
 /// A checked application, and what is doubtful about it.
 #[derive(Debug, Clone)]
@@ -47,8 +52,13 @@ pub fn load_from(files: &dyn Files, path: &Path, options: &Options) -> Result<Lo
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_every_profile(path: &Path) -> Result<Loaded, Problems> {
-    run(&Disk, path, &Options::default(), Reach { includes: true, every_profile: true })
+pub fn load_every_profile(path: &Path, question: Option<Question>) -> Result<Loaded, Problems> {
+    run(
+        &Disk,
+        path,
+        &Options { profile: None, question },
+        Reach { includes: true, every_profile: true },
+    )
 }
 
 /// Checks a text by itself: files it includes are not read, paths in it are not looked up.
@@ -81,13 +91,13 @@ fn run(
     let profile = options.profile.as_deref();
     let found = document::read(&main, profile, files, reach.includes, &mut out);
     let app = found.and_then(|mut document| {
-        let draft = check_once(&document, files, &mut out);
+        let draft = check_once(&document, files, options.question, &mut out);
         let app = if out.has_errors() { None } else { assemble(&document, draft, &out) };
         if reach.every_profile {
             for profile in document.profiles().iter().take(PROFILES_MAX) {
                 out.with_profile(profile);
                 document.switch_to(profile, path, &mut out);
-                check_once(&document, files, &mut out);
+                check_once(&document, files, options.question, &mut out);
             }
         }
         app
@@ -100,11 +110,16 @@ fn run(
     }
 }
 
-fn check_once(document: &document::Document, files: &dyn Files, out: &mut Sink) -> read::Draft {
+fn check_once(
+    document: &document::Document,
+    files: &dyn Files,
+    question: Option<Question>,
+    out: &mut Sink,
+) -> read::Draft {
     let mut draft = read::read(document.effective(), out);
     schemas::load(&mut draft.events, files, out);
     env_files::load(&mut draft.services, files, out);
-    check::check(document, &draft, files, out);
+    check::check(document, &draft, files, question, out);
     draft
 }
 
@@ -128,20 +143,23 @@ pub fn exercise(bytes: &[u8]) {
     use crate::{Severity, Style, render, to_json};
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for profile in [None, Some("dev".to_owned())] {
-        let (accepted, problems) = match parse(text, Path::new("fuzz.toml"), &Options { profile }) {
-            Ok(loaded) => {
-                let app = &loaded.app;
-                assert!(
-                    app.services.values().all(|s| !s.run.argv.is_empty() && s.path.is_absolute())
-                );
-                let callees = app.services.values().flat_map(|service| service.calls.keys());
-                let known =
-                    |name| app.services.contains_key(name) || app.externals.contains_key(name);
-                assert!(callees.into_iter().all(known), "every reference resolves");
-                (true, loaded.warnings)
-            }
-            Err(problems) => (false, problems.0),
-        };
+        let (accepted, problems) =
+            match parse(text, Path::new("fuzz.toml"), &Options { profile, ..Options::default() }) {
+                Ok(loaded) => {
+                    let app = &loaded.app;
+                    assert!(
+                        app.services
+                            .values()
+                            .all(|s| !s.run.argv.is_empty() && s.path.is_absolute())
+                    );
+                    let callees = app.services.values().flat_map(|service| service.calls.keys());
+                    let known =
+                        |name| app.services.contains_key(name) || app.externals.contains_key(name);
+                    assert!(callees.into_iter().all(known), "every reference resolves");
+                    (true, loaded.warnings)
+                }
+                Err(problems) => (false, problems.0),
+            };
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         assert_eq!(accepted, errors == 0, "refused exactly when there is an error");
         assert!(problems.iter().all(|problem| text.get(problem.span.clone()).is_some()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::{
     AppName, Backoff, Command, EdgePolicy, Gateway, Health, JobName, LogPolicy, Memory,
     ProfileName, Restart, SecretName, ServiceName, Stop, TelemetryPolicy, TopicName, TopicPattern,
+    Watch,
 };
 
 /// What one manifest describes, with profile and defaults applied and every reference checked.
@@ -28,6 +29,7 @@ pub struct App {
     pub jobs: BTreeMap<JobName, Job>,
     pub secrets: BTreeMap<SecretName, SecretRule>,
     pub telemetry: TelemetryPolicy,
+    pub watch: Watch,
 }
 
 impl App {

@@ -19,6 +19,7 @@ pub mod suggest;
 mod template;
 mod tls;
 mod trace;
+mod watch;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
@@ -33,7 +34,7 @@ pub use guard::{
 pub use health::{Check, Health, Probe};
 pub use name::{
     AppName, InstanceId, JobName, NameError, ProfileName, SecretName, ServiceName, TopicName,
-    TopicPattern,
+    TopicPattern, WatchName,
 };
 pub use policy::{
     Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
@@ -48,3 +49,7 @@ pub use steer::{
 pub use template::{Template, TemplateError};
 pub use tls::{AutoTls, CertificateFiles, ClientCa, Tls, ToHttps, is_local_host};
 pub use trace::{SpanId, TraceId, TraceIdError};
+pub use watch::{
+    Aggregate, AlertPace, AlertRule, Channel, ChannelKind, Comparison, Events, HttpStep, Mail,
+    MailTls, Millionths, Severity, Slo, Synthetic, SyntheticStep, Watch,
+};

@@ -115,6 +115,10 @@ macro_rules! name {
 }
 
 name!(
+    /// What is watched or told: an alert, an objective, a check, a channel.
+    WatchName, "name", is_label, LABEL_RULE
+);
+name!(
     /// The application: what one manifest describes.
     AppName, "application name", is_label, LABEL_RULE
 );

@@ -1,5 +1,5 @@
 import { concerns } from "../attention.ts";
-import type { Jobs, LogLine } from "../api.ts";
+import type { Alerts, Jobs, LogLine } from "../api.ts";
 import { get, lines } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { bytes, ms, percent, plural, rate, short, span } from "../format.ts";
@@ -10,9 +10,10 @@ import { connections, now, status, topics, total } from "../state.ts";
 
 export function Overview() {
   const { state: jobs } = useAsked<Jobs>((signal) => get("/jobs", {}, signal), "", 30_000);
+  const { state: alerts } = useAsked<Alerts>((signal) => get("/alerts", {}, signal), "", 5_000);
   const all = status.value;
   if (!all) return null;
-  const found = concerns(all, topics.value, total.value, jobs.value.data?.jobs ?? []);
+  const found = concerns(all, topics.value, total.value, jobs.value.data?.jobs ?? [], alerts.value.data?.alerts ?? []);
   const ready = all.services.filter((s) => s.settled).length;
   const outside = total.value.outside;
   const lag = (topics.value?.topics ?? []).flatMap((t) => t.subscribers).reduce((n, s) => n + s.lag, 0);

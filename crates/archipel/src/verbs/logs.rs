@@ -93,7 +93,7 @@ fn filter(
     };
     let mut known = written;
     // Broken by now or not: what is on disk can be read.
-    let options = archipel_manifest::Options { profile: global.profile.clone() };
+    let options = archipel_manifest::Options { profile: global.profile.clone(), question: None };
     if let Ok(loaded) = archipel_manifest::load(&place.manifest, &options) {
         known.extend(loaded.app.services.into_keys());
     }

@@ -16,7 +16,10 @@ pub(crate) fn validate(global: &Global) -> Result<u8, Failure> {
     // day on which it is needed.
     let loaded = match &global.profile {
         Some(_) => place.load(global)?,
-        None => match archipel_manifest::load_every_profile(&place.manifest) {
+        None => match archipel_manifest::load_every_profile(
+            &place.manifest,
+            Some(archipel_alert::check_question),
+        ) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 show_problems(&problems.0, global);

@@ -1,5 +1,6 @@
 //! One module for each verb, or for a few that are one idea.
 
+pub(crate) mod alerts;
 pub(crate) mod change;
 pub(crate) mod chaos;
 pub(crate) mod dashboard;

@@ -1,6 +1,7 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+mod alerts;
 mod cache;
 mod faults;
 mod look;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
 
+pub use alerts::*;
 pub use cache::{Purge, Purged};
 pub use faults::{Fault, FaultInForce, Faults};
 pub use look::*;

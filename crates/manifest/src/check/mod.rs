@@ -12,6 +12,7 @@ mod routes;
 mod steer;
 mod tls;
 mod topics;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use archipel_model::ServiceName;
 
 use crate::document::Document;
 use crate::files::Files;
+use crate::load::Question;
 use crate::read::Draft;
 use crate::read::service::ServiceDraft;
 use crate::sink::Sink;
@@ -54,7 +56,13 @@ impl Names<'_> {
     }
 }
 
-pub(crate) fn check(document: &Document, draft: &Draft, files: &dyn Files, out: &mut Sink) {
+pub(crate) fn check(
+    document: &Document,
+    draft: &Draft,
+    files: &dyn Files,
+    question: Option<Question>,
+    out: &mut Sink,
+) {
     let services = draft.services.iter().map(|draft| (&draft.service.name, draft)).collect();
     let names = Names { services, draft };
     calls::check(&names, out);
@@ -66,6 +74,7 @@ pub(crate) fn check(document: &Document, draft: &Draft, files: &dyn Files, out: 
     tls::check(&names, out);
     guard::check(&names, out);
     jobs::check(&names, out);
+    watch::check(&names, question, out);
     env::check(document, &names, out);
     profiles::check(&document.base, out);
     paths::check(&draft.paths, files, out);

@@ -17,6 +17,8 @@ pub(crate) mod safeguards;
 pub(crate) mod service;
 mod steer;
 pub(crate) mod tls;
+pub(crate) mod watch;
+mod when;
 mod workflows;
 
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ pub(crate) struct Draft {
     pub(crate) jobs: Vec<jobs::JobDraft>,
     pub(crate) secrets: BTreeMap<SecretName, (Span, SecretRule)>,
     pub(crate) telemetry: TelemetryPolicy,
+    pub(crate) watch: watch::WatchDraft,
     pub(crate) paths: Vec<PathDraft>,
 }
 
@@ -74,7 +77,9 @@ pub(crate) fn read(document: &Node, out: &mut Sink) -> Draft {
     let jobs = reader.jobs(document);
     let secrets = reader.secrets(document);
     let telemetry = reader.telemetry(document);
-    Draft { services, externals, events, gateway, jobs, secrets, telemetry, paths: reader.paths }
+    let watch = reader.watch(document);
+    let paths = reader.paths;
+    Draft { services, externals, events, gateway, jobs, secrets, telemetry, watch, paths }
 }
 
 impl Reader<'_> {

@@ -18,6 +18,7 @@ pub(crate) mod route_keys;
 pub(crate) mod safeguard_keys;
 pub(crate) mod service_keys;
 pub(crate) mod tables;
+pub(crate) mod watch_keys;
 
 use crate::Code;
 use crate::shape::format::Format;

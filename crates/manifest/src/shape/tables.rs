@@ -5,6 +5,7 @@ use super::format::Format;
 use super::process_keys::{ENV, MEMORY};
 use super::route_keys::{GATEWAY, PART_GATEWAY};
 use super::service_keys::{DEFAULTS, SERVICE};
+use super::watch_keys::{ALERTS, CHANNELS, CHECKS, PACE, SLOS};
 use super::*;
 
 static APP: Keys = Keys {
@@ -205,6 +206,7 @@ static TELEMETRY: Keys = Keys {
             .later("all are kept, up to the budget"),
         key("export", Shape::Keys(&TELEMETRY_EXPORT), "Where else to.")
             .later("nothing is sent elsewhere"),
+        key("alerts", Shape::Keys(&PACE), "When messages about alerts go out."),
     ],
     rules: &[],
     synonyms: &[],
@@ -246,6 +248,9 @@ const JOBS_DOC: &str = "Commands run on a schedule or by hand.";
 const WORKFLOWS_DOC: &str = "Declared sagas.";
 const WORKFLOWS_LATER: &str = "declared workflows are not run";
 const SECRETS_DOC: &str = "Names and rules of secrets; values never stand in the file.";
+const ALERTS_DOC: &str = "Conditions to be told of, on top of those that ship with Archipel.";
+const SLOS_DOC: &str = "Promises about a share of requests; told when they are at risk.";
+const CHECKS_DOC: &str = "Questions asked again and again from outside.";
 const INCLUDE_DOC: &str = "Other files of the same form, one per team, relative to this one.";
 const VERSION_DOC: &str = "Version of the file format: 1.";
 
@@ -269,6 +274,10 @@ pub(crate) static ROOT: Keys = Keys {
         key("workflows", Shape::Names(&WORKFLOWS), WORKFLOWS_DOC).later(WORKFLOWS_LATER),
         key("secrets", Shape::Names(&SECRETS), SECRETS_DOC),
         key("telemetry", Shape::Keys(&TELEMETRY), "How much telemetry is kept."),
+        key("alerts", Shape::Names(&ALERTS), ALERTS_DOC),
+        key("slos", Shape::Names(&SLOS), SLOS_DOC),
+        key("checks", Shape::Names(&CHECKS), CHECKS_DOC),
+        key("notify", Shape::Names(&CHANNELS), "Who is told of alerts."),
         key(
             "profiles",
             Shape::Names(&PROFILES),
@@ -291,6 +300,10 @@ pub(crate) static ROOT: Keys = Keys {
         ("topics", "events"),
         ("routes", "gateway"),
         ("default", "defaults"),
+        ("alert", "alerts"),
+        ("slo", "slos"),
+        ("check", "checks"),
+        ("channels", "notify"),
     ],
 };
 
@@ -308,6 +321,9 @@ pub(crate) static PART: Keys = Keys {
         key("jobs", Shape::Names(&JOBS), JOBS_DOC),
         key("workflows", Shape::Names(&WORKFLOWS), WORKFLOWS_DOC).later(WORKFLOWS_LATER),
         key("secrets", Shape::Names(&SECRETS), SECRETS_DOC),
+        key("alerts", Shape::Names(&ALERTS), ALERTS_DOC),
+        key("slos", Shape::Names(&SLOS), SLOS_DOC),
+        key("checks", Shape::Names(&CHECKS), CHECKS_DOC),
         key("profiles", Shape::Names(&PART_PROFILES), "Overlays for the services of this file."),
     ],
     rules: &[],

@@ -8,7 +8,7 @@ use super::{HEAD, Tree, parse, places, problems};
 fn the_sample_application_loads_with_warnings_only() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-data/proposal/archipel.toml");
     for profile in [None, Some("dev"), Some("production")] {
-        let options = Options { profile: profile.map(str::to_owned) };
+        let options = Options { profile: profile.map(str::to_owned), ..Options::default() };
         let loaded = load(&path, &options).unwrap();
         assert_eq!(loaded.app.services.len(), 9);
         assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
@@ -123,7 +123,7 @@ fn a_mistake_in_another_profile_is_found_and_named() {
     );
     let tree = Tree::new([("archipel.toml", text.as_str())]);
     tree.load().unwrap();
-    let found = problems(load_every_profile(&tree.path("archipel.toml")));
+    let found = problems(load_every_profile(&tree.path("archipel.toml"), None));
     assert_eq!(places(&found), ["ARC0207 5:7", "ARC0204 8:12"]);
     assert_eq!(
         found[1].message,

@@ -44,7 +44,7 @@ impl Tree {
     }
 
     fn load_profile(&self, profile: Option<&str>) -> Result<Loaded, Problems> {
-        let options = Options { profile: profile.map(str::to_owned) };
+        let options = Options { profile: profile.map(str::to_owned), ..Options::default() };
         archipel_manifest::load(&self.path("archipel.toml"), &options)
     }
 }

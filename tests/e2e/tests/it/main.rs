@@ -1,5 +1,6 @@
 //! The real binary, as a user would use it.
 
+mod alerts;
 mod browser;
 mod calls;
 mod cli;
