@@ -41,13 +41,17 @@ pub(crate) async fn run(shared: &Shared, stop: &CancellationToken) {
 async fn all(shared: &Shared) -> Result<(), WorkflowError> {
     for (record, entry) in shared.kv.list_all("t/").await? {
         let end = EndChildrenV1::read(&record, &entry.value)?;
-        if let Some(key) = record.strip_prefix("t/").and_then(Key::from_path) {
+        if let Some(key) = record.strip_prefix("t/").and_then(Key::from_path)
+            && !shared.elsewhere(&key)
+        {
             end_children(shared, &key, end.output).await?;
         }
     }
     for (record, entry) in shared.kv.list_all("g/").await? {
         let mark = MarkV1::read(&record, &entry.value)?;
-        if let Some(key) = record.strip_prefix("g/").and_then(Key::from_path) {
+        if let Some(key) = record.strip_prefix("g/").and_then(Key::from_path)
+            && !shared.elsewhere(&key)
+        {
             sweep(shared, &key, &mark, &record).await?;
         }
     }

@@ -27,6 +27,9 @@ pub enum WorkflowError {
     Storage(#[from] StorageError),
     #[error("the stored record `{key}` cannot be read: {reason}")]
     Stored { key: String, reason: String },
+    /// Asked again, it may be done.
+    #[error("{0}")]
+    Unavailable(String),
     #[error("the workflow engine is stopping")]
     Closing,
 }

@@ -29,6 +29,7 @@ mod places;
 mod pool;
 mod reach;
 mod rerun;
+mod sharing;
 mod state;
 mod stored;
 mod survey;
@@ -43,6 +44,7 @@ pub use instance::is_terminal;
 pub use key::Key;
 pub use reach::Reach;
 pub use rerun::Rerun;
+pub use sharing::Sharing;
 pub use stored::{EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use survey::{
     Details, Failure, Found, NewInstance, Open, OpenTimer, Summary, TurnState, status_named, word,

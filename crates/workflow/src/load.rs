@@ -16,17 +16,27 @@ pub(crate) async fn load(kv: &dyn Kv, attempts_max: u32) -> Result<State, Workfl
     let meta = meta.map(|entry| MarkV1::read(stored::META, &entry.value)).transpose()?;
     let mut state = State::new(meta.map_or(0, |mark| mark.incarnation), attempts_max);
     for (record, entry) in kv.list_all("a/").await? {
-        let incarnation = MarkV1::read(&record, &entry.value)?.incarnation;
-        let key = record.strip_prefix("a/").and_then(Key::from_path).ok_or_else(|| {
-            WorkflowError::Stored { key: record.clone(), reason: "it names no instance".to_owned() }
-        })?;
+        let (key, incarnation) = active(&record, &entry.value)?;
         let instance = instance(kv, &key, incarnation).await?;
         take_up(&mut state, instance);
     }
     Ok(state)
 }
 
-async fn instance(kv: &dyn Kv, key: &Key, incarnation: u64) -> Result<Instance, WorkflowError> {
+/// Which instance a row of `a/` says to be active.
+pub(crate) fn active(record: &str, value: &[u8]) -> Result<(Key, u64), WorkflowError> {
+    let incarnation = MarkV1::read(record, value)?.incarnation;
+    let key = record.strip_prefix("a/").and_then(Key::from_path).ok_or_else(|| {
+        WorkflowError::Stored { key: record.to_owned(), reason: "it names no instance".to_owned() }
+    })?;
+    Ok((key, incarnation))
+}
+
+pub(crate) async fn instance(
+    kv: &dyn Kv,
+    key: &Key,
+    incarnation: u64,
+) -> Result<Instance, WorkflowError> {
     let mut instance = Instance::new(key.clone(), incarnation);
     let name = stored::instance_key(key);
     if let Some(entry) = kv.get(&name).await? {
@@ -48,7 +58,7 @@ async fn instance(kv: &dyn Kv, key: &Key, incarnation: u64) -> Result<Instance, 
 }
 
 /// Lines up what an instance is waiting for.
-fn take_up(state: &mut State, mut instance: Instance) {
+pub(crate) fn take_up(state: &mut State, mut instance: Instance) {
     let (key, incarnation) = (instance.key.clone(), instance.incarnation);
     for (id, at) in &instance.timers {
         state.due.insert((event::instant(at), key.clone(), incarnation, Alarm::Timer(*id)));

@@ -25,6 +25,7 @@ use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
 use crate::reach::Reach;
 use crate::rerun;
+use crate::sharing::Role;
 use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
 
@@ -70,6 +71,8 @@ pub(crate) struct State {
     /// Rings when the earliest due time has changed.
     pub due_changed: Arc<Notify>,
     pub chores: Arc<Notify>,
+    /// Among the processes that share the store; `None`: there are no others.
+    pub role: Option<Box<Role>>,
 }
 
 impl State {
@@ -87,6 +90,7 @@ impl State {
             reach: None,
             due_changed: Arc::default(),
             chores: Arc::default(),
+            role: None,
         }
     }
 
@@ -134,6 +138,7 @@ impl State {
         if self.active.get(key).is_some_and(|old| old.completed.is_none()) {
             return Err(WorkflowError::AlreadyActive { id: key.id.to_string() });
         }
+        self.along(unit);
         let incarnation = self.next_incarnation(unit);
         self.active.insert(key.clone(), Instance::new(key.clone(), incarnation));
         let garbage = MarkV1 { version: 0, incarnation };
@@ -145,6 +150,9 @@ impl State {
 
     fn next_incarnation(&mut self, unit: &mut Unit) -> u64 {
         self.incarnation += 1;
+        if self.role.is_some() {
+            return self.incarnation;
+        }
         let mark = MarkV1 { version: 0, incarnation: self.incarnation };
         unit.put(stored::META.to_owned(), mark.write());
         self.incarnation
@@ -152,6 +160,7 @@ impl State {
 
     /// Takes purged or replaced rows away, also those of an instance that is not in memory.
     pub(crate) fn erase(&mut self, key: &Key, unit: &mut Unit) {
+        self.along(unit);
         let incarnation = self.next_incarnation(unit);
         unit.put(stored::garbage_key(key), MarkV1 { version: 0, incarnation }.write());
         unit.delete(stored::instance_key(key));
@@ -173,6 +182,10 @@ impl State {
 
     /// [`State::deliver`] without a turn yet: more is to come.
     fn put(&mut self, key: &Key, event: HistoryEvent, unit: &mut Unit) -> bool {
+        if !self.mine(key) {
+            self.post_event(key, event, unit);
+            return true;
+        }
         let Some(instance) = self.active.get_mut(key) else { return false };
         if !instance.arrive(&event) {
             return false;
@@ -218,7 +231,10 @@ impl State {
     }
 
     /// Messages that a turn or an end sends: some make instances.
-    fn send(&mut self, key: &Key, message: HistoryEvent, unit: &mut Unit) {
+    pub(crate) fn send(&mut self, key: &Key, message: HistoryEvent, unit: &mut Unit) {
+        if !self.mine(key) {
+            return self.post_event(key, message, unit);
+        }
         let Some(EventType::ExecutionStarted(start)) = &message.event_type else {
             if !self.deliver(key, message, unit) {
                 tracing::debug!(instance = %key, "a message found nobody who waits for it");
@@ -251,6 +267,9 @@ impl State {
 
     /// Gives waiting work to workers with room.
     pub(crate) fn dispatch(&mut self, app: &Arc<str>) {
+        if self.in_doubt() {
+            return;
+        }
         while let Some(pool) = self.pools.get_mut(app)
             && let Some(key) = pool.turns.front()
             && let Some(stream) = pool.stream_for_turn(key)
@@ -302,6 +321,9 @@ impl State {
     }
 
     fn hand_out_task(&mut self, app: &Arc<str>, stream_id: u64, id: TaskId) {
+        if self.hand_out_foreign(app, stream_id, &id) {
+            return;
+        }
         let (key, incarnation, number) = &id;
         let Some(instance) = self.active.get_mut(key).filter(|i| i.incarnation == *incarnation)
         else {
@@ -361,6 +383,7 @@ impl State {
         }
         let pool = self.pools.entry(Arc::clone(app)).or_default();
         pool.streams.insert(self.next_stream, stream);
+        self.stir();
         self.dispatch(app);
         self.next_stream
     }
@@ -387,7 +410,11 @@ impl State {
                 self.pools.entry(Arc::clone(app)).or_default().turns.push_front(key.clone());
             }
         }
+        self.stir();
         for id in gone.tasks {
+            if self.foreign_lost(app, &id, unit) {
+                continue;
+            }
             let Some(instance) = self.active.get_mut(&id.0).filter(|i| i.incarnation == id.1)
             else {
                 continue;
@@ -422,6 +449,10 @@ impl State {
         unit: &mut Unit,
     ) -> Result<(), WorkflowError> {
         let pending = |what: &Key| WorkflowError::NotPending { what: what.to_string() };
+        if !self.mine(key) {
+            // Handed over in the meantime; the new holder has it done again.
+            return Ok(());
+        }
         let instance = self.active.get_mut(key).ok_or_else(|| pending(key))?;
         let turn = instance.turn.as_ref().ok_or_else(|| pending(key))?;
         if !response.completion_token.is_empty() && response.completion_token != turn.token {
@@ -556,6 +587,9 @@ impl State {
     }
 
     pub(crate) fn end(&mut self, key: &Key, output: Option<String>, unit: &mut Unit) {
+        if !self.mine(key) {
+            return self.post_end(key, output, unit);
+        }
         if !self.deliver(key, event::terminated(output.clone(), true), unit) {
             let record = EndChildrenV1 { version: 0, output };
             unit.put(stored::end_children_key(key), record.write());
@@ -672,12 +706,17 @@ impl State {
         };
         let Some(task) = instance.tasks.get(&id.2) else { return };
         let app: Arc<str> = target(&task.scheduled).unwrap_or(&id.0.app).into();
-        self.pools.entry(Arc::clone(&app)).or_default().tasks.push_back(id);
+        let pool = self.pools.entry(Arc::clone(&app)).or_default();
+        pool.tasks.push_back(id);
+        if pool.streams.is_empty() {
+            self.stir();
+        }
         self.dispatch(&app);
     }
 
     fn show(&mut self, key: &Key, incarnation: u64, state: Option<Box<WorkflowState>>) {
-        match state {
+        // What was on its way when it was handed over is another's by now.
+        match state.filter(|_| self.mine(key)) {
             Some(state) => drop(self.shown.insert(key.clone(), (incarnation, Arc::from(state)))),
             None => drop(self.shown.remove(key)),
         }
@@ -689,7 +728,7 @@ impl State {
     }
 
     /// Frees what an instance that has no more use for it holds: places in workers' hands, alarms.
-    fn release(&mut self, key: &Key, unit: &mut Unit) {
+    pub(crate) fn release(&mut self, key: &Key, unit: &mut Unit) {
         let Some(old) = self.active.get(key) else { return };
         if let Some(turn) = &old.turn
             && let Some(stream) = stream_of(&mut self.pools, &key.app, turn.stream)
@@ -729,7 +768,7 @@ impl State {
     }
 }
 
-fn stream_of<'a>(
+pub(crate) fn stream_of<'a>(
     pools: &'a mut HashMap<Arc<str>, Pool>,
     app: &Arc<str>,
     stream: u64,
@@ -737,7 +776,7 @@ fn stream_of<'a>(
     pools.get_mut(app)?.streams.get_mut(&stream)
 }
 
-fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
+pub(crate) fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
     tracing::warn!(instance = %instance.key, why, "a workflow is parked; raise an event or resume it to try again");
     instance.parked = Some(why);
     let state = Box::new(instance.describe());
@@ -746,6 +785,6 @@ fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
 
 /// The channel has room for all that a worker may have in hand, so a refusal means that it is
 /// gone; taking its items back comes with the end of its stream.
-fn send_item(stream: &Stream, item: WorkItem) {
+pub(crate) fn send_item(stream: &Stream, item: WorkItem) {
     drop(stream.sender.try_send(item));
 }

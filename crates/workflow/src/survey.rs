@@ -16,6 +16,7 @@ use crate::error::WorkflowError;
 use crate::event::instant;
 use crate::instance::{Instance, target};
 use crate::key::{Key, app_prefix};
+use crate::load;
 use crate::stored::{InstanceV1, Record as _};
 
 const PAGE: usize = 500;
@@ -191,6 +192,14 @@ impl Engine {
             children: Vec::new(),
             workers: self.workers(&key.app),
         };
+        if self.shared.elsewhere(key) {
+            // What the store says; who has an activity in hand is known elsewhere.
+            if let Some(record) = self.shared.record(key).await? {
+                let kv = &*self.shared.kv;
+                open(&mut details, &load::instance(kv, key, record.incarnation).await?);
+            }
+            return Ok(details);
+        }
         let memory = self.shared.lock();
         if let Some(instance) = memory.active.get(key) {
             open(&mut details, instance);

@@ -6,3 +6,4 @@ mod fake;
 mod lifecycle;
 mod limits;
 mod messages;
+mod sharing;
