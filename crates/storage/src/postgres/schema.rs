@@ -49,7 +49,10 @@ pub(super) async fn prepare(
 
 async fn format(url: &PostgresUrl, session: &Session) -> Result<Option<i32>, StorageError> {
     let failed = |source| url.failed("read", source);
-    let there = "SELECT to_regclass('archipel.format') IS NOT NULL";
+    // Not `to_regclass`: within a transaction that may answer from a cache.
+    let there = "SELECT count(*) > 0 FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = 'archipel' AND c.relname = 'format'";
     if !session.client.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
         return Ok(None);
     }

@@ -100,6 +100,30 @@ async fn two_processes_see_one_serial_store_and_hear_each_other() {
     assert_eq!(kvs[0].get("n").await.expect("reads").expect("there").value, "80");
 }
 
+/// A database of its own, which nobody has prepared.
+async fn fresh_database(url: &str) -> String {
+    let name = namespace().replace('-', "_");
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("makes it");
+    format!("{}/{name}", url.rsplit_once('/').expect("a database").0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_once_make_the_tables_once() {
+    let Some(url) = server("processes_that_start_at_once") else { return };
+    let url = fresh_database(&url).await;
+    let mut opening = JoinSet::new();
+    for _ in 0..8 {
+        let url = url.clone();
+        opening.spawn(async move { open(&url, "same").await });
+    }
+    while let Some(opened) = opening.join_next().await {
+        opened.expect("opens").put("a", "b".into()).await.expect("writes");
+    }
+}
+
 #[tokio::test]
 async fn applications_in_one_database_do_not_see_each_other() {
     let Some(url) = server("applications_in_one_database") else { return };

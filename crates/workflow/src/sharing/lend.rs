@@ -4,7 +4,7 @@
 //! A row says which member has it. It is taken away together with the answer's letter; when that
 //! member dies or loses its workers, the holder of the instance takes it back and offers it anew.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,18 +186,18 @@ impl State {
         instance.tasks.get_mut(&id.2)
     }
 
-    /// An instance that is read again: others may have its activities.
-    pub(super) fn still_lent(
+    /// An instance that is read again: others may have its activities, or have answered them in
+    /// letters that are not yet taken in.
+    pub(super) fn still_busy(
         &mut self,
         instance: &mut Instance,
-        lent: &BTreeMap<String, Vec<(i32, Lent)>>,
+        busy: &HashMap<TaskId, Option<Lent>>,
     ) {
-        let own = format!("{}/{}", instance.key.path(), instance.incarnation);
-        for (number, lent) in lent.get(&own).into_iter().flatten() {
-            let Some(task) = instance.tasks.get_mut(number) else { continue };
-            task.running = elsewhere(&lent.target);
+        for (number, task) in &mut instance.tasks {
             let id = (instance.key.clone(), instance.incarnation, *number);
-            if let Some(role) = &mut self.role {
+            let Some(lent) = busy.get(&id) else { continue };
+            task.running = elsewhere(&instance.key.app);
+            if let (Some(role), Some(lent)) = (&mut self.role, lent) {
                 role.lent.insert(id, lent.clone());
             }
         }

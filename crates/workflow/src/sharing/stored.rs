@@ -203,6 +203,12 @@ pub(crate) fn shard_named(record: &str) -> Option<(String, u8)> {
     Some((app.into_owned(), u8::from_str_radix(shard, 16).ok()?))
 }
 
+/// As [`shard_named`], of what [`mail_key`] wrote.
+pub(crate) fn mail_for(record: &str) -> Option<(String, u8)> {
+    let (rest, _) = record.strip_prefix(MAIL)?.rsplit_once('/')?;
+    shard_named(&format!("{SHARDS}{rest}"))
+}
+
 pub(crate) fn mail_key(app: &str, shard: u8, member: &str, number: u64) -> String {
     format!("{MAIL}{}{shard:02x}/{member}-{number:016x}", app_prefix(app))
 }
@@ -238,6 +244,7 @@ mod tests {
     #[test]
     fn names_of_records_come_apart_again() {
         assert_eq!(shard_named(&shard_key("a/b", 31)), Some(("a/b".to_owned(), 31)));
+        assert_eq!(mail_for(&mail_key("a/b", 7, "m1", 9)), Some(("a/b".to_owned(), 7)));
         let task = (Key::new("a", "i/1").expect("valid"), 7, -1);
         assert_eq!(member_of_task(&task_key("m1", &task)), Some("m1"));
         assert_eq!(number_of_reply(&reply_key("m1", 77)), Some(77));

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use archipel_rt::{CancellationToken, clock};
 use archipel_storage::memory::MemoryKv;
+use archipel_storage::postgres::{PostgresKv, PostgresUrl};
 use archipel_storage::{Entry, Kv, KvError, StorageError, Tx, Version};
 use archipel_testkit::{Rng, seeds};
 use archipel_workflow::{
-    Config, Engine, Filter, Key, Limits, Rerun, Reuse, Sharing, WorkflowError, is_terminal,
+    Config, Engine, Filter, Limits, Rerun, Reuse, Sharing, WorkflowError, is_terminal,
 };
 use dapr_durabletask_proto::{OrchestrationStatus as Status, WorkflowAction};
 use tokio::sync::watch;
@@ -170,8 +171,17 @@ fn timer_far(id: i32) -> WorkflowAction {
     WorkflowAction { id, router: None, workflow_action_type: Some(kind) }
 }
 
-fn memory() -> Arc<dyn Kv> {
-    Arc::new(MemoryKv::default())
+/// In memory, or in PostgreSQL where `crates/storage/tests/with-postgres.sh` gives one.
+async fn store() -> Arc<dyn Kv> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let url = std::env::var("ARCHIPEL_TEST_POSTGRES_URL").unwrap_or_default();
+    if url.is_empty() {
+        return Arc::new(MemoryKv::default());
+    }
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let namespace = format!("sharing-{}-{number}", std::process::id());
+    let url = PostgresUrl::parse(&url).expect("a URL");
+    Arc::new(PostgresKv::open(url, &namespace).await.expect("opens"))
 }
 
 fn ran() -> Ran {
@@ -217,7 +227,7 @@ fn each(ran: &Ran, instances: usize, activities: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_the_work_evenly_and_do_everything_once() {
-    let (kv, ran) = (memory(), ran());
+    let (kv, ran) = (store().await, ran());
     let mut a = Process::begin(&kv, LEASE).await;
     a.work(APP, &ran, Duration::from_millis(5));
     let first = start(&a.engine, "order", "alone").await;
@@ -252,7 +262,7 @@ async fn two_processes_share_the_work_evenly_and_do_everything_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_stops_in_good_order_hands_over_at_once() {
-    let (kv, ran) = (memory(), ran());
+    let (kv, ran) = (store().await, ran());
     let (mut a, mut b) = (Process::begin(&kv, LEASE).await, Process::begin(&kv, LEASE).await);
     a.work(APP, &ran, Duration::from_millis(5));
     b.work(APP, &ran, Duration::from_millis(5));
@@ -288,7 +298,7 @@ async fn a_process_that_stops_in_good_order_hands_over_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_process_had_goes_on_elsewhere_and_the_dead_can_write_nothing() {
-    let (kv, ran) = (memory(), ran());
+    let (kv, ran) = (store().await, ran());
     let (mut a, mut b) = (Process::begin(&kv, SHORT).await, Process::begin(&kv, SHORT).await);
     a.work(APP, &ran, Duration::from_millis(5));
     b.work(APP, &ran, Duration::from_millis(5));
@@ -326,7 +336,7 @@ async fn what_a_dead_process_had_goes_on_elsewhere_and_the_dead_can_write_nothin
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_live_where_their_workers_are_and_activities_travel() {
-    let (kv, ran) = (memory(), ran());
+    let (kv, ran) = (store().await, ran());
     // As two sidecars of two services.
     let (mut orders, mut stock) =
         (Process::begin(&kv, LEASE).await, Process::begin(&kv, LEASE).await);
@@ -364,7 +374,7 @@ async fn instances_live_where_their_workers_are_and_activities_travel() {
 /// A slow activity under way, when its instance moves to another process, runs on and counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_activity_under_way_is_not_begun_again_when_its_instance_moves() {
-    let (kv, ran) = (memory(), ran());
+    let (kv, ran) = (store().await, ran());
     let mut a = Process::begin(&kv, LEASE).await;
     a.work(APP, &ran, Duration::from_millis(1_500));
     let mut keys = Vec::new();
@@ -386,7 +396,7 @@ async fn an_activity_under_way_is_not_begun_again_when_its_instance_moves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_need_not_know_who_runs_what() {
-    let (kv, ran) = (memory(), ran());
+    let (kv, ran) = (store().await, ran());
     let (mut a, mut b) = (Process::begin(&kv, LEASE).await, Process::begin(&kv, LEASE).await);
     a.work(APP, &ran, Duration::ZERO);
     b.work(APP, &ran, Duration::ZERO);
@@ -435,7 +445,7 @@ async fn clients_need_not_know_who_runs_what() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_workers_names_are_given_and_what_comes_waits() {
-    let kv = memory();
+    let kv = store().await;
     let (a, b) = (Process::begin(&kv, LEASE).await, Process::begin(&kv, LEASE).await);
     let mut keys = Vec::new();
     for i in 0..10 {
@@ -468,7 +478,7 @@ fn processes_come_and_go_by_dice_and_every_instance_ends() {
 
 async fn come_and_go(seed: u64) {
     let mut dice = Rng::new(seed);
-    let (kv, ran) = (memory(), ran());
+    let (kv, ran) = (store().await, ran());
     let mut processes = Vec::new();
     for _ in 0..3 {
         let mut process = Process::begin(&kv, SHORT).await;
@@ -497,7 +507,7 @@ async fn come_and_go(seed: u64) {
         }
         let held = processes.iter().position(|p| *p.wire.held.borrow());
         match (dice.below(4), held) {
-            (0, None) => {
+            (0, None) if processes.len() > 1 => {
                 let which = dice.below(processes.len() as u64) as usize;
                 processes[which].wire.held.send_replace(true);
             }
