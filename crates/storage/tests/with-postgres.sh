@@ -63,5 +63,9 @@ done
 cd "$OLDPWD"
 
 ARCHIPEL_TEST_POSTGRES_URL="postgres://postgres:$password@127.0.0.1:$port/postgres"
-export ARCHIPEL_TEST_POSTGRES_URL
+# For tests in which the server goes away under its clients.
+ARCHIPEL_TEST_POSTGRES_RESTART="'$bin/pg_ctl' -D '$base/data' -l '$base/server.log' -m immediate -w restart"
+[ "$(id -u)" != 0 ] ||
+    ARCHIPEL_TEST_POSTGRES_RESTART="runuser -u postgres -- $ARCHIPEL_TEST_POSTGRES_RESTART"
+export ARCHIPEL_TEST_POSTGRES_URL ARCHIPEL_TEST_POSTGRES_RESTART
 "$@"
