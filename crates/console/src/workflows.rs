@@ -332,6 +332,7 @@ fn shown(of: Summary) -> view::Workflow {
         scheduled_at_ms: of.scheduled_ms,
         parent: of.parent.map(|(service, id)| WorkflowRef { service, id }),
         custom_status: of.custom_status,
+        parked: of.parked,
         tags: of.tags,
     }
 }
@@ -373,7 +374,6 @@ fn whole(of: Details) -> view::WorkflowWhole {
             message: failure.message,
             stack: failure.stack,
         }),
-        parked: of.parked,
         turn: match of.turn {
             TurnState::Idle => "idle",
             TurnState::Waiting => "waiting",
@@ -392,7 +392,7 @@ fn waits(of: &Details) -> Option<String> {
     }
     let app = &of.summary.app;
     let waiting = of.activities.iter().find(|activity| !activity.running);
-    Some(match (&of.parked, of.summary.status) {
+    Some(match (&of.summary.parked, of.summary.status) {
         (Some(why), _) => format!("given up: {why}; raise an event or resume it to try again"),
         (None, Is::Stalled) => "stalled: see the last event of its history".to_owned(),
         (None, Is::Suspended) => "suspended until somebody resumes it".to_owned(),

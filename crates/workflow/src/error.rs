@@ -33,3 +33,9 @@ pub enum WorkflowError {
     #[error("the workflow engine is stopping")]
     Closing,
 }
+
+impl WorkflowError {
+    pub(crate) fn moved() -> Self {
+        Self::Unavailable("another process took the instance over just now; ask again".to_owned())
+    }
+}

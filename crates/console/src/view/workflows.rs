@@ -39,6 +39,9 @@ pub struct Workflow {
     pub scheduled_at_ms: Option<u64>,
     pub parent: Option<WorkflowRef>,
     pub custom_status: Option<String>,
+    /// Why it was given up until somebody resumes it.
+    #[serde(default)]
+    pub parked: Option<String>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -62,8 +65,6 @@ pub struct WorkflowWhole {
     pub failure: Option<WorkflowFailure>,
     /// What it waits for, in one sentence; none when it has ended.
     pub waits: Option<String>,
-    /// Why it was given up until somebody resumes it.
-    pub parked: Option<String>,
     /// `idle`, `waiting` (for a worker) or `running`.
     pub turn: String,
     pub activities: Vec<OpenActivity>,
