@@ -141,6 +141,7 @@ mod tests {
             jobs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             telemetry: archipel_model::TelemetryPolicy::default(),
+            storage: archipel_model::Storage::default(),
         }
     }
 

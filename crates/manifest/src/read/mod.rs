@@ -16,6 +16,7 @@ pub(crate) mod policy;
 pub(crate) mod safeguards;
 pub(crate) mod service;
 mod steer;
+mod storage;
 pub(crate) mod tls;
 mod workflows;
 
@@ -41,6 +42,7 @@ pub(crate) struct Draft {
     pub(crate) jobs: Vec<jobs::JobDraft>,
     pub(crate) secrets: BTreeMap<SecretName, (Span, SecretRule)>,
     pub(crate) telemetry: TelemetryPolicy,
+    pub(crate) storage: storage::StorageDraft,
     pub(crate) paths: Vec<PathDraft>,
 }
 
@@ -74,7 +76,9 @@ pub(crate) fn read(document: &Node, out: &mut Sink) -> Draft {
     let jobs = reader.jobs(document);
     let secrets = reader.secrets(document);
     let telemetry = reader.telemetry(document);
-    Draft { services, externals, events, gateway, jobs, secrets, telemetry, paths: reader.paths }
+    let storage = reader.storage(document);
+    let paths = reader.paths;
+    Draft { services, externals, events, gateway, jobs, secrets, telemetry, storage, paths }
 }
 
 impl Reader<'_> {
