@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use archipel_broker::Broker;
 use archipel_gateway::{Body, Gateway};
-use archipel_model::{EdgePolicy, ServiceName, TopicName, WorkflowPolicy};
+use archipel_model::{EdgePolicy, ServiceName, TopicName, WorkflowPolicy, WorkflowSchedule};
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_telemetry::otlp::{Otlp, Signal};
 use archipel_workflow::{Engine, Limits, Reach, Schedule};
@@ -117,20 +117,13 @@ impl Api {
         });
         self.shared.engine.allow(Reach::new(edges));
         for api in &wanted {
-            let WorkflowPolicy { at_once, activities_at_once, keep, schedules } =
-                api.workflows.clone();
+            let WorkflowPolicy { at_once, activities_at_once, keep, .. } = api.workflows.clone();
             let limits = Limits { workflows: at_once, activities: activities_at_once };
             self.shared.engine.limit(api.service.as_str(), &limits);
             self.shared.engine.keep(api.service.as_str(), keep);
-            let schedules = schedules.into_iter().map(|(name, of)| Schedule {
-                name,
-                workflow: of.workflow,
-                cron: of.schedule,
-                timezone: of.timezone,
-                input: of.input,
-            });
-            self.shared.engine.schedule(api.service.as_str(), schedules.collect());
         }
+        let all = wanted.iter().map(|api| (api.service.to_string(), schedules(&api.workflows)));
+        self.shared.engine.schedule(all.collect());
 
         // First close what is gone or moves: two services may have changed their ports.
         let stays = |(name, side): &(ServiceName, Side), door: &Door| {
@@ -362,4 +355,15 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bo
     let kind = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+fn schedules(of: &WorkflowPolicy) -> Vec<Schedule> {
+    let schedule = |(name, of): (&String, &WorkflowSchedule)| Schedule {
+        name: name.clone(),
+        workflow: of.workflow.clone(),
+        cron: of.schedule.clone(),
+        timezone: of.timezone.clone(),
+        input: of.input.clone(),
+    };
+    of.schedules.iter().map(schedule).collect()
 }

@@ -53,15 +53,24 @@ pub(crate) async fn describe(shared: &Shared, service: &str, id: &str) -> Done {
     Ok(answer::json(&whole(details.map_err(|error| refusal(&error))?)))
 }
 
-pub(crate) async fn history(shared: &Shared, service: &str, id: &str) -> Done {
+/// All of it; or the last `limit` events, with the first `payload_max` bytes of each payload.
+pub(crate) async fn history(shared: &Shared, service: &str, id: &str, query: &Query) -> Done {
     let key = key(shared, &decoded(service), &decoded(id)).await?;
+    let most = |key: &str| -> Result<usize, Answer> {
+        let most = query.number(key)?.unwrap_or(u64::MAX);
+        Ok(usize::try_from(most).unwrap_or(usize::MAX))
+    };
+    let (limit, payload_max) = (most("limit")?, most("payload_max")?);
     let events = shared.parts.engine.entries(&key).await;
-    let events = events.map_err(|error| refusal(&error))?;
+    let mut events = events.map_err(|error| refusal(&error))?;
+    let left_out = events.len().saturating_sub(limit);
+    events.drain(..left_out);
     Ok(answer::json(&view::WorkflowHistory {
         schema: view::WorkflowHistory::SCHEMA.to_owned(),
         service: key.app.to_string(),
         id: key.id.to_string(),
-        events: events.into_iter().map(event).collect(),
+        left_out: left_out as u64,
+        events: events.into_iter().map(|of| event(of, payload_max)).collect(),
     }))
 }
 
@@ -302,7 +311,9 @@ fn refusal(error: &WorkflowError) -> Answer {
         WorkflowError::Invalid(_)
         | WorkflowError::NotDeclared(_)
         | WorkflowError::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 2),
-        WorkflowError::Closing | WorkflowError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, 4),
+        WorkflowError::Closing | WorkflowError::Unavailable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, 4)
+        }
         WorkflowError::Storage(_) | WorkflowError::Stored { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, 1)
         }
@@ -319,7 +330,7 @@ fn reference(key: &Key) -> WorkflowRef {
     WorkflowRef { service: key.app.to_string(), id: key.id.to_string() }
 }
 
-fn shown(of: Summary) -> view::Workflow {
+pub(crate) fn shown(of: Summary) -> view::Workflow {
     view::Workflow {
         service: of.app,
         id: of.id,
@@ -419,7 +430,12 @@ fn waits(of: &Details) -> Option<String> {
     })
 }
 
-fn event(of: Entry) -> view::WorkflowEvent {
+fn event(of: Entry, payload_max: usize) -> view::WorkflowEvent {
+    let payload_bytes = of.payload.as_ref().map(String::len);
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(payload_max.min(text.len())));
+        text
+    };
     view::WorkflowEvent {
         event_id: of.id,
         at_ms: of.at_ms,
@@ -428,8 +444,10 @@ fn event(of: Entry) -> view::WorkflowEvent {
         of: of.of,
         service: of.app,
         about: of.about,
-        payload: of.payload,
+        payload: of.payload.map(cut),
+        payload_bytes: payload_bytes.map(|bytes| bytes as u64),
         failure: of.failure,
+        trace_id: of.trace_id,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::record::counters::Registry;
 use crate::record::tap::Tap;
 use crate::route::sticky::Key;
 use crate::safeguard;
+use crate::safeguard::rank::Ranks;
 use crate::shadow::COPIES_MAX;
 use crate::shadow::report::Watches;
 use crate::tls::{Challenges, Roots};
@@ -54,6 +55,10 @@ pub struct Limits {
     /// `upload_min` bytes of it, while we wait for them. Not for gRPC, where silence has meaning.
     pub upload_window: Duration,
     pub upload_min: u64,
+    /// A client outside that takes nothing of an answer for this long loses its connection; of a
+    /// stream of HTTP/2, the piece that was last read of it (some hundred KiB at most). Holds to
+    /// within a third of itself.
+    pub client_stall: Duration,
     /// What a closing listener's connections get to finish.
     pub close_grace: Duration,
     pub connect: Duration,
@@ -96,6 +101,7 @@ impl Default for Limits {
             ping_timeout: Duration::from_secs(20),
             upload_window: Duration::from_secs(30),
             upload_min: 1 << 10,
+            client_stall: Duration::from_secs(120),
             close_grace: Duration::from_secs(30),
             connect: Duration::from_secs(2),
             idle_upstream: Duration::from_millis(1_500),
@@ -139,6 +145,7 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<Store>,
     pub(crate) faults: Faults,
     pub(crate) safeguards: safeguard::Registry,
+    pub(crate) ranks: Ranks,
     epoch: Instant,
 }
 
@@ -165,6 +172,7 @@ impl Shared {
             cache: Arc::new(Store::new()),
             faults: Faults::default(),
             safeguards: safeguard::Registry::default(),
+            ranks: Ranks::default(),
             epoch: clock::now(),
         }
     }

@@ -10,7 +10,7 @@
 //! The order is what makes it correct. Memory is ahead of the disk, but nothing outside has seen
 //! it, and after a crash the disk is at a moment through which memory went.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -196,6 +196,24 @@ enum Written {
     Fenced,
 }
 
+/// The writes of all, the last one of each key, in the order of the keys: neighbours in the store
+/// are written one after the other.
+fn merged<E>(batch: &[Unit<E>], fence: Option<&(String, Version)>) -> Tx {
+    let mut last: BTreeMap<&str, &Option<Bytes>> = BTreeMap::new();
+    for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
+        last.insert(key, value);
+    }
+    let mut tx = Tx::new();
+    tx.ring = batch.iter().any(|unit| unit.ring);
+    if let Some((key, version)) = fence {
+        tx = tx.expect(key, Expect::Version(*version));
+    }
+    last.into_iter().fold(tx, |tx, (key, value)| match value {
+        Some(value) => tx.put(key, value.clone()),
+        None => tx.delete(key),
+    })
+}
+
 /// Until it is written: going on without would break the order.
 async fn write<E>(
     kv: &dyn Kv,
@@ -203,29 +221,16 @@ async fn write<E>(
     fence: Option<(String, Version)>,
     stop: &CancellationToken,
 ) -> Written {
-    let mut merged: HashMap<&str, &Option<Bytes>> = HashMap::new();
-    for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
-        merged.insert(key, value);
-    }
-    if merged.is_empty() {
+    if batch.iter().all(|unit| unit.writes.is_empty()) {
         return Written::Yes;
-    }
-    let mut tx = Tx::new();
-    tx.ring = batch.iter().any(|unit| unit.ring);
-    if let Some((key, version)) = fence {
-        tx = tx.expect(key, Expect::Version(version));
-    }
-    for (key, value) in merged {
-        tx = match value {
-            Some(value) => tx.put(key, value.clone()),
-            None => tx.delete(key),
-        };
     }
     let mut pause = RETRY_FIRST;
     loop {
         // The same writes again have the same effect, so an attempt that may have happened is
         // repeated like one that has not.
-        let Err(error) = kv.commit(tx.clone()).await else { return Written::Yes };
+        let Err(error) = kv.commit(merged(batch, fence.as_ref())).await else {
+            return Written::Yes;
+        };
         if matches!(error, KvError::Conflict { .. }) && !stop.is_cancelled() {
             return Written::Fenced;
         }

@@ -452,10 +452,11 @@ impl Engine {
         state.chores.notify_one();
     }
 
-    /// What an app begins by the clock from now on.
-    pub fn schedule(&self, app: &str, schedules: Vec<Schedule>) {
+    /// What apps begin by the clock from now on, all of them.
+    pub fn schedule(&self, all: Vec<(String, Vec<Schedule>)>) {
+        let all = all.into_iter().map(|(app, of)| (app.into(), of)).collect();
         let mut state = self.shared.lock();
-        state.schedules.insert(app.into(), schedules);
+        state.schedules = all;
         state.schedules_changed.notify_one();
     }
 
@@ -518,7 +519,10 @@ impl Shared {
 
     pub(crate) fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
         let state = self.lock();
-        let (incarnation, shown) = state.shown.get(key)?;
+        let Some((incarnation, shown)) = state.shown.get(key) else {
+            // Of another process's instance the store alone knows.
+            return state.mine(key).then(|| state.recent.get(key, payloads)).flatten();
+        };
         let mut found = WorkflowState::clone(shown);
         // Of an execution that memory has left behind, the store tells.
         if payloads {

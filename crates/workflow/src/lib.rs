@@ -29,12 +29,14 @@ mod migrate;
 mod places;
 mod pool;
 mod reach;
+mod recent;
 mod rerun;
 mod rest;
 mod schedule;
 mod sharing;
 mod state;
 mod stored;
+mod streams;
 mod survey;
 mod turn;
 

@@ -57,17 +57,24 @@ async fn rows(kv: &dyn Kv, table: char) -> Result<(), WorkflowError> {
 
 /// `a/<app>/<id>`, and the marks `g/<app>/<id>`, which are of no use now.
 async fn active(kv: &dyn Kv) -> Result<(), WorkflowError> {
-    let mut tx = Tx::new();
-    for (old, entry) in kv.list_all("a/").await? {
-        let Some(key) = old.strip_prefix("a/").and_then(Key::from_path) else { continue };
-        let mark = MarkV1::read(&old, &entry.value)?;
-        let value = ActiveV1 { version: 0, id: key.id.to_string() }.write();
-        tx = tx.delete(old).put(stored::active_key(&key.app, mark.incarnation), value);
+    for page in kv.list_all("a/").await?.chunks(PAGE) {
+        let mut tx = Tx::new();
+        for (old, entry) in page {
+            // The others are of this layout already.
+            let (Some(key), Ok(mark)) =
+                (old.strip_prefix("a/").and_then(Key::from_path), MarkV1::read(old, &entry.value))
+            else {
+                continue;
+            };
+            let value = ActiveV1 { version: 0, id: key.id.to_string() }.write();
+            tx = tx.delete(old).put(stored::active_key(&key.app, mark.incarnation), value);
+        }
+        commit(kv, tx).await?;
     }
-    for (old, _) in kv.list_all("g/").await? {
-        tx = tx.delete(old);
+    for page in kv.list_all("g/").await?.chunks(PAGE) {
+        commit(kv, page.iter().fold(Tx::new(), |tx, (old, _)| tx.delete(old))).await?;
     }
-    commit(kv, tx).await
+    Ok(())
 }
 
 /// `d/<end>/<app>/<id>`, which had no value.
@@ -104,5 +111,72 @@ async fn commit(kv: &dyn Kv, tx: Tx) -> Result<(), WorkflowError> {
         Err(KvError::Conflict { key }) => {
             Err(WorkflowError::Stored { key, reason: "it was changed meanwhile".to_owned() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use archipel_rt::CancellationToken;
+    use archipel_storage::memory::MemoryKv;
+    use dapr_durabletask_proto::work_item::Request;
+
+    use super::*;
+    use crate::engine::{Config, Engine};
+    use crate::survey::NewInstance;
+
+    async fn open(kv: &MemoryKv) -> Engine {
+        let kv = Arc::new(kv.clone());
+        Engine::open(kv, Config::default(), &CancellationToken::new()).await.expect("opens")
+    }
+
+    /// As the first layout had it.
+    async fn make_old(kv: &MemoryKv) {
+        let mut tx = Tx::new().delete(stored::LAYOUT);
+        for (key, entry) in kv.list_all("a/").await.expect("lists") {
+            let (_, incarnation) = stored::execution_of(&key).expect("of an execution");
+            let id = ActiveV1::read(&key, &entry.value).expect("reads").id;
+            let mark = MarkV1 { version: 0, incarnation };
+            let id = id.replace('/', "%2F");
+            tx = tx.delete(&key).put(format!("a/orders/{id}"), mark.clone().write());
+            tx = tx.put(format!("g/orders/{id}"), mark.write());
+            for (row, entry) in kv.list_all("q/").await.expect("lists") {
+                if let Some(tail) = row.strip_prefix(&format!("q/orders/{incarnation:016x}/")) {
+                    let old = format!("q/orders/{id}/{incarnation:016x}/{tail}");
+                    let garbage = format!("q/orders/{id}/{:016x}/{tail}", 0);
+                    tx = tx.delete(&row).put(old, entry.value.clone()).put(garbage, entry.value);
+                }
+            }
+        }
+        kv.commit(tx).await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_version_stored_goes_on() {
+        let kv = MemoryKv::default();
+        let engine = open(&kv).await;
+        for id in ["a", "b/c"] {
+            let (name, id) = ("steps".to_owned(), id.to_owned());
+            let new = NewInstance { name, id, ..NewInstance::default() };
+            engine.start("orders", new).await.expect("started");
+        }
+        engine.shutdown(Duration::from_secs(5)).await;
+        make_old(&kv).await;
+
+        let engine = open(&kv).await;
+        let mut worker = engine.connect("orders", false);
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            let item = worker.next().await.expect("a turn");
+            let Some(Request::WorkflowRequest(turn)) = item.request else { panic!("{item:?}") };
+            assert_eq!(turn.new_events.len(), 2, "its start alone: {turn:?}");
+            found.push(turn.instance_id);
+        }
+        found.sort();
+        assert_eq!(found, ["a", "b/c"]);
+        let left = kv.list_all("q/").await.expect("lists");
+        assert_eq!(left.len(), 2, "what nobody knows of is gone: {left:?}");
     }
 }

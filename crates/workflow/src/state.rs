@@ -14,17 +14,17 @@ use dapr_durabletask_proto::{
     WorkflowResponse, WorkflowState, work_item,
 };
 use tokio::sync::{Notify, watch};
-use uuid::Uuid;
 
 use crate::commit;
 use crate::engine::Config;
 use crate::error::WorkflowError;
 use crate::event;
-use crate::instance::{Instance, Running, Task, Turn, target};
+use crate::instance::{self, Instance, Running, Task, Turn, target};
 use crate::key::Key;
 use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
 use crate::reach::Reach;
+use crate::recent::Recent;
 use crate::rerun;
 use crate::rest::Rests;
 use crate::schedule::Schedule;
@@ -63,6 +63,7 @@ pub(crate) type Due = (SystemTime, Key, u64, Alarm);
 pub(crate) struct State {
     pub active: HashMap<Key, Instance>,
     pub shown: HashMap<Key, (u64, Arc<WorkflowState>)>,
+    pub recent: Recent,
     pub watchers: HashMap<Key, watch::Sender<()>>,
     pub pools: HashMap<Arc<str>, Pool>,
     pub due: BTreeSet<Due>,
@@ -90,6 +91,7 @@ impl State {
         Self {
             active: HashMap::new(),
             shown: HashMap::new(),
+            recent: Recent::default(),
             watchers: HashMap::new(),
             pools: HashMap::new(),
             due: BTreeSet::new(),
@@ -251,7 +253,7 @@ impl State {
                 unit.then(Effect::Task((key.clone(), instance.incarnation, *id)));
             }
         }
-        let value = stored::EventsV1 { version: 0, events: vec![event.clone()] }.write();
+        let value = stored::events_row(std::slice::from_ref(&event));
         let row = instance.enqueue(event);
         unit.put(stored::row_key('q', &key.app, instance.incarnation, row), value);
         true
@@ -340,7 +342,7 @@ impl State {
             return;
         }
         let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
-        let (token, at) = (Uuid::new_v4().to_string(), event::now());
+        let (token, at) = (token(), event::now());
         let mut new_events = vec![event::turn_started(at, None)];
         new_events.extend(instance.next_events().cloned());
         let known = stream.warm(key, instance.incarnation, instance.history.len());
@@ -396,88 +398,13 @@ impl State {
             task_execution_id: what.task_execution_id.clone(),
             propagated_history: None,
         };
-        let token = Uuid::new_v4().to_string();
+        let token = token();
         let Some(stream) = stream_of(&mut self.pools, app, stream_id) else { return };
         let running = Running { token: token.clone(), app: Arc::clone(app), stream: stream_id };
         task.running = Some(running);
         stream.tasks.insert(id);
         let request = work_item::Request::ActivityRequest(request);
         send_item(stream, WorkItem { completion_token: token, request: Some(request) });
-    }
-
-    /// Ends the streams of all workers, and of those that come later.
-    pub(crate) fn close(&mut self, unit: &mut Unit) {
-        self.closed = true;
-        let streams = |(app, pool): (&Arc<str>, &Pool)| {
-            pool.streams.keys().map(|id| (Arc::clone(app), *id)).collect::<Vec<_>>()
-        };
-        for (app, stream) in self.pools.iter().flat_map(streams).collect::<Vec<_>>() {
-            self.disconnect(&app, stream, unit);
-        }
-    }
-
-    pub(crate) fn connect(&mut self, app: &Arc<str>, stream: Stream) -> u64 {
-        self.next_stream += 1;
-        if self.closed {
-            return self.next_stream;
-        }
-        let pool = self.pools.entry(Arc::clone(app)).or_default();
-        pool.streams.insert(self.next_stream, stream);
-        self.stir();
-        self.dispatch(app);
-        self.next_stream
-    }
-
-    /// Takes back what the worker had; it is next in line.
-    pub(crate) fn disconnect(&mut self, app: &Arc<str>, stream: u64, unit: &mut Unit) {
-        let pool = self.pools.get_mut(app);
-        let Some(gone) = pool.and_then(|pool| pool.streams.remove(&stream)) else { return };
-        for key in &gone.turns {
-            let Some(instance) = self.active.get_mut(key) else { continue };
-            if instance.turn.take_if(|turn| turn.stream == stream).is_none() {
-                continue;
-            }
-            instance.lost_turns += 1;
-            if instance.lost_turns >= self.attempts_max {
-                let times = instance.lost_turns;
-                park(
-                    instance,
-                    format!("{times} workers in a row were lost on its next turn"),
-                    unit,
-                );
-            } else if instance.wants_turn() {
-                instance.queued = true;
-                self.pools.entry(Arc::clone(app)).or_default().turns.push_front(key.clone());
-            }
-        }
-        self.stir();
-        for id in gone.tasks {
-            if self.foreign_lost(app, &id, unit) {
-                continue;
-            }
-            let Some(instance) = self.active.get_mut(&id.0).filter(|i| i.incarnation == id.1)
-            else {
-                continue;
-            };
-            let Some(task) = instance.tasks.get_mut(&id.2) else { continue };
-            if task.running.take_if(|r| r.stream == stream).is_none() {
-                continue;
-            }
-            if let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type {
-                let pool = self.pools.entry(Arc::clone(app)).or_default();
-                let next = pool.activity_gate.leave(&what.name, &id);
-                pool.tasks.extend(next);
-            }
-            task.lost += 1;
-            let times = task.lost;
-            if times.is_multiple_of(self.attempts_max) {
-                let why = format!("{times} workers in a row were lost on activity {}", id.2);
-                park(instance, why, unit);
-                continue;
-            }
-            self.pools.entry(Arc::clone(app)).or_default().tasks.push_front(id);
-        }
-        self.dispatch(app);
     }
 
     /// # Errors
@@ -533,7 +460,7 @@ impl State {
 
     /// The turn becomes history.
     fn take_in(&mut self, key: &Key, outcome: &mut Outcome, unit: &mut Unit) {
-        if crate::instance::completion(outcome.history.iter()).is_some() {
+        if instance::completion(outcome.history.iter()).is_some() {
             self.release(key, unit);
         }
         let Some(instance) = self.active.get_mut(key) else { return };
@@ -725,14 +652,7 @@ impl State {
         for effect in effects {
             match effect {
                 Effect::Show(key, incarnation, state) => self.show(&key, incarnation, state),
-                Effect::Forget(key, incarnation) => {
-                    self.shown.remove(&key);
-                    if let Some(old) = self.active.get(&key)
-                        && old.incarnation == incarnation
-                    {
-                        self.active.remove(&key);
-                    }
-                }
+                Effect::Forget(key, incarnation) => self.forget(&key, incarnation),
                 Effect::Task(id) => self.offer(id),
                 Effect::Dispatch(app) => self.dispatch(&app),
                 Effect::Idle(key, incarnation, events) => self.rests.idle(key, incarnation, events),
@@ -740,6 +660,22 @@ impl State {
             }
         }
         self.rest_idle();
+    }
+
+    /// Who waits for its end asks now, and finds it among the recent ones.
+    fn forget(&mut self, key: &Key, incarnation: u64) {
+        let shown = self.shown.remove(key);
+        let Some(old) = self.active.get(key).filter(|old| old.incarnation == incarnation) else {
+            return;
+        };
+        if self.watchers.contains_key(key)
+            && let Some((_, shown)) = shown.filter(|(of, _)| *of == incarnation)
+        {
+            let mut state = WorkflowState::clone(&shown);
+            instance::payloads(&mut state, old.history.iter());
+            self.recent.put(key.clone(), state);
+        }
+        self.active.remove(key);
     }
 
     /// Puts an activity in line for the workers of the app that it is for.
@@ -758,6 +694,7 @@ impl State {
     }
 
     fn show(&mut self, key: &Key, incarnation: u64, state: Option<Box<WorkflowState>>) {
+        self.recent.remove(key);
         // What was on its way when it was handed over is another's by now.
         match state.filter(|_| self.mine(key)) {
             Some(state) => drop(self.shown.insert(key.clone(), (incarnation, Arc::from(state)))),
@@ -836,6 +773,11 @@ fn record(instance: &mut Instance, unit: &mut Unit) {
         instance.saved = Some(to_save);
     }
     unit.then(Effect::Show(instance.key.clone(), incarnation, Some(Box::new(state))));
+}
+
+/// Of one delivery: never given twice, over restarts too.
+fn token() -> String {
+    format!("{:016x}{:016x}", archipel_rt::random::u64(), archipel_rt::random::u64())
 }
 
 fn active(key: &Key) -> bytes::Bytes {

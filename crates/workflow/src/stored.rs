@@ -195,8 +195,19 @@ pub(crate) fn rows(events: &[HistoryEvent]) -> impl Iterator<Item = Bytes> {
         let count = fits.count();
         let (row, tail) = rest.split_at(count);
         rest = tail;
-        (count > 0).then(|| EventsV1 { version: 0, events: row.to_vec() }.write())
+        (count > 0).then(|| events_row(row))
     })
+}
+
+/// An [`EventsV1`], written without a copy of the events.
+pub(crate) fn events_row(events: &[HistoryEvent]) -> Bytes {
+    let bytes: usize = events.iter().map(|event| event.encoded_len() + 8).sum();
+    let mut row = Vec::with_capacity(bytes + 8);
+    prost::encoding::uint32::encode(1, &VERSION, &mut row);
+    for event in events {
+        prost::encoding::message::encode(2, event, &mut row);
+    }
+    row.into()
 }
 
 #[cfg(test)]

@@ -118,6 +118,9 @@ pub struct WorkflowHistory {
     pub schema: String,
     pub service: String,
     pub id: String,
+    /// Events before these, when fewer were asked for.
+    #[serde(default)]
+    pub left_out: u64,
     pub events: Vec<WorkflowEvent>,
 }
 
@@ -140,7 +143,13 @@ pub struct WorkflowEvent {
     /// Of a child: its id. Of a timer: its instant. Of the end: the state.
     pub about: Option<String>,
     pub payload: Option<String>,
+    /// Of the whole payload, also when less of it was asked for.
+    #[serde(default)]
+    pub payload_bytes: Option<u64>,
     pub failure: Option<String>,
+    /// In which it was asked for, where that was told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trace_id: Option<String>,
 }
 
 /// What was begun or changed: `POST /v1/workflows…`.

@@ -8,6 +8,7 @@ mod loading;
 mod rendering;
 mod robustness;
 mod values;
+mod workflows;
 
 use std::path::{Path, PathBuf};
 

@@ -15,6 +15,7 @@ use crate::instance::Instance;
 use crate::key::{Key, app_prefix};
 use crate::load;
 use crate::pool::TaskId;
+use crate::recent::Recent;
 use crate::state::{State, Unit};
 use crate::stored::{META, MarkV1, Record as _};
 
@@ -92,6 +93,8 @@ pub(crate) async fn take(
     role.held.extend(shards.iter().map(|shard| (Arc::clone(&app), *shard)));
     role.incarnations_end = first + INCARNATIONS;
     state.incarnation = first;
+    // Others may have had these shards since.
+    state.recent = Recent::default();
     for mut instance in instances {
         state.still_busy(&mut instance, &busy);
         load::take_up(&mut state, instance);

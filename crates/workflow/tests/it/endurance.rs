@@ -123,7 +123,7 @@ async fn each_time_of_a_schedule_is_used_at_most_once_and_a_missed_one_is_made_u
         kv.put("s/orders/tidy", mark.encode_to_vec().into()).await.expect("written");
         let engine = engine_on(Arc::new(kv.clone())).await;
         let _worker = work(&engine, APP, |seen| stages(seen, &[vec![task(0, "a")]], "done"), echo);
-        engine.schedule(APP, vec![minutely.clone()]);
+        engine.schedule(vec![(APP.to_owned(), vec![minutely.clone()])]);
         let until = eventually(WITHIN, || async {
             let entry = kv.get_mark().await;
             if entry > mark.until_ms { Ok(entry) } else { Err("not looked at yet") }

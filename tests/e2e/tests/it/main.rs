@@ -9,6 +9,7 @@ mod databases;
 mod events;
 mod fixture;
 mod lifecycle;
+mod polyglot;
 mod shared;
 mod store;
 mod strangler;

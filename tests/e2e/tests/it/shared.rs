@@ -461,3 +461,50 @@ fn a_database_that_cannot_be_reached_is_explained_and_no_password_shows() {
     let said = run(&["--port", "0", "--store", &url], "");
     assert!(said.contains("list of processes") && !said.contains("hidden"), "{said}");
 }
+
+/// Two machines, each with the whole application, and the manifest's database between them.
+#[test]
+fn two_ups_of_one_application_share_its_workflows() {
+    use archipel_e2e::App;
+    use archipel_testkit::eventually_blocking;
+    let Some(url) = server("two_ups") else { return };
+    let _alone = alone_with_the_server();
+    let name = application();
+    let manifest = crate::fixture::MANIFEST
+        .replace("name = \"small\"", &format!("name = \"{name}\""))
+        + "[secrets]\nworkflows-database = { required = true }\n[storage]\n\
+           workflows = { secret = \"workflows-database\" }\nlease = \"2s\"\n";
+    let up = || {
+        let app = App::new(&manifest, &[("app.py", crate::fixture::APP_PY)]).expect("a directory");
+        let app = app.env("ARCHIPEL_SECRET_WORKFLOWS_DATABASE", &url);
+        app.up();
+        app
+    };
+    let (one, two) = (up(), up());
+    for i in 0..6 {
+        let at = if i % 2 == 0 { &one } else { &two };
+        let id = format!("o-{i}");
+        at.run(&["workflow", "start", "front", "order", "--id", &id, "--input", "\"back\""]).ok();
+    }
+    for app in [&one, &two] {
+        let listed = app.run(&["workflow", "list", "--json"]).ok().json();
+        assert_eq!(listed["counts"]["pending"], 6, "{listed}");
+    }
+    crate::lifecycle::kill(one.archipel_pid(), "KILL");
+    let runtime = runtime();
+    let done = crate::workflows::work(&runtime, &two, &["front", "back"]);
+    for i in 0..6 {
+        let id = format!("o-{i}");
+        two.run(&["workflow", "raise", "paid", &id]).ok();
+        eventually_blocking(Duration::from_secs(30), || {
+            let whole = two.run(&["workflow", "describe", &id, "--json"]).ok().json();
+            if whole["status"] == "completed" { Ok(()) } else { Err(whole.to_string()) }
+        });
+    }
+    assert_eq!(done.lock().expect("whole").len(), 6);
+    let password = url.split([':', '@']).nth(2).expect("a password");
+    let log = std::fs::read_to_string(two.state().join("archipel.log")).unwrap_or_default();
+    assert!(log.contains("workflows are taken over") && !log.contains(password), "{log}");
+    let everybody = Command::new("ps").args(["-eo", "args"]).output().expect("lists");
+    assert!(!String::from_utf8_lossy(&everybody.stdout).contains(password));
+}
