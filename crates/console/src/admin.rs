@@ -109,7 +109,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         }
         (&Method::POST, ["v1", "events", "topics", topic]) => {
             publish::publish(shared, topic, &body).await
-        }
+        },
         (&Method::POST, ["v1", "events", "replay"]) => replay(shared, &body).await,
         (&Method::POST, ["v1", "events", "discard"]) => discard(shared, &body).await,
         _ => Err(problem(StatusCode::NOT_FOUND, format!("{method} {path} is not served"), None)),

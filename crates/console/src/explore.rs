@@ -160,7 +160,8 @@ pub(crate) async fn send(shared: &Shared, name: &str, body: &[u8]) -> Done {
     let answered = answered.unwrap_or_else(|_| {
         Err(format!("`{name}` did not answer within {} s", TIME_MAX.as_secs()))
     });
-    let answered = answered.map_err(|why| problem(StatusCode::BAD_GATEWAY, why, Some(1)))?;
+    let answered =
+        answered.map_err(|why| problem(StatusCode::BAD_GATEWAY, why, Some(1)))?;
     let took = clock::now().saturating_duration_since(started);
     Ok(answer::json(&view::Sent {
         schema: view::Sent::SCHEMA.to_owned(),
@@ -257,7 +258,8 @@ mod tests {
 
     fn made(method: &str, path: &str, header: &str) -> Result<Request<Body>, String> {
         let headers = BTreeMap::from([(header.to_owned(), "x".to_owned())]);
-        let send = Send { method: method.to_owned(), path: path.to_owned(), headers, body: None };
+        let send =
+            Send { method: method.to_owned(), path: path.to_owned(), headers, body: None };
         request(send, "0af7651916cd43dd8448eb211c80319c")
     }
 

@@ -66,8 +66,9 @@ pub(crate) async fn query(shared: &Shared, service: &str, body: &[u8]) -> Done {
 /// By what it is called: a courtesy to whoever looks over a shoulder. The person could name the
 /// column otherwise, or open the file.
 fn is_secret(column: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["password", "passwd", "secret", "token", "credential", "private_key", "api_key", "apikey"];
+    const WORDS: [&str; 8] = [
+        "password", "passwd", "secret", "token", "credential", "private_key", "api_key", "apikey",
+    ];
     let column = column.to_ascii_lowercase();
     WORDS.iter().any(|word| column.contains(word))
 }
@@ -75,8 +76,7 @@ fn is_secret(column: &str) -> bool {
 async fn source(shared: &Shared, name: &str) -> Result<(DatabaseEngine, Source), Answer> {
     let control = &shared.parts.control;
     let snapshot = control.watch().borrow().clone().ok_or_else(starting)?;
-    let Environment { own, .. } =
-        control.environment(name).await.map_err(|e| control_problem(&e))?;
+    let Environment { own, .. } = control.environment(name).await.map_err(|e| control_problem(&e))?;
     let declared = snapshot.plan.app.services.iter().find(|(known, _)| known.as_str() == name);
     let Some(database) = declared.and_then(|(_, of)| of.database.as_ref()) else {
         return Err(bad(format!("`{name}` has no database")));

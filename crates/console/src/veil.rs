@@ -73,7 +73,8 @@ impl Veil {
 /// What stands in an address as it is, for one that escapes all it can.
 const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// And for browsers' scripts.
-const LOOSE: &AsciiSet = &STRICT.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+const LOOSE: &AsciiSet =
+    &STRICT.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
 /// As it stands in a text, in JSON, in JSON that is a text in JSON, in HTML, in addresses.
 fn written(secret: &str) -> [String; 8] {

@@ -162,8 +162,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.db");
         let connection = Connection::open(&path).expect("opens");
-        let make =
-            "PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER, note TEXT, raw BLOB);
+        let make = "PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER, note TEXT, raw BLOB);
              INSERT INTO orders VALUES (1, 'first', x'00ff'), (2, NULL, NULL);
              CREATE VIEW late AS SELECT * FROM orders";
         connection.execute_batch(make).expect("made");

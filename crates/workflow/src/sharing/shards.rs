@@ -25,9 +25,12 @@ const INCARNATIONS: u64 = 1 << 32;
 /// Instances that are read at the same time.
 const READS: usize = 32;
 
-/// Of each app's shards the holder that the store names, and the version that says so.
+/// The holder that the store names, and the version that says so.
+type Holder = (Option<String>, Option<Version>);
+
+/// Of each app's shards.
 #[derive(Debug, Default)]
-pub(crate) struct Holders(pub BTreeMap<String, Vec<(Option<String>, Option<Version>)>>);
+pub(crate) struct Holders(pub BTreeMap<String, Vec<Holder>>);
 
 impl Holders {
     pub(crate) async fn read(kv: &dyn Kv) -> Result<Self, WorkflowError> {
@@ -42,7 +45,7 @@ impl Holders {
         Ok(found)
     }
 
-    pub(crate) fn of(&mut self, app: &str) -> &mut Vec<(Option<String>, Option<Version>)> {
+    pub(crate) fn of(&mut self, app: &str) -> &mut Vec<Holder> {
         let none = || vec![(None, None); usize::from(SHARDS)];
         self.0.entry(app.to_owned()).or_insert_with(none)
     }
@@ -57,7 +60,7 @@ pub(crate) async fn take(
     shared: &Shared,
     app: &str,
     shards: &[u8],
-    holders: &[(Option<String>, Option<Version>)],
+    holders: &[Holder],
 ) -> Result<bool, WorkflowError> {
     let Some(me) = shared.lock().role.as_ref().map(|role| role.me.clone()) else {
         return Ok(false);

@@ -7,8 +7,8 @@ use archipel_testkit::eventually_blocking;
 use serde_json::json;
 
 use crate::browser;
-use crate::fixture::{APP_PY, MANIFEST};
 use crate::workflows;
+use crate::fixture::{APP_PY, MANIFEST};
 
 /// The small application with a secret, a job, and one service that never gets well.
 fn harbour() -> App {
@@ -33,8 +33,7 @@ harbour-key = { generate = "random:40" }
         ("thing.done.schema.json", SCHEMA),
         ("openapi.yaml", CONTRACT),
     ];
-    let manifest =
-        manifest.replace("[services.lonely]", "[services.lonely]\napi = \"openapi.yaml\"");
+    let manifest = manifest.replace("[services.lonely]", "[services.lonely]\napi = \"openapi.yaml\"");
     App::new(&(manifest + more), &files).expect("a directory can be made")
 }
 
@@ -212,11 +211,7 @@ fn a_secret_said_everywhere_shows_nowhere() {
     eventually_blocking(Duration::from_secs(20), || {
         let seen = ask("GET", &format!("/api/v1/traces/{trace}"), "").body;
         let logs = ask("GET", "/api/v1/errors", "").body;
-        if seen.contains("app.secret") && logs.contains("BankError") {
-            Ok(())
-        } else {
-            Err(seen + &logs)
-        }
+        if seen.contains("app.secret") && logs.contains("BankError") { Ok(()) } else { Err(seen + &logs) }
     });
     let veiled = "••••••";
     let sql = json!({ "sql": "SELECT id, data FROM inbox" }).to_string();
@@ -277,10 +272,7 @@ fn a_database_is_read_and_never_written_from_the_console() {
         request("POST", &url, &headers, &body).expect("answer")
     };
     let found = query("SELECT id, attempt FROM inbox WHERE id = 'e2'").json().expect("JSON");
-    assert_eq!(
-        (&found["columns"], &found["rows"][0][0]),
-        (&json!(["id", "attempt"]), &json!("e2"))
-    );
+    assert_eq!((&found["columns"], &found["rows"][0][0]), (&json!(["id", "attempt"]), &json!("e2")));
     let back = app.state().join("data/back/back.db").display().to_string();
     for sql in [
         "DELETE FROM inbox".to_owned(),
@@ -292,8 +284,7 @@ fn a_database_is_read_and_never_written_from_the_console() {
         let refused = query(&sql);
         assert_eq!(refused.status, 422, "{sql}: {}", refused.body);
     }
-    let endless =
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     assert_eq!(query(endless).status, 504);
     let left = query("SELECT count(*) FROM inbox").json().expect("JSON");
     assert_eq!(left["rows"][0][0], "1");
