@@ -178,9 +178,16 @@ pub(crate) struct Sidecar {
     /// Name of the app whose workflows these are
     #[arg(long, default_value = "example", value_name = "NAME")]
     pub(crate) app_id: String,
-    /// Keep workflows in this file instead of in memory
+    /// Keep workflows in this file instead of in memory. For a PostgreSQL database that several
+    /// processes share, set ARCHIPEL_STORE_URL to its postgres:// URL instead
     #[arg(long, value_name = "FILE")]
     pub(crate) store: Option<PathBuf>,
+    /// With ARCHIPEL_STORE_URL: which application's workflows; processes that name the same share
+    #[arg(long, default_value = "sidecar", value_name = "NAME")]
+    pub(crate) application: String,
+    /// With ARCHIPEL_STORE_URL: after this long without a sign of life, others take over
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub(crate) lease: Duration,
     /// Also what the reference sidecar refuses: used names, purges by filter and by force
     #[arg(long)]
     pub(crate) full: bool,

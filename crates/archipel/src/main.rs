@@ -9,6 +9,7 @@ mod exit;
 mod find;
 mod hops;
 mod serve;
+mod shared_store;
 mod verbs;
 
 use std::process::ExitCode;

@@ -29,6 +29,7 @@ use crate::cli::Global;
 use crate::exit::{self, Failure};
 use crate::find::Place;
 use crate::hops;
+use crate::shared_store;
 use crate::show::live::Live;
 
 pub(crate) struct Options {
@@ -79,7 +80,7 @@ struct Parts {
 struct Stores {
     logs: Arc<EmbeddedLogs>,
     kv: Arc<EmbeddedKv>,
-    workflows: Arc<EmbeddedKv>,
+    workflows: Arc<dyn Kv>,
 }
 
 /// Of the budget, an eighth is for metrics: they take little, and are asked for the longest.
@@ -107,10 +108,9 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let records = gateway.access(hops::QUEUE);
     loops.spawn("archipel.hops", hops::run(records, spans.clone(), loops.stop_token()));
     let caller = archipel_api::AppCaller::new(gateway.clone());
-    let stores = open_stores(place).await?;
+    let stores = open_stores(place, app).await?;
     let broker = open_broker(&stores, caller, &root).await?;
-    let workflows: Arc<dyn Kv> = stores.workflows.clone();
-    let engine = Engine::open(workflows, workflow_config(), &root).await?;
+    let engine = Engine::open(stores.workflows.clone(), workflow_config(app)?, &root).await?;
     let otlp = Otlp::new(spans.clone(), logs.clone());
     let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &root);
     let control = Control::start(
@@ -218,18 +218,26 @@ fn stream_of(stream: archipel_supervisor::Stream) -> archipel_telemetry::Stream 
 /// Instances that have ended are kept for a month: long enough to look into what went wrong.
 const WORKFLOWS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-fn workflow_config() -> archipel_workflow::Config {
-    archipel_workflow::Config { retention: Some(WORKFLOWS_KEPT), ..Default::default() }
+fn workflow_config(app: &App) -> Result<archipel_workflow::Config, Failure> {
+    let shared = app.storage.workflows.is_some();
+    let sharing = shared.then(|| shared_store::sharing(app.storage.lease)).transpose()?;
+    let retention = Some(WORKFLOWS_KEPT);
+    Ok(archipel_workflow::Config { retention, sharing, ..Default::default() })
 }
 
-async fn open_stores(place: &Place) -> Result<Stores, Failure> {
+async fn open_stores(place: &Place, app: &App) -> Result<Stores, Failure> {
     let options = archipel_storage::embedded::Options::default();
     let events = place.state.events();
     let logs = EmbeddedLogs::open(&events.join("events.db"), options).await?;
     let kv = EmbeddedKv::open(&events.join("state.db"), options).await?;
-    let workflows = place.state.workflows().join("workflows.db");
-    let workflows = EmbeddedKv::open(&workflows, options).await?;
-    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv), workflows: Arc::new(workflows) })
+    let workflows: Arc<dyn Kv> = match &app.storage.workflows {
+        Some(secret) => shared_store::of_secret(place, app, secret).await?,
+        None => {
+            let file = place.state.workflows().join("workflows.db");
+            Arc::new(EmbeddedKv::open(&file, options).await?)
+        }
+    };
+    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv), workflows })
 }
 
 async fn open_broker(

@@ -142,6 +142,7 @@ mod tests {
             secrets: BTreeMap::new(),
             telemetry: archipel_model::TelemetryPolicy::default(),
             watch: archipel_model::Watch::default(),
+            storage: archipel_model::Storage::default(),
         }
     }
 

@@ -311,7 +311,9 @@ fn refusal(error: &WorkflowError) -> Answer {
         WorkflowError::Invalid(_)
         | WorkflowError::NotDeclared(_)
         | WorkflowError::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 2),
-        WorkflowError::Closing => (StatusCode::SERVICE_UNAVAILABLE, 4),
+        WorkflowError::Closing | WorkflowError::Unavailable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, 4)
+        }
         WorkflowError::Storage(_) | WorkflowError::Stored { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, 1)
         }

@@ -91,6 +91,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         jobs,
         telemetry: draft.telemetry,
         watch: draft.watch.watch,
+        storage: draft.storage.storage,
         secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),
     })
 }

@@ -160,6 +160,8 @@ codes! {
     ProfileAddsCall     "ARC0803" Error "a profile adds a call that the base does not have";
     // Understood, for later.
     Later               "ARC0901" Warning "a key is understood, and not acted on yet in this version";
+    // Not of the file: said when the application starts.
+    SharedStore         "ARC0910" Error "the database that workflows share cannot be used";
 }
 
 /// The page about a code, as people type it: `ARC0104`, `arc104`, `104`.

@@ -30,6 +30,7 @@ pub struct App {
     pub secrets: BTreeMap<SecretName, SecretRule>,
     pub telemetry: TelemetryPolicy,
     pub watch: Watch,
+    pub storage: Storage,
 }
 
 impl App {
@@ -41,6 +42,21 @@ impl App {
     /// Who may call `callee`, in name order.
     pub fn callers(&self, callee: &ServiceName) -> impl Iterator<Item = &Service> {
         self.services.values().filter(move |service| service.calls.contains_key(callee))
+    }
+}
+
+/// Where Archipel keeps what must survive, when not in files of its own.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Storage {
+    /// The secret with the URL of a database that every process with this application shares.
+    pub workflows: Option<SecretName>,
+    /// A process that is silent for so long is dead to the others.
+    pub lease: Duration,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { workflows: None, lease: Duration::from_secs(5) }
     }
 }
 

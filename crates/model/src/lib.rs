@@ -23,7 +23,8 @@ mod watch;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
-    Overlap, Protocol, SecretRule, Service, Subscription, WorkflowPolicy, WorkflowSchedule,
+    Overlap, Protocol, SecretRule, Service, Storage, Subscription, WorkflowPolicy,
+    WorkflowSchedule,
 };
 pub use command::Command;
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};

@@ -30,6 +30,21 @@ pub enum StorageError {
         #[source]
         source: Arc<rusqlite::Error>,
     },
+    /// No connection could be made.
+    #[error("the database {store} cannot be reached: is it running, and is the URL right?")]
+    Unreachable {
+        store: String,
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database said no, and changed nothing.
+    #[error("the database {store} could not be {action}")]
+    Refused {
+        store: String,
+        action: &'static str,
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     #[error("`{store}` could not be {action}")]
     Io {
         store: String,
@@ -70,9 +85,11 @@ impl StorageError {
     pub fn retry(&self) -> Retry {
         match self {
             // A full disk shows while pages are written, before the commit: it is rolled back.
-            Self::DiskFull { .. } | Self::Busy { .. } | Self::Injected { applied: false, .. } => {
-                Retry::Safe
-            }
+            Self::DiskFull { .. }
+            | Self::Busy { .. }
+            | Self::Unreachable { .. }
+            | Self::Refused { .. }
+            | Self::Injected { applied: false, .. } => Retry::Safe,
             // A writer that closes may have taken the work with it into its last commit.
             Self::Io { .. } | Self::Closed { .. } | Self::Injected { applied: true, .. } => {
                 Retry::Unknown

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::{Retry, StorageError};
 
@@ -49,6 +50,8 @@ impl Write {
 pub struct Tx {
     pub expects: Vec<(String, Expect)>,
     pub writes: Vec<Write>,
+    /// Rings the bell of everybody who has the store open ([`Kv::bell`]).
+    pub ring: bool,
 }
 
 impl Tx {
@@ -71,6 +74,12 @@ impl Tx {
     #[must_use]
     pub fn delete(mut self, key: impl Into<String>) -> Self {
         self.writes.push(Write::Delete { key: key.into() });
+        self
+    }
+
+    #[must_use]
+    pub fn ring(mut self) -> Self {
+        self.ring = true;
         self
     }
 
@@ -156,6 +165,13 @@ pub trait Kv: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`KvError::Conflict`] names the first expectation that did not hold.
     async fn commit(&self, tx: Tx) -> Result<Version, KvError>;
+
+    /// Changes after a transaction that rings, of whoever committed it: then it pays to look.
+    /// Now and then without a reason; who must not miss one also looks from time to time.
+    /// `None`: nobody rings, and one has to look.
+    fn bell(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// Finishes what is being written and closes, as [`crate::Logs::close`].
     async fn close(&self);

@@ -3,8 +3,8 @@
 //! The rest of the program holds `Arc<dyn Logs>` and `Arc<dyn Kv>` and never learns which
 //! database is behind them. What a back end has to do is written at the traits and checked by
 //! the suites in [`conformance`]; every back end passes all of both. Today: [`memory`], which
-//! also fails on command, and [`embedded`], SQLite files with one writer thread each.
-//! PostgreSQL and NATS come behind the same two traits.
+//! also fails on command, [`embedded`], SQLite files with one writer thread each, and, of keys
+//! and values alone, [`postgres`], which several processes share.
 //!
 //! [`provision`] is the other half of this crate's knowledge of databases: it makes the
 //! database that one service owns and no other can open.
@@ -17,6 +17,7 @@ pub mod inspect;
 mod kv;
 mod log;
 pub mod memory;
+pub mod postgres;
 pub mod provision;
 pub mod sql;
 

@@ -52,7 +52,7 @@ as "$bin/initdb" -D "$base/data" -U postgres -A scram-sha-256 --pwfile="$pwfile"
 started=
 for _ in 1 2 3 4 5 6 7 8; do
     port=$(( $(od -An -N2 -tu2 /dev/urandom) % 20000 + 20000 ))
-    options="-p $port -k $base -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=50"
+    options="-p $port -k $base -c listen_addresses=127.0.0.1 -c fsync=${ARCHIPEL_TEST_POSTGRES_FSYNC:-off} -c max_connections=50"
     if as "$bin/pg_ctl" -D "$base/data" -w -t 30 -l "$base/server.log" -o "$options" start \
         >/dev/null 2>&1; then
         started=yes
@@ -63,5 +63,9 @@ done
 cd "$OLDPWD"
 
 ARCHIPEL_TEST_POSTGRES_URL="postgres://postgres:$password@127.0.0.1:$port/postgres"
-export ARCHIPEL_TEST_POSTGRES_URL
+# For tests in which the server goes away under its clients.
+ARCHIPEL_TEST_POSTGRES_RESTART="'$bin/pg_ctl' -D '$base/data' -l '$base/server.log' -m immediate -w restart"
+[ "$(id -u)" != 0 ] ||
+    ARCHIPEL_TEST_POSTGRES_RESTART="runuser -u postgres -- $ARCHIPEL_TEST_POSTGRES_RESTART"
+export ARCHIPEL_TEST_POSTGRES_URL ARCHIPEL_TEST_POSTGRES_RESTART
 "$@"

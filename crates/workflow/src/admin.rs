@@ -9,6 +9,7 @@ use crate::error::WorkflowError;
 use crate::event::instant;
 use crate::instance;
 use crate::key::{Key, app_prefix};
+use crate::sharing;
 use crate::stored::{self, InstanceV1, Record as _};
 
 const PAGE: usize = 500;
@@ -148,11 +149,18 @@ impl Engine {
 
 impl Shared {
     /// False when it is gone already, or active again and not to be forced.
-    async fn remove(&self, key: &Key, force: bool) -> Result<bool, WorkflowError> {
+    pub(crate) async fn remove(&self, key: &Key, force: bool) -> Result<bool, WorkflowError> {
+        if let Some(removed) = sharing::remove_elsewhere(self, key, force).await {
+            return removed;
+        }
         let Some(record) = self.record(key).await? else { return Ok(false) };
         let incarnation = record.incarnation;
         let ended = stored::done_key_of(&record.state.unwrap_or_default(), key);
         let (removed, durable) = self.change_and(|state, unit| {
+            if !state.mine(key) {
+                // Handed over just now.
+                return false;
+            }
             let active = state.active.get(key).is_some_and(|i| i.completed.is_none());
             if active && !force {
                 return false;

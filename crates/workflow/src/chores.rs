@@ -45,7 +45,9 @@ pub(crate) async fn run(shared: &Shared, stop: &CancellationToken) {
 async fn all(shared: &Shared) -> Result<(), WorkflowError> {
     for (record, entry) in shared.kv.list_all("t/").await? {
         let end = EndChildrenV1::read(&record, &entry.value)?;
-        if let Some(key) = record.strip_prefix("t/").and_then(Key::from_path) {
+        if let Some(key) = record.strip_prefix("t/").and_then(Key::from_path)
+            && !shared.elsewhere(&key)
+        {
             end_children(shared, &key, end.output).await?;
         }
     }
@@ -142,12 +144,20 @@ async fn retain(shared: &Shared) -> Result<(), WorkflowError> {
 
 async fn retain_of(shared: &Shared, app: &str, until: u64) -> Result<(), WorkflowError> {
     let prefix = format!("d/{}", app_prefix(app));
+    let mut after: Option<String> = None;
     loop {
         let mut due = Vec::new();
-        for (record, entry) in shared.kv.list(&prefix, None, ENDS).await? {
+        let page = shared.kv.list(&prefix, after.as_deref(), ENDS).await?;
+        let mut all = page.is_empty();
+        for (record, entry) in page {
+            after = Some(record.clone());
             let Some((ended, key)) = stored::end_of(&record) else { continue };
             if ended > until {
+                all = true;
                 break;
+            }
+            if shared.elsewhere(&key) {
+                continue;
             }
             let incarnation = MarkV1::read(&record, &entry.value)?.incarnation;
             // It may have been replaced by one that has not ended, or ended later.
@@ -155,19 +165,24 @@ async fn retain_of(shared: &Shared, app: &str, until: u64) -> Result<(), Workflo
             let current = current.is_some_and(|found| found.incarnation == incarnation);
             due.push((record, key, incarnation, current));
         }
-        if due.is_empty() {
+        if !due.is_empty() {
+            let durable = shared.change(|state, unit| {
+                for (record, key, incarnation, current) in due {
+                    if !state.mine(&key) {
+                        continue;
+                    }
+                    unit.delete(record);
+                    match state.active.contains_key(&key) || !current {
+                        true => discard(&key.app, incarnation, unit),
+                        false => state.erase(&key, incarnation, unit),
+                    }
+                }
+            });
+            durable.wait().await?;
+            sweep(shared).await?;
+        }
+        if all {
             return Ok(());
         }
-        let durable = shared.change(|state, unit| {
-            for (record, key, incarnation, current) in due {
-                unit.delete(record);
-                match state.active.contains_key(&key) || !current {
-                    true => discard(&key.app, incarnation, unit),
-                    false => state.erase(&key, incarnation, unit),
-                }
-            }
-        });
-        durable.wait().await?;
-        sweep(shared).await?;
     }
 }

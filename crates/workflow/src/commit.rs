@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use archipel_rt::{CancellationToken, clock};
-use archipel_storage::{Kv, Retry, Tx};
+use archipel_storage::{Expect, Kv, KvError, Retry, Tx, Version};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
@@ -33,11 +33,13 @@ pub(crate) struct Unit<E> {
     writes: Vec<(String, Option<Bytes>)>,
     effects: Vec<E>,
     waiting: Option<oneshot::Sender<()>>,
+    /// Others who have the store open are to look.
+    ring: bool,
 }
 
 impl<E> Default for Unit<E> {
     fn default() -> Self {
-        Self { writes: Vec::new(), effects: Vec::new(), waiting: None }
+        Self { writes: Vec::new(), effects: Vec::new(), waiting: None, ring: false }
     }
 }
 
@@ -54,6 +56,10 @@ impl<E> Unit<E> {
         self.effects.push(effect);
     }
 
+    pub(crate) fn ring(&mut self) {
+        self.ring = true;
+    }
+
     fn bytes(&self) -> usize {
         self.writes.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Bytes::len)).sum()
     }
@@ -67,6 +73,13 @@ impl Durable {
     pub(crate) async fn wait(self) -> Result<(), WorkflowError> {
         self.0.await.map_err(|_| WorkflowError::Closing)
     }
+}
+
+/// Why nothing is committed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Stopped,
+    Fenced,
 }
 
 /// Units on their way. Bounded by those who make them: each of them waits for its own.
@@ -92,19 +105,22 @@ impl<E> Queue<E> {
         Durable(receiver)
     }
 
-    /// Commits until `stop`, then what is left, and refuses what comes later.
+    /// Commits until `stop`, then what is left, and refuses what comes later. Every commit expects
+    /// what `fence` says. When that does not hold any more, nothing that was in memory counts:
+    /// whoever calls takes what waits out of the line ([`Queue::discard`]), and runs it again.
     pub(crate) async fn run(
         &self,
         kv: &dyn Kv,
         stop: &CancellationToken,
+        fence: impl Fn() -> Option<(String, Version)>,
         mut effect: impl FnMut(Vec<E>),
-    ) {
+    ) -> Ended {
         loop {
             let batch = self.next_batch();
             if batch.is_empty() {
                 if stop.is_cancelled() {
                     if self.close() {
-                        return;
+                        return Ended::Stopped;
                     }
                     continue;
                 }
@@ -115,8 +131,13 @@ impl<E> Queue<E> {
                 }
                 continue;
             }
-            if !write(kv, &batch, stop).await {
-                return drop(self.lock().take());
+            match write(kv, &batch, fence(), stop).await {
+                Written::Yes => {}
+                Written::Never => {
+                    self.lock().take();
+                    return Ended::Stopped;
+                }
+                Written::Fenced => return Ended::Fenced,
             }
             let mut effects = Vec::new();
             let mut waiting = Vec::new();
@@ -129,6 +150,13 @@ impl<E> Queue<E> {
             for answer in waiting {
                 let _ = answer.send(());
             }
+        }
+    }
+
+    /// Nothing of what waits will be written. To be called under the lock of the state.
+    pub(crate) fn discard(&self) {
+        if let Some(units) = &mut *self.lock() {
+            units.clear();
         }
     }
 
@@ -161,33 +189,55 @@ impl<E> Queue<E> {
     }
 }
 
+enum Written {
+    Yes,
+    Never,
+    /// This process may not write any more what it had in memory.
+    Fenced,
+}
+
 /// The writes of all, the last one of each key, in the order of the keys: neighbours in the store
 /// are written one after the other.
-fn merged<E>(batch: &[Unit<E>]) -> Tx {
+fn merged<E>(batch: &[Unit<E>], fence: Option<&(String, Version)>) -> Tx {
     let mut last: BTreeMap<&str, &Option<Bytes>> = BTreeMap::new();
     for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
         last.insert(key, value);
     }
-    last.into_iter().fold(Tx::new(), |tx, (key, value)| match value {
+    let mut tx = Tx::new();
+    tx.ring = batch.iter().any(|unit| unit.ring);
+    if let Some((key, version)) = fence {
+        tx = tx.expect(key, Expect::Version(*version));
+    }
+    last.into_iter().fold(tx, |tx, (key, value)| match value {
         Some(value) => tx.put(key, value.clone()),
         None => tx.delete(key),
     })
 }
 
-/// Until it is written: going on without would break the order. False when it never will be.
-async fn write<E>(kv: &dyn Kv, batch: &[Unit<E>], stop: &CancellationToken) -> bool {
+/// Until it is written: going on without would break the order.
+async fn write<E>(
+    kv: &dyn Kv,
+    batch: &[Unit<E>],
+    fence: Option<(String, Version)>,
+    stop: &CancellationToken,
+) -> Written {
     if batch.iter().all(|unit| unit.writes.is_empty()) {
-        return true;
+        return Written::Yes;
     }
     let mut pause = RETRY_FIRST;
     loop {
         // The same writes again have the same effect, so an attempt that may have happened is
         // repeated like one that has not.
-        let Err(error) = kv.commit(merged(batch)).await else { return true };
+        let Err(error) = kv.commit(merged(batch, fence.as_ref())).await else {
+            return Written::Yes;
+        };
+        if matches!(error, KvError::Conflict { .. }) && !stop.is_cancelled() {
+            return Written::Fenced;
+        }
         let text = archipel_rt::chain(&error);
         if error.retry() == Retry::Never || stop.is_cancelled() {
             tracing::error!(error = text, "workflows stop: their store cannot be written");
-            return false;
+            return Written::Never;
         }
         tracing::warn!(error = text, "workflows wait: their store cannot be written");
         tokio::select! {

@@ -41,7 +41,8 @@ impl State {
 
     fn show(&mut self, key: &Key, incarnation: u64, state: Option<Box<WorkflowState>>) {
         self.recent.remove(key);
-        match state {
+        // What was on its way when it was handed over is another's by now.
+        match state.filter(|_| self.mine(key)) {
             Some(state) => drop(self.shown.insert(key.clone(), (incarnation, Arc::from(state)))),
             None => drop(self.shown.remove(key)),
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use archipel_rt::{self as rt, CancellationToken, Tasks, clock};
-use archipel_storage::Kv;
+use archipel_storage::{Kv, Version};
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::{
     ActivityResponse, CreateInstanceRequest, ExecutionResumedEvent, ExecutionStartedEvent,
@@ -17,16 +17,18 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::chores;
-use crate::commit::{Durable, Queue};
+use crate::commit::{Durable, Ended, Queue};
 use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{self, Instance};
 use crate::key::Key;
 use crate::load;
+use crate::migrate;
 use crate::pool::{Stream, TASKS_MAX, TURNS_MAX};
 use crate::reach::Reach;
 use crate::rest;
 use crate::schedule::{self, Schedule};
+use crate::sharing::{self, Role, Sharing};
 use crate::state::{Effect, State, Unit};
 use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
 
@@ -35,6 +37,8 @@ const ALARM_LOOK: Duration = Duration::from_secs(30);
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Creations of one name come one after the other; names share this many locks.
 const STRIPES: usize = 64;
+/// How often somebody who waits looks after an instance that another process runs.
+const ELSEWHERE_LOOK: Duration = Duration::from_millis(100);
 
 /// How many of each name may be at work at once, for one app; those without a name here have no
 /// limit.
@@ -52,13 +56,15 @@ pub struct Config {
     pub retention: Option<Duration>,
     /// After this many workers in a row were lost on the same item, the instance is parked.
     pub attempts_max: u32,
+    /// Other processes have the store open too, and share the instances. Without, it is ours alone.
+    pub sharing: Option<Sharing>,
     /// An instance to which nothing happens for so long keeps no history in memory.
     pub idle_max: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { retention: None, attempts_max: 20, idle_max: IDLE_MAX }
+        Self { retention: None, attempts_max: 20, idle_max: IDLE_MAX, sharing: None }
     }
 }
 
@@ -100,7 +106,16 @@ impl Engine {
         config: Config,
         stop: &CancellationToken,
     ) -> Result<Self, WorkflowError> {
-        let state = load::load(&*kv, &config).await?;
+        let state = match &config.sharing {
+            None => load::load(&*kv, &config).await?,
+            // Of what has not ended, each process reads its share when it takes it.
+            Some(sharing) => {
+                migrate::to_this_layout(&*kv).await?;
+                let mut state = State::new(0, &config);
+                state.role = Some(Box::new(Role::new(sharing.clone())));
+                state
+            }
+        };
         let shared = Arc::new(Shared {
             kv,
             config,
@@ -108,12 +123,15 @@ impl Engine {
             queue: Queue::new(),
             stripes: (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect(),
         });
+        sharing::join(&shared).await?;
         let last = CancellationToken::new();
         let (tasks, committer) = (Tasks::new(stop), Tasks::new(&last));
         let (own, end) = (Arc::clone(&shared), last.clone());
         committer.spawn("workflow.commit", async move {
             let perform = |effects| own.lock().perform(effects);
-            own.queue.run(&*own.kv, &end, perform).await;
+            while own.queue.run(&*own.kv, &end, || own.fence(), perform).await == Ended::Fenced {
+                sharing::rejoin(&own, &end).await;
+            }
         });
         let (own, end) = (Arc::clone(&shared), tasks.stop_token());
         tasks.spawn("workflow.timers", async move { timers(&own, &end).await });
@@ -125,13 +143,24 @@ impl Engine {
         // It holds what a handle is made of, but for the tasks: those wait for it.
         let (own, end) = (engine.clone(), engine.tasks.stop_token());
         engine.tasks.spawn("workflow.schedules", async move { schedule::run(&own, &end).await });
+        if engine.shared.config.sharing.is_some() {
+            engine.share();
+        }
         Ok(engine)
+    }
+
+    fn share(&self) {
+        let (own, end) = (Arc::clone(&self.shared), self.tasks.stop_token());
+        self.tasks.spawn("workflow.beat", async move { sharing::beat(&own, &end).await });
+        let (own, end) = (self.clone(), self.tasks.stop_token());
+        self.tasks.spawn("workflow.share", async move { sharing::run(&own, &end).await });
     }
 
     /// Writes what has been accepted and stops. Returns how many tasks were left after `grace`.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         drop(self.shared.change(State::close));
         let left = self.tasks.shutdown(grace).await;
+        drop(self.shared.change(State::leave));
         self.last.cancel();
         left + self.committer.shutdown(grace).await
     }
@@ -147,6 +176,12 @@ impl Engine {
         reuse: Reuse,
     ) -> Result<Key, WorkflowError> {
         let fresh = request.instance_id.is_empty();
+        let mut request = request;
+        let elsewhere = sharing::create_elsewhere(&self.shared, app, &mut request, reuse);
+        if let Some(created) = elsewhere.await {
+            return created;
+        }
+        let again = self.shared.config.sharing.is_some().then(|| request.clone());
         let id = match request.instance_id {
             id if id.is_empty() => Uuid::new_v4().to_string(),
             id => id,
@@ -182,7 +217,13 @@ impl Engine {
             }
             state.create(&key, start, replaced, unit)
         });
-        created?;
+        match (created, again) {
+            // Handed over since we looked.
+            (Err(WorkflowError::Unavailable(_)), Some(again)) => {
+                return Box::pin(self.create(app, again, reuse)).await;
+            }
+            (created, _) => created?,
+        }
         durable.wait().await?;
         Ok(key)
     }
@@ -245,6 +286,8 @@ impl Engine {
                 biased;
                 changed = watch.receiver.changed() => changed.map_err(|_| WorkflowError::Closing)?,
                 () = self.last.cancelled() => return Err(WorkflowError::Closing),
+                // Nobody here is told.
+                () = clock::sleep(ELSEWHERE_LOOK), if self.shared.elsewhere(key) => {}
             }
         }
     }
@@ -298,6 +341,9 @@ impl Engine {
 
     async fn tell(&self, key: &Key, event: HistoryEvent) -> Result<(), WorkflowError> {
         check_size(&event)?;
+        if self.shared.elsewhere(key) && self.get(key, false).await?.is_none() {
+            return Err(WorkflowError::NotFound { id: key.id.to_string() });
+        }
         let (taken, durable) =
             self.shared.change_and(|state, unit| state.deliver(key, event, unit));
         durable.wait().await?;
@@ -374,6 +420,10 @@ impl Engine {
         };
         let own = Key::new(app, &response.instance_id)?;
         let (done, durable) = self.shared.change_and(|state, unit| {
+            if let Some(foreign) = state.foreign_task(&own, id, &token) {
+                state.answer_foreign(&foreign, result, unit);
+                return Ok(());
+            }
             let key = state.whose_task(&own, id, &token);
             state.complete_task(&key, id, &token, result, unit)
         });
@@ -437,6 +487,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn fence(&self) -> Option<(String, Version)> {
+        self.lock().role.as_ref()?.fence()
+    }
+
+    /// To be called with the state locked.
+    pub(crate) fn discard(&self) {
+        self.queue.discard();
+    }
+
     fn stripe(&self, key: &Key) -> &tokio::sync::Mutex<()> {
         use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
@@ -461,7 +520,8 @@ impl Shared {
     pub(crate) fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
         let state = self.lock();
         let Some((incarnation, shown)) = state.shown.get(key) else {
-            return state.recent.get(key, payloads);
+            // Of another process's instance the store alone knows.
+            return state.mine(key).then(|| state.recent.get(key, payloads)).flatten();
         };
         let mut found = WorkflowState::clone(shown);
         // Of an execution that memory has left behind, the store tells.

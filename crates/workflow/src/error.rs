@@ -27,6 +27,15 @@ pub enum WorkflowError {
     Storage(#[from] StorageError),
     #[error("the stored record `{key}` cannot be read: {reason}")]
     Stored { key: String, reason: String },
+    /// Asked again, it may be done.
+    #[error("{0}")]
+    Unavailable(String),
     #[error("the workflow engine is stopping")]
     Closing,
+}
+
+impl WorkflowError {
+    pub(crate) fn moved() -> Self {
+        Self::Unavailable("another process took the instance over just now; ask again".to_owned())
+    }
 }

@@ -36,6 +36,10 @@ impl<T: Clone + Eq + Hash> Gate<T> {
         waiting
     }
 
+    pub(crate) fn limits(&self) -> &BTreeMap<String, u32> {
+        &self.limits
+    }
+
     /// False: it waits, and [`Gate::leave`] lets it in when there is room.
     pub(crate) fn enter(&mut self, name: &str, who: &T) -> bool {
         let Some(limit) = self.limits.get(name) else { return true };

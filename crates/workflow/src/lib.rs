@@ -34,8 +34,10 @@ mod recent;
 mod rerun;
 mod rest;
 mod schedule;
+mod sharing;
 mod state;
 mod stored;
+mod streams;
 mod survey;
 mod turn;
 
@@ -49,6 +51,7 @@ pub use key::Key;
 pub use reach::Reach;
 pub use rerun::Rerun;
 pub use schedule::Schedule;
+pub use sharing::Sharing;
 pub use stored::{EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use survey::{
     Details, Failure, Found, NewInstance, Open, OpenTimer, Summary, TurnState, status_named, word,

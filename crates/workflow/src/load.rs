@@ -19,18 +19,29 @@ pub(crate) async fn load(kv: &dyn Kv, config: &Config) -> Result<State, Workflow
     let meta = meta.map(|entry| MarkV1::read(stored::META, &entry.value)).transpose()?;
     let mut state = State::new(meta.map_or(0, |mark| mark.incarnation), config);
     for (record, entry) in kv.list_all("a/").await? {
-        let id = ActiveV1::read(&record, &entry.value)?.id;
-        let (app, incarnation) = stored::execution_of(&record).ok_or_else(|| {
-            WorkflowError::Stored { key: record.clone(), reason: "it names no app".to_owned() }
-        })?;
-        let key = Key::new(&app, &id)?;
+        let (key, incarnation) = active(&record, &entry.value)?;
         let instance = instance(kv, &key, incarnation).await?;
         take_up(&mut state, instance);
     }
     Ok(state)
 }
 
-async fn instance(kv: &dyn Kv, key: &Key, incarnation: u64) -> Result<Instance, WorkflowError> {
+/// Which instance a row of `a/` says to be active.
+pub(crate) fn active(record: &str, value: &[u8]) -> Result<(Key, u64), WorkflowError> {
+    let id = ActiveV1::read(record, value)?.id;
+    let (app, incarnation) = stored::execution_of(record).ok_or_else(|| WorkflowError::Stored {
+        key: record.to_owned(),
+        reason: "it names no app".to_owned(),
+    })?;
+    let key = Key::new(&app, &id)?;
+    Ok((key, incarnation))
+}
+
+pub(crate) async fn instance(
+    kv: &dyn Kv,
+    key: &Key,
+    incarnation: u64,
+) -> Result<Instance, WorkflowError> {
     let mut instance = Instance::new(key.clone(), incarnation);
     let name = stored::instance_key(key);
     if let Some(entry) = kv.get(&name).await? {
@@ -53,7 +64,7 @@ async fn instance(kv: &dyn Kv, key: &Key, incarnation: u64) -> Result<Instance, 
 }
 
 /// Lines up what an instance is waiting for.
-fn take_up(state: &mut State, mut instance: Instance) {
+pub(crate) fn take_up(state: &mut State, mut instance: Instance) {
     let (key, incarnation) = (instance.key.clone(), instance.incarnation);
     for (id, at) in &instance.timers {
         state.due.insert((event::instant(at), key.clone(), incarnation, Alarm::Timer(*id)));

@@ -76,6 +76,11 @@ impl Pool {
         (turns, self.activity_gate.limit(limits.activities.clone()))
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        let (workflows, activities) = (self.workflow_gate.limits(), self.activity_gate.limits());
+        Limits { workflows: workflows.clone(), activities: activities.clone() }
+    }
+
     pub(crate) fn stream_for_turn(&self, key: &Key) -> Option<u64> {
         let free = self.streams.iter().filter(|(_, stream)| stream.turns.len() < TURNS_MAX);
         let order = |stream: &Stream| (!stream.warm.contains_key(key), stream.turns.len());

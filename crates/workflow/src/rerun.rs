@@ -14,6 +14,7 @@ use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{self, Instance};
 use crate::key::Key;
+use crate::sharing;
 
 /// What is run again, and as what.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,11 @@ impl Engine {
     /// [`WorkflowError::Invalid`] for a child, for what is no step, for an input of a timer;
     /// [`WorkflowError::AlreadyExists`] for the new name.
     pub async fn rerun(&self, source: &Key, rerun: Rerun) -> Result<Key, WorkflowError> {
+        let mut rerun = rerun;
+        let elsewhere = sharing::rerun_elsewhere(&self.shared, source, &mut rerun);
+        if let Some(begun) = elsewhere.await {
+            return begun;
+        }
         let state = self.get(source, false).await?;
         let state = state.ok_or_else(|| WorkflowError::NotFound { id: source.id.to_string() })?;
         if !instance::is_terminal(state.workflow_status) {

@@ -28,6 +28,7 @@ use crate::recent::Recent;
 use crate::rerun;
 use crate::rest::Rests;
 use crate::schedule::Schedule;
+use crate::sharing::Role;
 use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
 
@@ -81,6 +82,8 @@ pub(crate) struct State {
     /// Rings when the earliest due time has changed.
     pub due_changed: Arc<Notify>,
     pub chores: Arc<Notify>,
+    /// Among the processes that share the store; `None`: there are no others.
+    pub role: Option<Box<Role>>,
 }
 
 impl State {
@@ -103,6 +106,7 @@ impl State {
             schedules_changed: Arc::default(),
             due_changed: Arc::default(),
             chores: Arc::default(),
+            role: None,
         }
     }
 
@@ -154,10 +158,14 @@ impl State {
         replaced: Option<u64>,
         unit: &mut Unit,
     ) -> Result<(), WorkflowError> {
+        if !self.mine(key) {
+            return Err(WorkflowError::moved());
+        }
         let old = self.active.get(key);
         if old.is_some_and(|old| old.completed.is_none()) {
             return Err(WorkflowError::AlreadyActive { id: key.id.to_string() });
         }
+        self.along(unit);
         // It may have ended a moment ago, and not yet durably so.
         let old = old.map(|old| old.incarnation).or(replaced);
         let incarnation = self.next_incarnation(unit);
@@ -171,6 +179,9 @@ impl State {
 
     fn next_incarnation(&mut self, unit: &mut Unit) -> u64 {
         self.incarnation += 1;
+        if self.role.is_some() {
+            return self.incarnation;
+        }
         let mark = MarkV1 { version: 0, incarnation: self.incarnation };
         unit.put(stored::META.to_owned(), mark.write());
         self.incarnation
@@ -178,6 +189,7 @@ impl State {
 
     /// Takes an instance away; `stored` is the incarnation that its record tells of.
     pub(crate) fn erase(&mut self, key: &Key, stored: u64, unit: &mut Unit) {
+        self.along(unit);
         let incarnation = self.next_incarnation(unit);
         unit.delete(stored::instance_key(key));
         self.release(key, unit);
@@ -200,6 +212,10 @@ impl State {
 
     /// [`State::deliver`] without a turn yet: more is to come.
     fn put(&mut self, key: &Key, event: HistoryEvent, unit: &mut Unit) -> bool {
+        if !self.mine(key) {
+            self.post_event(key, event, unit);
+            return true;
+        }
         let Some(instance) = self.active.get_mut(key) else { return false };
         if !instance.arrive(&event) {
             return false;
@@ -244,7 +260,10 @@ impl State {
     }
 
     /// Messages that a turn or an end sends: some make instances.
-    fn send(&mut self, key: &Key, message: HistoryEvent, unit: &mut Unit) {
+    pub(crate) fn send(&mut self, key: &Key, message: HistoryEvent, unit: &mut Unit) {
+        if !self.mine(key) {
+            return self.post_event(key, message, unit);
+        }
         let Some(EventType::ExecutionStarted(start)) = &message.event_type else {
             if !self.deliver(key, message, unit) {
                 tracing::debug!(instance = %key, "a message found nobody who waits for it");
@@ -290,6 +309,9 @@ impl State {
 
     /// Gives waiting work to workers with room.
     pub(crate) fn dispatch(&mut self, app: &Arc<str>) {
+        if self.in_doubt() {
+            return;
+        }
         while let Some(pool) = self.pools.get_mut(app)
             && let Some(key) = pool.turns.front()
             && let Some(stream) = pool.stream_for_turn(key)
@@ -341,6 +363,9 @@ impl State {
     }
 
     fn hand_out_task(&mut self, app: &Arc<str>, stream_id: u64, id: TaskId) {
+        if self.hand_out_foreign(app, stream_id, &id) {
+            return;
+        }
         let (key, incarnation, number) = &id;
         let Some(instance) = self.active.get_mut(key).filter(|i| i.incarnation == *incarnation)
         else {
@@ -382,76 +407,6 @@ impl State {
         send_item(stream, WorkItem { completion_token: token, request: Some(request) });
     }
 
-    /// Ends the streams of all workers, and of those that come later.
-    pub(crate) fn close(&mut self, unit: &mut Unit) {
-        self.closed = true;
-        let streams = |(app, pool): (&Arc<str>, &Pool)| {
-            pool.streams.keys().map(|id| (Arc::clone(app), *id)).collect::<Vec<_>>()
-        };
-        for (app, stream) in self.pools.iter().flat_map(streams).collect::<Vec<_>>() {
-            self.disconnect(&app, stream, unit);
-        }
-    }
-
-    pub(crate) fn connect(&mut self, app: &Arc<str>, stream: Stream) -> u64 {
-        self.next_stream += 1;
-        if self.closed {
-            return self.next_stream;
-        }
-        let pool = self.pools.entry(Arc::clone(app)).or_default();
-        pool.streams.insert(self.next_stream, stream);
-        self.dispatch(app);
-        self.next_stream
-    }
-
-    /// Takes back what the worker had; it is next in line.
-    pub(crate) fn disconnect(&mut self, app: &Arc<str>, stream: u64, unit: &mut Unit) {
-        let pool = self.pools.get_mut(app);
-        let Some(gone) = pool.and_then(|pool| pool.streams.remove(&stream)) else { return };
-        for key in &gone.turns {
-            let Some(instance) = self.active.get_mut(key) else { continue };
-            if instance.turn.take_if(|turn| turn.stream == stream).is_none() {
-                continue;
-            }
-            instance.lost_turns += 1;
-            if instance.lost_turns >= self.attempts_max {
-                let times = instance.lost_turns;
-                park(
-                    instance,
-                    format!("{times} workers in a row were lost on its next turn"),
-                    unit,
-                );
-            } else if instance.wants_turn() {
-                instance.queued = true;
-                self.pools.entry(Arc::clone(app)).or_default().turns.push_front(key.clone());
-            }
-        }
-        for id in gone.tasks {
-            let Some(instance) = self.active.get_mut(&id.0).filter(|i| i.incarnation == id.1)
-            else {
-                continue;
-            };
-            let Some(task) = instance.tasks.get_mut(&id.2) else { continue };
-            if task.running.take_if(|r| r.stream == stream).is_none() {
-                continue;
-            }
-            if let Some(EventType::TaskScheduled(what)) = &task.scheduled.event_type {
-                let pool = self.pools.entry(Arc::clone(app)).or_default();
-                let next = pool.activity_gate.leave(&what.name, &id);
-                pool.tasks.extend(next);
-            }
-            task.lost += 1;
-            let times = task.lost;
-            if times.is_multiple_of(self.attempts_max) {
-                let why = format!("{times} workers in a row were lost on activity {}", id.2);
-                park(instance, why, unit);
-                continue;
-            }
-            self.pools.entry(Arc::clone(app)).or_default().tasks.push_front(id);
-        }
-        self.dispatch(app);
-    }
-
     /// # Errors
     /// When no worker has such a turn.
     pub(crate) fn complete_turn(
@@ -461,6 +416,10 @@ impl State {
         unit: &mut Unit,
     ) -> Result<(), WorkflowError> {
         let pending = |what: &Key| WorkflowError::NotPending { what: what.to_string() };
+        if !self.mine(key) {
+            // Handed over in the meantime; the new holder has it done again.
+            return Ok(());
+        }
         let instance = self.active.get_mut(key).ok_or_else(|| pending(key))?;
         let turn = instance.turn.as_ref().ok_or_else(|| pending(key))?;
         if !response.completion_token.is_empty() && response.completion_token != turn.token {
@@ -596,6 +555,9 @@ impl State {
     }
 
     pub(crate) fn end(&mut self, key: &Key, output: Option<String>, unit: &mut Unit) {
+        if !self.mine(key) {
+            return self.post_end(key, output, unit);
+        }
         if !self.deliver(key, event::terminated(output.clone(), true), unit) {
             let record = EndChildrenV1 { version: 0, output };
             unit.put(stored::end_children_key(key), record.write());
@@ -693,12 +655,16 @@ impl State {
         };
         let Some(task) = instance.tasks.get(&id.2) else { return };
         let app: Arc<str> = target(&task.scheduled).unwrap_or(&id.0.app).into();
-        self.pools.entry(Arc::clone(&app)).or_default().tasks.push_back(id);
+        let pool = self.pools.entry(Arc::clone(&app)).or_default();
+        pool.tasks.push_back(id);
+        if pool.streams.is_empty() {
+            self.stir();
+        }
         self.dispatch(&app);
     }
 
     /// Frees what an instance that has no more use for it holds: places in workers' hands, alarms.
-    fn release(&mut self, key: &Key, unit: &mut Unit) {
+    pub(crate) fn release(&mut self, key: &Key, unit: &mut Unit) {
         let Some(old) = self.active.get(key) else { return };
         if let Some(turn) = &old.turn
             && let Some(stream) = stream_of(&mut self.pools, &key.app, turn.stream)
@@ -738,7 +704,7 @@ impl State {
     }
 }
 
-fn stream_of<'a>(
+pub(crate) fn stream_of<'a>(
     pools: &'a mut HashMap<Arc<str>, Pool>,
     app: &Arc<str>,
     stream: u64,
@@ -746,7 +712,7 @@ fn stream_of<'a>(
     pools.get_mut(app)?.streams.get_mut(&stream)
 }
 
-fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
+pub(crate) fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
     tracing::warn!(instance = %instance.key, why, "a workflow is parked; raise an event or resume it to try again");
     instance.parked = Some(why);
     record(instance, unit);
@@ -782,6 +748,6 @@ pub(crate) fn discard(app: &str, incarnation: u64, unit: &mut Unit) {
 
 /// The channel has room for all that a worker may have in hand, so a refusal means that it is
 /// gone; taking its items back comes with the end of its stream.
-fn send_item(stream: &Stream, item: WorkItem) {
+pub(crate) fn send_item(stream: &Stream, item: WorkItem) {
     drop(stream.sender.try_send(item));
 }

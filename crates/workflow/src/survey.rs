@@ -18,6 +18,7 @@ use crate::error::WorkflowError;
 use crate::event::instant;
 use crate::instance::{Instance, target};
 use crate::key::{Key, app_prefix};
+use crate::load;
 use crate::stored::{InstanceV1, Record as _};
 
 const PAGE: usize = 500;
@@ -194,6 +195,14 @@ impl Engine {
             children: Vec::new(),
             workers: self.workers(&key.app),
         };
+        if self.shared.elsewhere(key) {
+            // What the store says; who has an activity in hand is known elsewhere.
+            if let Some(record) = self.shared.record(key).await? {
+                let kv = &*self.shared.kv;
+                open(&mut details, &load::instance(kv, key, record.incarnation).await?, &[]);
+            }
+            return Ok(details);
+        }
         let resting = self.shared.lock().active.get(key).is_some_and(|of| of.resting);
         let stored = if resting { self.history(key).await? } else { Vec::new() };
         let memory = self.shared.lock();

@@ -16,7 +16,7 @@ pub(super) fn status(error: &WorkflowError) -> Status {
         WorkflowError::NotDeclared(_) => Status::permission_denied(text),
         WorkflowError::Invalid(_) => Status::invalid_argument(text),
         WorkflowError::TooLarge { .. } => Status::resource_exhausted(text),
-        WorkflowError::Closing => Status::unavailable(text),
+        WorkflowError::Closing | WorkflowError::Unavailable(_) => Status::unavailable(text),
         WorkflowError::Storage(_) | WorkflowError::Stored { .. } => {
             tracing::error!(error = text, "a workflow request failed");
             Status::internal(text)

@@ -9,11 +9,13 @@ use archipel_rt::CancellationToken;
 use archipel_storage::Kv;
 use archipel_storage::embedded::{EmbeddedKv, Options};
 use archipel_storage::memory::MemoryKv;
+use archipel_workflow::Sharing;
 use archipel_workflow::{Config, Engine};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Sidecar;
 use crate::exit::{self, Failure};
+use crate::shared_store;
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -26,14 +28,9 @@ async fn serve(sidecar: &Sidecar) -> Result<u8, Failure> {
     let stop = CancellationToken::new();
     // Heard from the first moment on.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let kv: Arc<dyn Kv> = match &sidecar.store {
-        None => Arc::new(MemoryKv::default()),
-        Some(file) => {
-            let kv = EmbeddedKv::open(file, Options::default()).await;
-            Arc::new(kv.map_err(|error| Failure::unexpected(&error))?)
-        }
-    };
-    let engine = Engine::open(Arc::clone(&kv), Config::default(), &stop).await;
+    let (kv, sharing) = open(sidecar).await?;
+    let config = Config { sharing, ..Config::default() };
+    let engine = Engine::open(Arc::clone(&kv), config, &stop).await;
     let engine = engine.map_err(|error| Failure::unexpected(&error))?;
     let conduct = if sidecar.full { Conduct::Full } else { Conduct::Reference };
     let hub = TaskHub::new(engine.clone(), &sidecar.app_id, conduct);
@@ -52,4 +49,25 @@ async fn serve(sidecar: &Sidecar) -> Result<u8, Failure> {
     engine.shutdown(GRACE).await;
     kv.close().await;
     Ok(0)
+}
+
+async fn open(sidecar: &Sidecar) -> Result<(Arc<dyn Kv>, Option<Sharing>), Failure> {
+    let url = std::env::var(shared_store::VARIABLE).ok().filter(|url| !url.is_empty());
+    let Some(file) = &sidecar.store else {
+        let Some(url) = url else { return Ok((Arc::new(MemoryKv::default()), None)) };
+        let from = format!("the environment variable {}", shared_store::VARIABLE);
+        let kv = shared_store::open(&url, &sidecar.application, &from).await?;
+        return Ok((kv, Some(shared_store::sharing(sidecar.lease)?)));
+    };
+    if file.to_string_lossy().starts_with("postgres") && file.to_string_lossy().contains("://") {
+        let text = "--store is a file; the URL of a database would show in every list of processes";
+        let help = format!("put it into the environment: {}=postgres://…", shared_store::VARIABLE);
+        return Err(Failure::new(exit::USAGE, text).help(help));
+    }
+    if url.is_some() {
+        let text = format!("--store and {} are both given", shared_store::VARIABLE);
+        return Err(Failure::new(exit::USAGE, text).help("leave one of them out"));
+    }
+    let kv = EmbeddedKv::open(file, Options::default()).await;
+    Ok((Arc::new(kv.map_err(|error| Failure::unexpected(&error))?), None))
 }

@@ -9,9 +9,13 @@ use crate::Code;
 use crate::document::Document;
 use crate::read::service::EnvDraft;
 use crate::sink::Sink;
+use crate::source::Span;
 use crate::tree::{Node, Value};
 
 pub(super) fn check(document: &Document, names: &Names<'_>, out: &mut Sink) {
+    if let Some(secret) = &names.draft.storage.secret {
+        check_secret(&secret.value, secret.span, names, out);
+    }
     for draft in names.services.values() {
         let callees: BTreeSet<&ServiceName> = draft.service.calls.keys().collect();
         let owner = Owner {
@@ -41,20 +45,24 @@ struct Owner<'a> {
     has_database: bool,
 }
 
+fn check_secret(name: &SecretName, span: Span, names: &Names<'_>, out: &mut Sink) {
+    if !names.draft.secrets.contains_key(name) {
+        let known = names.draft.secrets.keys().map(SecretName::as_str);
+        let otherwise = format!("declare it: [secrets] {name} = {{ required = true }}");
+        let help = out.hint(name.as_str(), known, otherwise);
+        out.report(Code::UnknownSecret, span, format!("secret `{name}` is not declared"))
+            .label("no such secret")
+            .help(help);
+    }
+}
+
 fn check_env(env: &EnvDraft, owner: &Owner<'_>, names: &Names<'_>, out: &mut Sink) {
     for variable in &env.variables {
         check_variable(&variable.value, variable.span, owner, out);
     }
     for secret in &env.secrets {
         let (name, span) = (&secret.value, secret.span);
-        if !names.draft.secrets.contains_key(name) {
-            let known = names.draft.secrets.keys().map(SecretName::as_str);
-            let otherwise = format!("declare it: [secrets] {name} = {{ required = true }}");
-            let help = out.hint(name.as_str(), known, otherwise);
-            out.report(Code::UnknownSecret, span, format!("secret `{name}` is not declared"))
-                .label("no such secret")
-                .help(help);
-        }
+        check_secret(name, span, names, out);
     }
     for url in &env.urls {
         let (name, span) = (&url.value, url.span);

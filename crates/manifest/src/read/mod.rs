@@ -16,6 +16,7 @@ pub(crate) mod policy;
 pub(crate) mod safeguards;
 pub(crate) mod service;
 mod steer;
+mod storage;
 pub(crate) mod tls;
 pub(crate) mod watch;
 mod when;
@@ -44,6 +45,7 @@ pub(crate) struct Draft {
     pub(crate) secrets: BTreeMap<SecretName, (Span, SecretRule)>,
     pub(crate) telemetry: TelemetryPolicy,
     pub(crate) watch: watch::WatchDraft,
+    pub(crate) storage: storage::StorageDraft,
     pub(crate) paths: Vec<PathDraft>,
 }
 
@@ -78,8 +80,9 @@ pub(crate) fn read(document: &Node, out: &mut Sink) -> Draft {
     let secrets = reader.secrets(document);
     let telemetry = reader.telemetry(document);
     let watch = reader.watch(document);
+    let storage = reader.storage(document);
     let paths = reader.paths;
-    Draft { services, externals, events, gateway, jobs, secrets, telemetry, watch, paths }
+    Draft { services, externals, events, gateway, jobs, secrets, telemetry, watch, storage, paths }
 }
 
 impl Reader<'_> {

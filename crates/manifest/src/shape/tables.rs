@@ -212,6 +212,37 @@ static TELEMETRY: Keys = Keys {
     synonyms: &[],
 };
 
+static SHARED_STORE: Keys = Keys {
+    id: "sharedStore",
+    what: "a database that several processes share",
+    keys: &[key(
+        "secret",
+        NAME,
+        "Name of a secret declared in [secrets]: the postgres:// URL of a database.",
+    )
+    .required()],
+    rules: &[],
+    synonyms: &[("url", "secret"), ("postgres", "secret")],
+};
+static STORAGE: Keys = Keys {
+    id: "storage",
+    what: "the storage",
+    keys: &[
+        key(
+            "workflows",
+            Shape::Keys(&SHARED_STORE),
+            "Where workflows are kept: a PostgreSQL database, shared by every process that runs this application. Default: a file of this one.",
+        ),
+        key(
+            "lease",
+            DURATION,
+            "A process that has not said for so long that it lives is dead, and others go on with its workflows: 1s to 2m, default 5s.",
+        ),
+    ],
+    rules: &[],
+    synonyms: &[("workflow", "workflows")],
+};
+
 static PROFILE: Keys = Keys {
     id: "profile",
     what: "a profile",
@@ -220,6 +251,7 @@ static PROFILE: Keys = Keys {
         key("services", Shape::Names(&SERVICES), "Merged into services that exist."),
         key("externals", Shape::Names(&EXTERNALS), "Merged into externals that exist."),
         key("gateway", Shape::Keys(&GATEWAY), "Merged into [gateway]."),
+        key("storage", Shape::Keys(&STORAGE), "Merged into [storage]."),
     ],
     rules: &[],
     synonyms: &[("service", "services")],
@@ -278,6 +310,7 @@ pub(crate) static ROOT: Keys = Keys {
         key("slos", Shape::Names(&SLOS), SLOS_DOC),
         key("checks", Shape::Names(&CHECKS), CHECKS_DOC),
         key("notify", Shape::Names(&CHANNELS), "Who is told of alerts."),
+        key("storage", Shape::Keys(&STORAGE), "Where Archipel keeps what must survive."),
         key(
             "profiles",
             Shape::Names(&PROFILES),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::Faults;
 use crate::{Entry, Expect, Kv, KvError, LIST_BYTES_MAX, StorageError, Tx, Version, Write};
@@ -17,6 +18,7 @@ pub struct MemoryKv {
     state: Arc<Mutex<State>>,
     faults: Faults,
     closed: Arc<AtomicBool>,
+    rung: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,12 +87,22 @@ impl Kv for MemoryKv {
 
     async fn commit(&self, tx: Tx) -> Result<Version, KvError> {
         tx.check()?;
-        self.faults
+        let ring = tx.ring;
+        let done = self
+            .faults
             .apply(STORE, || {
                 self.check_open()?;
                 self.state.lock().unwrap_or_else(PoisonError::into_inner).commit(tx)
             })
-            .await
+            .await;
+        if ring && done.is_ok() {
+            self.rung.send_modify(|count| *count += 1);
+        }
+        done
+    }
+
+    fn bell(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.rung.subscribe())
     }
 
     async fn close(&self) {

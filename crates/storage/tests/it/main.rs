@@ -4,6 +4,7 @@ mod crash;
 mod embedded;
 mod faults;
 mod postgres;
+mod postgres_kv;
 
 use std::sync::Arc;
 

@@ -7,3 +7,4 @@ mod fake;
 mod lifecycle;
 mod limits;
 mod messages;
+mod sharing;

@@ -49,6 +49,7 @@ fn a_service_gets_a_postgres_database_and_role_of_its_own() {
         eprintln!("skipped: ARCHIPEL_TEST_POSTGRES_URL is not set");
         return;
     };
+    let _alone = crate::shared::alone_with_the_server();
     let app = crate::fixture::one("run = \"python3 app.py\"\ndatabase = { engine = \"postgres\" }");
     // The fixture opens only files; what matters here is what it was given.
     let app = app.env("ARCHIPEL_POSTGRES_URL", &server);

@@ -11,6 +11,7 @@ mod events;
 mod fixture;
 mod lifecycle;
 mod polyglot;
+mod shared;
 mod store;
 mod strangler;
 mod traces;
