@@ -257,7 +257,10 @@ impl Instance {
                 // Below it lie only older ones; the sweep closes them.
                 return None;
             }
-            if link.is_free(careful) {
+            // Who can be repeated need not look twice: the request comes back from a connection that
+            // was closed meanwhile.
+            let free = if careful { link.is_free(true) } else { link.seems_free() };
+            if free {
                 return Some(link);
             }
         }
