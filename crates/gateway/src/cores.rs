@@ -88,7 +88,8 @@ impl Cores {
 
 impl Core {
     fn start(number: usize, stop: CancellationToken) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // Signals and processes are none of its business, and would be looked after at each turn.
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
             OWN.with(|own| own.set(number));
