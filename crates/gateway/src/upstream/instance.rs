@@ -257,10 +257,7 @@ impl Instance {
                 // Below it lie only older ones; the sweep closes them.
                 return None;
             }
-            // Who can be repeated need not look twice: the request comes back from a connection that
-            // was closed meanwhile.
-            let free = if careful { link.is_free(true) } else { link.seems_free() };
-            if free {
+            if link.is_free(careful) {
                 return Some(link);
             }
         }

@@ -127,12 +127,6 @@ impl Link {
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// The same for a link that was free when it was put aside, without a look at it: what became
-    /// of it since shows when it is used, before a byte is written.
-    pub(crate) fn seems_free(&self) -> bool {
-        self.connection.is_some() && self.sender.is_ready()
-    }
-
     /// Sends and waits for the head of the response. Dropped before that, the connection closes,
     /// which is how the instance learns that nobody waits any more.
     pub(crate) async fn exchange(
