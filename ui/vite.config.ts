@@ -27,7 +27,7 @@ function proxied(): Record<string, ProxyOptions> {
   if (!process.env.CONSOLE) return {};
   const { origin, port, searchParams } = new URL(process.env.CONSOLE);
   const headers = { origin, cookie: `archipel-${port}=${searchParams.get("key")}` };
-  return { "/api": { target: origin, changeOrigin: true, headers } };
+  return { "^/api/": { target: origin, changeOrigin: true, headers } };
 }
 
 export default defineConfig({

@@ -230,10 +230,13 @@ export interface Graph {
 }
 
 export interface Route {
+  /** As its numbers name it. */
+  label: string;
   host: string | null;
   method: string | null;
   path: string;
   to: string;
+  targets: string[];
   strip: string | null;
   timeout_ms: number | null;
   body_bytes_max: number | null;
@@ -293,6 +296,8 @@ export interface Job {
   next_at_ms: number | null;
   running: number;
   last: JobRun | null;
+  command: string;
+  runs: JobRun[];
 }
 
 export interface JobRun {
@@ -330,6 +335,7 @@ export interface Found {
   logs: LogLine[];
   events: StoredEvent[];
   dead: DeadLetter[];
+  workflows: Workflow[];
   cut: boolean;
 }
 
@@ -345,6 +351,145 @@ export interface MetricLines {
   step_ms: number;
   lines: MetricLine[];
   left_out: number;
+}
+
+export interface WorkflowRef {
+  service: string;
+  id: string;
+}
+
+export interface Workflow extends WorkflowRef {
+  name: string;
+  version: string | null;
+  status: string;
+  created_at_ms: number | null;
+  updated_at_ms: number | null;
+  ended_at_ms: number | null;
+  scheduled_at_ms: number | null;
+  parent: WorkflowRef | null;
+  custom_status: string | null;
+  tags: Record<string, string>;
+}
+
+export interface Workflows {
+  instances: Workflow[];
+  counts: Record<string, number>;
+  more: boolean;
+  workers: Record<string, number>;
+}
+
+export interface WorkflowWhole extends Workflow {
+  execution_id: string | null;
+  input: string | null;
+  output: string | null;
+  failure: { kind: string; message: string; stack: string | null } | null;
+  waits: string | null;
+  parked: string | null;
+  turn: string;
+  activities: { event_id: number; name: string; service: string; running: boolean; lost: number }[];
+  timers: { event_id: number; fires_at_ms: number; event: string | null }[];
+  children: { event_id: number; service: string; id: string }[];
+  workers: number;
+}
+
+export interface WorkflowEvent {
+  event_id: number;
+  at_ms: number;
+  kind: string;
+  name: string | null;
+  of: number | null;
+  service: string | null;
+  about: string | null;
+  payload: string | null;
+  payload_bytes: number | null;
+  failure: string | null;
+  trace_id?: string;
+}
+
+export interface WorkflowHistory {
+  left_out: number;
+  events: WorkflowEvent[];
+}
+
+export interface WorkflowsChanged {
+  done: WorkflowRef[];
+  failed: (WorkflowRef & { reason: string })[];
+  more: boolean;
+}
+
+export interface TopicSchema {
+  topic: string;
+  file: string | null;
+  document: unknown;
+  example: unknown;
+}
+
+export interface Tables {
+  service: string;
+  engine: string;
+  tables: { name: string; kind: string; rows: number | null; estimated: boolean; bytes: number | null; columns: string[] }[];
+  time_max_ms: number;
+  rows_max: number;
+}
+
+export interface SqlRows {
+  columns: string[];
+  rows: (string | null)[][];
+  more: boolean;
+  masked: string[];
+  took_ms: number;
+}
+
+export interface Apis {
+  apis: { service: string; protocol: string; file: string | null }[];
+}
+
+export interface Operation {
+  method: string;
+  path: string;
+  summary: string | null;
+  description: string | null;
+  tags: string[];
+  deprecated: boolean;
+  secured: boolean;
+  parameters: {
+    name: string;
+    in: string;
+    required: boolean;
+    description: string | null;
+    kind: string;
+    example: string | null;
+    choices: string[];
+  }[];
+  body: { media_type: string; required: boolean; example: unknown; schema: unknown } | null;
+  answers: Record<string, string>;
+}
+
+export interface Api {
+  service: string;
+  source: string | null;
+  problem: string | null;
+  title: string | null;
+  version: string | null;
+  operations: Operation[];
+}
+
+export interface Sent {
+  status: number;
+  headers: [string, string][];
+  body: string;
+  bytes: number;
+  cut: boolean;
+  took_ms: number;
+  trace_id: string;
+}
+
+export interface InForce {
+  listeners: { name: string; address: string; open_to: string }[];
+  kept: { name: string; bytes: number; bytes_max: number | null; age_max_ms: number | null; dir: string }[];
+  limits: { name: string; value: string; key: string | null }[];
+  files: { name: string; value: string; key: string | null }[];
+  isolation: string;
 }
 
 /** What the API said when it refused, or why it could not be asked. */
@@ -401,12 +546,13 @@ export async function lines<T>(path: string, query: Query, signal?: AbortSignal)
     .map((line) => JSON.parse(line) as T);
 }
 
-export async function post<T>(path: string, body: unknown): Promise<T> {
+export async function post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
   const headers = { "content-type": "application/json" };
   const answer = await ask(`${BASE}${path}`, {
     method: "POST",
     headers,
     body: JSON.stringify(body),
+    ...(signal ? { signal } : {}),
   });
   return (await answer.json()) as T;
 }

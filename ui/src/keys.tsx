@@ -18,8 +18,10 @@ export const PAGES: { path: string; label: string; key: string; icon: string }[]
   { path: "/find", label: "Follow a key", key: "f", icon: "M6 5a2 2 0 1 0 0-.010M6 7v3c0 2 1.500 3 4 3h2M14 15a2 2 0 1 0 0-4 2 2 0 0 0 0 4" },
   { path: "/measures", label: "Metrics", key: "p", icon: "M3 16h14M4 13l4-5 3 3 5-7" },
   { path: "/events", label: "Events", key: "e", icon: "M3 10h3l2-6 4 12 2-6h3" },
+  { path: "/workflows", label: "Workflows", key: "k", icon: "M3 4h5v4H3zM12 12h5v4h-5zM5.500 8v6h6.500M8 6h6.500v6" },
   { path: "/gateway", label: "Gateway", key: "w", icon: "M3 10h9M9 6l4 4-4 4M16 3v14" },
   { path: "/databases", label: "Databases", key: "d", icon: "M4 5c0-1.200 2.700-2 6-2s6 .800 6 2-2.700 2-6 2-6-.800-6-2ZM4 5v10c0 1.200 2.700 2 6 2s6-.800 6-2V5M4 10c0 1.200 2.700 2 6 2s6-.800 6-2" },
+  { path: "/apis", label: "API explorer", key: "a", icon: "M7 5 3 10l4 5M13 5l4 5-4 5M11 4 9 16" },
   { path: "/jobs", label: "Jobs", key: "j", icon: "M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14ZM10 6v4l3 2" },
   { path: "/settings", label: "Settings", key: "t", icon: "M4 6h7M15 6h1M4 14h1M9 14h7M13 8a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM7 16a2 2 0 1 0 0-4 2 2 0 0 0 0 4Z" },
 ];
@@ -48,16 +50,23 @@ function entries(): Entry[] {
   const to = (path: string) => () => go(path);
   const all: Entry[] = PAGES.map((p) => ({ group: "Page", label: p.label, hint: `g ${p.key}`, act: to(p.path) }));
   all.push({ group: "Page", label: "Dead letters", act: to("/events/dead") });
+  all.push({ group: "Do", label: "start a workflow…", act: to("/workflows?start=1") });
   for (const s of services.value.values()) {
     all.push({ group: "Service", label: s.name, state: s.state, act: to(`/services/${s.name}`) });
     all.push({ group: "Logs", label: `logs of ${s.name}`, act: to(`/logs?service=${s.name}`) });
     all.push({ group: "Traces", label: `traces of ${s.name}`, act: to(`/traces?q=service:${s.name}`) });
     all.push({ group: "Errors", label: `errors of ${s.name}`, act: to(`/errors?service=${s.name}`) });
     all.push({ group: "Map", label: `${s.name} on the map`, act: to(`/map?node=${s.name}`) });
+    all.push({ group: "API", label: `API of ${s.name}`, act: to(`/apis/${s.name}`) });
+    if (s.database) all.push({ group: "Database", label: `database of ${s.name}`, act: to(`/databases/${s.name}`) });
+    all.push({ group: "Workflows", label: `workflows of ${s.name}`, act: to(`/workflows?service=${s.name}`) });
     if (s.state === "stopped") all.push({ group: "Do", label: `start ${s.name}`, act: () => void (go(`/services/${s.name}`), operate("start", s)) });
     else all.push({ group: "Do", label: `restart ${s.name}…`, act: to(`/services/${s.name}`) });
   }
-  for (const t of topics.value?.topics ?? []) all.push({ group: "Topic", label: t.name, act: to(`/events/${t.name}`) });
+  for (const t of topics.value?.topics ?? []) {
+    all.push({ group: "Topic", label: t.name, act: to(`/events/${t.name}`) });
+    all.push({ group: "Do", label: `publish to ${t.name}…`, act: to(`/events/${t.name}?publish=1`) });
+  }
   for (const look of ["system", "light", "dark"] as const) all.push({ group: "Do", label: `appearance: ${look}`, act: () => (theme.value = look) });
   return all;
 }
@@ -141,7 +150,8 @@ let leader = 0;
 
 export function listen(): void {
   addEventListener("keydown", (event) => {
-    const field = event.target instanceof HTMLInputElement && event.target.type !== "checkbox" && event.target.type !== "radio";
+    const at = event.target;
+    const field = (at instanceof HTMLInputElement && at.type !== "checkbox" && at.type !== "radio") || at instanceof HTMLTextAreaElement || at instanceof HTMLSelectElement;
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
       event.preventDefault();
       palette.value = !palette.value;

@@ -8,27 +8,40 @@ import "./style/telemetry.css";
 import { concerns } from "./attention.ts";
 import { listen, PAGES, Palette, palette } from "./keys.tsx";
 import { Empty, Glyph, Page } from "./parts.tsx";
-import { ErrorPage, Errors } from "./pages/errors.tsx";
-import { DeadLetters, Events, TopicPage } from "./pages/events.tsx";
-import { Find } from "./pages/find.tsx";
-import { Gateway } from "./pages/gateway.tsx";
-import { Logs } from "./pages/logs.tsx";
-import { Map_ } from "./pages/map.tsx";
+import { lazy } from "./lazy.tsx";
 import { Metrics } from "./pages/metrics.tsx";
-import { Databases, Jobs, Settings } from "./pages/more.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { Service } from "./pages/service.tsx";
 import { Services } from "./pages/services.tsx";
-import { Trace } from "./pages/trace.tsx";
-import { Traces } from "./pages/traces.tsx";
 import { A, path } from "./router.tsx";
 import { dismiss, heard, link, notes, now, start, status, topics, total } from "./state.ts";
 import { span } from "./format.ts";
 
+// The first pages come with the script; the others when they are opened.
+const ErrorPage = lazy(async () => (await import("./pages/errors.tsx")).ErrorPage);
+const Errors = lazy(async () => (await import("./pages/errors.tsx")).Errors);
+const DeadLetters = lazy(async () => (await import("./pages/events.tsx")).DeadLetters);
+const Events = lazy(async () => (await import("./pages/events.tsx")).Events);
+const TopicPage = lazy(async () => (await import("./pages/events.tsx")).TopicPage);
+const Find = lazy(async () => (await import("./pages/find.tsx")).Find);
+const Gateway = lazy(async () => (await import("./pages/gateway.tsx")).Gateway);
+const Logs = lazy(async () => (await import("./pages/logs.tsx")).Logs);
+const Map_ = lazy(async () => (await import("./pages/map.tsx")).Map_);
+const Trace = lazy(async () => (await import("./pages/trace.tsx")).Trace);
+const Traces = lazy(async () => (await import("./pages/traces.tsx")).Traces);
+const Workflows = lazy(async () => (await import("./pages/workflows.tsx")).Workflows);
+const WorkflowPage = lazy(async () => (await import("./pages/workflow.tsx")).WorkflowPage);
+const Databases = lazy(async () => (await import("./pages/databases.tsx")).Databases);
+const Database = lazy(async () => (await import("./pages/databases.tsx")).Database);
+const Apis = lazy(async () => (await import("./pages/apis.tsx")).Apis);
+const ApiPage = lazy(async () => (await import("./pages/apis.tsx")).ApiPage);
+const Jobs = lazy(async () => (await import("./pages/jobs.tsx")).Jobs);
+const Settings = lazy(async () => (await import("./pages/settings.tsx")).Settings);
+
 function View() {
   const words = path.value.split("/").filter((word) => word !== "").map(decodeURIComponent);
-  const [area = "", name] = words;
-  switch (words.length <= 2 ? area : "?") {
+  const [area = "", name, id] = words;
+  switch (words.length <= (area === "workflows" ? 3 : 2) ? area : "?") {
     case "":
       return <Overview />;
     case "services":
@@ -49,8 +62,12 @@ function View() {
       return name === "dead" ? <DeadLetters /> : name ? <TopicPage key={name} name={name} /> : <Events />;
     case "gateway":
       return <Gateway />;
+    case "workflows":
+      return name && id ? <WorkflowPage key={`${name}/${id}`} service={name} id={id} /> : <Workflows />;
     case "databases":
-      return <Databases />;
+      return name ? <Database key={name} service={name} /> : <Databases />;
+    case "apis":
+      return name ? <ApiPage key={name} service={name} /> : <Apis />;
     case "jobs":
       return <Jobs />;
     case "settings":
@@ -152,7 +169,7 @@ function App() {
 
 effect(() => {
   const words = path.value.split("/").filter((word) => word !== "");
-  const page = words.length > 1 ? words[1] : PAGES.find((p) => p.path === path.value)?.label;
+  const page = words.length > 1 ? decodeURIComponent(words[words.length - 1]!) : PAGES.find((p) => p.path === path.value)?.label;
   document.title = [page, status.value?.app ?? "Archipel"].filter(Boolean).join(" · ");
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Instance, Series, Service, Span, Status, Topics, Traffic } from "../src/api.ts";
+import type { Instance, Series, Service, Span, Status, Topics, Traffic, WorkflowEvent } from "../src/api.ts";
 import { address } from "../src/api.ts";
 import { concerns } from "../src/attention.ts";
 import { bytes, clock, percent, plain, rate, short, span } from "../src/format.ts";
@@ -11,6 +11,7 @@ import { edgeKey, GATEWAY, keyOf, POINTS, step, sum, totals, whole } from "../sr
 import { heat, written } from "../src/heat.ts";
 import { ceiling } from "../src/scale.ts";
 import { story } from "../src/story.ts";
+import { scale, timeline } from "../src/timeline.ts";
 import { replaced, term, terms, toggled } from "../src/terms.ts";
 import { visible } from "../src/visible.ts";
 import { compare, rows, tree } from "../src/waterfall.ts";
@@ -310,9 +311,48 @@ test("a story is told in the order of time, with what could not be delivered", (
   const trace = { trace_id: "t", service: "web", name: "GET /", start_us: 2_000_000, duration_us: 1, spans: 1, errors: 0, services: {} };
   const event = { topic: "a.b", seq: 1, at_ms: 2000, event: { id: "e1", source: "/services/orders" } };
   const dead = { id: "d", topic: "a.b", subscriber: "mail", reason: "no", attempts: 1, first_at_ms: 0, last_at_ms: 0, state: "dead", event_id: "e1", event_type: null, event_source: null };
-  const told = story({ key: "k", traces: [trace], logs: [{ at_ms: 1, service: "web", instance: "web-0", stream: "stdout", level: null, message: "m" }], events: [event], dead: [dead], cut: false });
-  assert.deepEqual(told.map((e) => e.kind), ["log", "trace", "event"]);
-  assert.ok(told[2]?.kind === "event" && told[2].dead.length === 1 && told[2].service === "orders");
+  const workflow = { service: "orders", id: "k-1", name: "order", version: null, status: "running", created_at_ms: 2000, updated_at_ms: null, ended_at_ms: null, scheduled_at_ms: null, parent: null, custom_status: null, tags: {} };
+  const told = story({ key: "k", traces: [trace], logs: [{ at_ms: 1, service: "web", instance: "web-0", stream: "stdout", level: null, message: "m" }], events: [event], dead: [dead], workflows: [workflow], cut: false });
+  assert.deepEqual(told.map((e) => e.kind), ["log", "trace", "workflow", "event"]);
+  assert.ok(told[3]?.kind === "event" && told[3].dead.length === 1 && told[3].service === "orders");
+});
+
+test("a history is bars: with how long each took, which attempt it was, and what goes on", () => {
+  const of = (at_ms: number, kind: string, event_id: number, more: Partial<WorkflowEvent> = {}): WorkflowEvent => ({ event_id, at_ms, kind, name: null, of: null, service: null, about: null, payload: null, payload_bytes: null, failure: null, ...more });
+  const line = timeline(
+    [
+      of(100, "turn", -1),
+      of(100, "started", -1, { name: "order" }),
+      of(110, "activity scheduled", 0, { name: "pay", payload: "1" }),
+      of(150, "activity failed", -1, { of: 0, failure: "no" }),
+      of(160, "timer created", 1, { about: "260" }),
+      of(260, "timer fired", -1, { of: 1 }),
+      of(261, "activity scheduled", 2, { name: "pay", payload: "1" }),
+      of(262, "activity scheduled", 3, { name: "pay", payload: "2" }),
+      of(300, "event raised", -1, { name: "paid" }),
+    ],
+    1100,
+  );
+  assert.deepEqual([line.from, line.to, line.turns], [100, 1100, [100]]);
+  assert.deepEqual(
+    line.lanes.map((l) => [l.kind, l.name, l.attempt, l.state, l.to]),
+    [
+      ["activity", "pay", 1, "failed", 150],
+      ["timer", "timer", 1, "completed", 260],
+      ["activity", "pay", 2, "open", null],
+      ["activity", "pay", 1, "open", null],
+      ["event", "paid", 1, "completed", 300],
+    ],
+  );
+  assert.deepEqual(timeline([], 5).lanes, []);
+  const { at, cuts } = scale(line);
+  assert.deepEqual([at(100), at(1100), at(-5), at(5000)], [0, 1, 0, 1]);
+  assert.deepEqual(cuts, [], "what works all the while is not cut");
+  const waits = timeline([of(0, "turn", -1), of(0, "activity scheduled", 0, { name: "pay" }), of(100, "activity completed", -1, { of: 0 })], 86_400_000);
+  const drawn = scale(waits);
+  assert.equal(drawn.cuts[0]?.ms, 86_400_000 - 100);
+  assert.ok(Math.abs(drawn.at(100) - 0.7) < 0.01, `${drawn.at(100)}`);
+  assert.deepEqual([scale(timeline([], 5)).at(5), scale(timeline([], 5)).at(0)].every(Number.isFinite), true);
 });
 
 test("the scale of a plot ends at a round number", () => {

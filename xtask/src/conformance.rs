@@ -1,7 +1,8 @@
-//! What others' test suites say of the gateway: `cargo xtask conformance [h2spec|grpc|websocket]`.
+//! What others' test suites and libraries say of us:
+//! `cargo xtask conformance [h2spec|grpc|websocket|workflows]`.
 //!
-//! Each suite is fetched in a fixed version by its ordinary client (Go modules, npm), runs
-//! against a gateway of its own with an app behind it, and fails the verb when a case fails that
+//! Each suite of the gateway is fetched in a fixed version by its ordinary client (Go modules, npm),
+//! runs against a gateway of its own with an app behind it, and fails the verb when a case fails that
 //! is not listed here with its reason.
 
 use std::io::{BufRead, BufReader};
@@ -36,21 +37,22 @@ const GRPC_CASES: &[&str] = &[
 ];
 
 pub(crate) fn run_suites(names: &[String]) -> Result<()> {
-    let all = ["h2spec", "grpc", "websocket"];
+    let all = ["h2spec", "grpc", "websocket", "workflows"];
     let wanted: Vec<&str> = match names {
         [] => all.to_vec(),
         names => names.iter().map(String::as_str).collect(),
     };
-    run(
-        "cargo",
-        &["build", "--locked", "--package", "archipel-gateway", "--example", "conformance"],
-    )?;
+    if wanted.iter().any(|suite| *suite != "workflows") {
+        let example = ["--package", "archipel-gateway", "--example", "conformance"];
+        run("cargo", &[&["build", "--locked"], &example[..]].concat())?;
+    }
     for suite in wanted {
         eprintln!("\n── conformance: {suite} ──");
         match suite {
             "h2spec" => h2spec()?,
             "grpc" => grpc()?,
             "websocket" => websocket()?,
+            "workflows" => workflows()?,
             other => bail!("no suite is called `{other}`: there are {}", all.join(", ")),
         }
     }
@@ -160,6 +162,18 @@ fn websocket() -> Result<()> {
     let (_app, app) = start("node".into(), &[&format!("{dir}/app.mjs")])?;
     let (_gateway, addr) = gateway(&[], &app)?;
     run("node", &[&format!("{dir}/cases.mjs"), &app, &addr])
+}
+
+/// The official SDKs of five languages, each in a service of one application.
+fn workflows() -> Result<()> {
+    run("cargo", &["build", "--locked", "--package", "archipel"])?;
+    // Not beside the sources: nothing of other people's code belongs in the checkout.
+    let app = root().join("target/conformance/workflows");
+    std::fs::create_dir_all(&app)?;
+    let path = app.to_str().context("a text")?;
+    run("cp", &["-R", "tests/conformance/workflows/.", path])?;
+    let test = ["test", "--locked", "--package", "archipel-e2e", "--", "--ignored", "polyglot"];
+    run_with(".", "cargo", &test, &[("ARCHIPEL_WORKFLOWS", path)])
 }
 
 fn free_port() -> Result<u16> {

@@ -23,9 +23,10 @@ usage: cargo xtask <verb>
   cgroup-v2  the supervisor on control groups of version 2, in a virtual machine (minutes)
   tidy       the rules that no linter knows
   setup      install what the tests need from this system's packages (Debian, as root)
-  conformance others' suites against the gateway [h2spec|grpc|websocket]
+  conformance others' suites and SDKs against us [h2spec|grpc|websocket|workflows]
   audit      check the invariants of the running store   [-- options of store-audit]
   chaos      break the running store in every way we know, and audit it   [-- --help]
+  kills      kill -9 the workflow engine at seeded moments   [rounds]
   bench      run a scenario of bench/                    <scenario>
 ";
 
@@ -57,6 +58,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "conformance" => conformance::run_suites(rest),
         "audit" => suites::audit(rest),
         "chaos" => suites::chaos(rest),
+        "kills" => suites::kills(rest),
         "bench" => suites::bench(rest),
         _ => bail!("{USAGE}"),
     }

@@ -114,6 +114,15 @@ pub(crate) fn chaos(rest: &[String]) -> Result<()> {
     run("cargo", &args)
 }
 
+/// The workflow engine, killed so many times.
+pub(crate) fn kills(rest: &[String]) -> Result<()> {
+    let rounds = rest.first().map_or("1000", String::as_str);
+    let test = "crash::killed_at_any_moment_every_instance_ends_and_no_history_diverges";
+    let package = ["test", "--locked", "--package", "archipel-workflow", "--test", "it", "--"];
+    let args = [&package[..], &["--exact", test, "--nocapture"]].concat();
+    run_with(".", "cargo", &args, &[("ARC_CRASH_ROUNDS", rounds)])
+}
+
 pub(crate) fn bench(rest: &[String]) -> Result<()> {
     let Some((scenario, rest)) = rest.split_first() else {
         bail!("name a scenario of bench/scenarios")

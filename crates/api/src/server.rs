@@ -11,7 +11,7 @@ use archipel_gateway::{Body, Gateway};
 use archipel_model::{EdgePolicy, ServiceName, TopicName, WorkflowPolicy};
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_telemetry::otlp::{Otlp, Signal};
-use archipel_workflow::{Engine, Limits, Reach};
+use archipel_workflow::{Engine, Limits, Reach, Schedule};
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -117,9 +117,19 @@ impl Api {
         });
         self.shared.engine.allow(Reach::new(edges));
         for api in &wanted {
-            let WorkflowPolicy { at_once, activities_at_once } = api.workflows.clone();
+            let WorkflowPolicy { at_once, activities_at_once, keep, schedules } =
+                api.workflows.clone();
             let limits = Limits { workflows: at_once, activities: activities_at_once };
             self.shared.engine.limit(api.service.as_str(), &limits);
+            self.shared.engine.keep(api.service.as_str(), keep);
+            let schedules = schedules.into_iter().map(|(name, of)| Schedule {
+                name,
+                workflow: of.workflow,
+                cron: of.schedule,
+                timezone: of.timezone,
+                input: of.input,
+            });
+            self.shared.engine.schedule(api.service.as_str(), schedules.collect());
         }
 
         // First close what is gone or moves: two services may have changed their ports.

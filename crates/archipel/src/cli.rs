@@ -533,10 +533,38 @@ pub(crate) struct Explain {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RoutesOf {
+    #[command(subcommand)]
+    pub(crate) verb: Option<RoutesVerb>,
     /// Show where the answers of a compared route differed, as the list names it
     #[arg(long, value_name = "ROUTE")]
     pub(crate) diff: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoutesVerb {
+    /// Forget stored answers, so that the services are asked again
+    Purge(Purge),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "All that is given must fit:\n  archipel routes purge '/media/**'\n  archipel routes purge shop.example.org/news\n  archipel routes purge --tag product-7\n  archipel routes purge --all"
+)]
+pub(crate) struct Purge {
+    /// A path, with `/**` also all below it; with a host before it, only there
+    #[arg(value_name = "[HOST]/PATH")]
+    pub(crate) at: Option<String>,
+    /// A route, as the list names it
+    #[arg(long)]
+    pub(crate) route: Option<String>,
+    /// What services say in `Cache-Tag` or `Surrogate-Key`
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Everything
+    #[arg(long, conflicts_with_all = ["at", "route", "tag"], required_unless_present_any = ["at", "route", "tag"])]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -86,7 +86,7 @@ fn kind(access: &Access) -> HopKind {
     let method = method(access.method.as_str());
     let SeriesKey { caller, callee, route } = &*access.of;
     let name = match (route, callee, caller) {
-        (Some(route), _, _) => format!("{method} {route}").into(),
+        (Some(route), _, _) => format!("{method} {}", target(route)).into(),
         (None, Some(callee), Caller::Service(_) | Caller::Archipel) => {
             format!("{method} {callee}").into()
         }
@@ -104,6 +104,14 @@ fn kind(access: &Access) -> HopKind {
         caller: caller.to_string(),
         method,
         route: route.as_deref().map(ToOwned::to_owned),
+    }
+}
+
+/// A route without the method that it may begin with; no host and no path is a word alone.
+fn target(route: &str) -> &str {
+    match route.split_once(' ') {
+        Some((method, rest)) if !method.contains('/') => rest,
+        _ => route,
     }
 }
 
@@ -205,6 +213,22 @@ mod tests {
         assert_eq!((hop.failed, hop.code, hop.bytes), (false, 200, 10));
         assert_eq!((hop.like.caller.as_str(), &*hop.path), ("outside", &b"/orders/17"[..]));
         assert!(hop.more.is_empty());
+    }
+
+    #[test]
+    fn a_hop_of_a_route_with_a_method_names_the_method_once() {
+        let check = |method: &str, route: &str, name: &str| {
+            let hop = made(|access| {
+                access.method = method.parse().unwrap();
+                access.of =
+                    Arc::new(SeriesKey { route: Some(route.into()), ..(*access.of).clone() });
+            });
+            assert_eq!((&*hop.like.name, hop.like.route.as_deref()), (name, Some(route)));
+        };
+        check("GET", "GET /media/**", "GET /media/**");
+        check("HEAD", "GET shop.test/media/**", "HEAD shop.test/media/**");
+        check("GET", "/media/** x-beta:1", "GET /media/** x-beta:1");
+        check("GET", "GET /media/** x-beta:1", "GET /media/** x-beta:1");
     }
 
     #[test]

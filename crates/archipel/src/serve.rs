@@ -139,6 +139,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             spans: spans.clone(),
             errors,
             metrics: MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?,
+            state: state.clone(),
             about,
             requests: request,
         },

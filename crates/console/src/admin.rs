@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use archipel_broker::{
-    BrokerError, DeadError, DeadFilter, DeadId, DeadLetter, DeadState, Envelope, PublishRequest,
-    ReplayFrom, SubscriberState,
+    BrokerError, DeadError, DeadFilter, DeadId, DeadLetter, DeadState, ReplayFrom, SubscriberState,
 };
 use archipel_control::Operation;
 use archipel_model::{InstanceId, ServiceName, TopicName, suggest};
@@ -24,11 +23,12 @@ use crate::answer::{self, Answer, Form, bad, control_problem, problem};
 use crate::live::{self, statuses};
 use crate::server::{Parts, Request as Ask, Shared};
 use crate::{
-    errors, faults, find, log_summary, present, routes, samples, topology, traces, view, workflows,
+    errors, explore, faults, find, log_summary, present, publish, routes, samples, settings, sql,
+    topology, traces, view, workflows,
 };
 
 /// Bodies are commands of a few lines, or one event.
-const BODY_BYTES_MAX: usize = 2 << 20;
+pub(crate) const BODY_BYTES_MAX: usize = 2 << 20;
 
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let method = request.method().clone();
@@ -46,7 +46,16 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "graph"]) => graph(shared),
         (&Method::GET, ["v1", "traffic"]) => Ok(answer::json(&shared.traffic.whole())),
         (&Method::GET, ["v1", "routes"]) => routes_of(shared),
+        (&Method::POST, ["v1", "cache", "purge"]) => purge(shared, &body),
         (&Method::GET, ["v1", "databases"]) => databases(shared).await,
+        (&Method::GET, ["v1", "databases", name, "tables"]) => sql::tables(shared, name).await,
+        (&Method::POST, ["v1", "databases", name, "query"]) => {
+            sql::query(shared, name, &body).await
+        }
+        (&Method::GET, ["v1", "apis"]) => explore::list(shared),
+        (&Method::GET, ["v1", "apis", name]) => explore::one(shared, name).await,
+        (&Method::POST, ["v1", "apis", name, "send"]) => explore::send(shared, name, &body).await,
+        (&Method::GET, ["v1", "settings"]) => settings::settings(shared).await,
         (&Method::GET, ["v1", "dashboard"]) => Ok(dashboard(shared)),
         (&Method::GET, ["v1", "services", name]) => describe(shared, name).await,
         (&Method::GET, ["v1", "services", name, "env"]) => environment(shared, name).await,
@@ -67,6 +76,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "events", "topics", topic]) => {
             events(shared, topic, &query, form).await
         }
+        (&Method::GET, ["v1", "events", "topics", topic, "schema"]) => {
+            publish::schema(shared, topic)
+        }
         (&Method::GET, ["v1", "events", "dead"]) => dead(shared, &query).await,
         (&Method::GET, ["v1", "events", "dead", id]) => dead_letter(shared, id).await,
         (&Method::GET, ["v1", "workflows"]) => workflows::list(shared, &query).await,
@@ -74,7 +86,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             workflows::describe(shared, service, id).await
         }
         (&Method::GET, ["v1", "workflows", service, id, "history"]) => {
-            workflows::history(shared, service, id).await
+            workflows::history(shared, service, id, &query).await
         }
         (&Method::POST, ["v1", "workflows"]) => workflows::change(shared, &body).await,
         (&Method::POST, ["v1", "workflows", service]) => {
@@ -95,7 +107,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             shared.parts.gateway.set_faults(Vec::new());
             Ok(accepted(Vec::new()))
         }
-        (&Method::POST, ["v1", "events", "topics", topic]) => publish(shared, topic, &body).await,
+        (&Method::POST, ["v1", "events", "topics", topic]) => {
+            publish::publish(shared, topic, &body).await
+        },
         (&Method::POST, ["v1", "events", "replay"]) => replay(shared, &body).await,
         (&Method::POST, ["v1", "events", "discard"]) => discard(shared, &body).await,
         _ => Err(problem(StatusCode::NOT_FOUND, format!("{method} {path} is not served"), None)),
@@ -113,7 +127,7 @@ fn status(shared: &Shared, query: &Query, form: Form) -> Done {
     latest.map(|status| answer::json(&*status)).ok_or_else(starting)
 }
 
-fn starting() -> Answer {
+pub(crate) fn starting() -> Answer {
     problem(StatusCode::SERVICE_UNAVAILABLE, "Archipel is just starting".to_owned(), Some(1))
 }
 
@@ -143,6 +157,12 @@ fn graph(shared: &Shared) -> Done {
 fn routes_of(shared: &Shared) -> Done {
     let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
     Ok(answer::json(&routes::routes(&snapshot, &shared.parts.gateway)))
+}
+
+fn purge(shared: &Shared, body: &[u8]) -> Done {
+    let snapshot = shared.parts.control.watch().borrow().clone().ok_or_else(starting)?;
+    let purged = routes::purge(&snapshot, &shared.parts.gateway, parse(body)?).map_err(bad)?;
+    Ok(answer::json(&purged))
 }
 
 async fn databases(shared: &Shared) -> Done {
@@ -302,7 +322,9 @@ async fn jobs(shared: &Shared) -> Done {
         timezone: state.job.timezone.clone().unwrap_or_else(|| "UTC".to_owned()),
         next_at_ms: state.next_at_ms,
         running: state.running,
-        last: state.last.as_ref().map(job_run),
+        last: state.runs.first().map(job_run),
+        command: state.job.run.show(),
+        runs: state.runs.iter().map(job_run).collect(),
     });
     let schema = view::Jobs::SCHEMA.to_owned();
     Ok(answer::json(&view::Jobs { schema, jobs: jobs.collect() }))
@@ -413,7 +435,7 @@ async fn events(shared: &Shared, topic: &str, query: &Query, form: Form) -> Done
     Ok(answer::lines(events.boxed(), form))
 }
 
-fn topic_named(text: &str) -> Result<TopicName, Answer> {
+pub(crate) fn topic_named(text: &str) -> Result<TopicName, Answer> {
     let text = percent_decode_str(text).decode_utf8_lossy();
     TopicName::new(&text).map_err(|error| bad(error.to_string()))
 }
@@ -471,37 +493,7 @@ async fn dead_letter(shared: &Shared, id: &str) -> Done {
     Ok(answer::json(&view::DeadLetterWhole { letter: shown(letter), event }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Publish {
-    data: Value,
-}
-
-/// An event from a person: its source says so.
-async fn publish(shared: &Shared, topic: &str, body: &[u8]) -> Done {
-    let Publish { data } = parse(body)?;
-    let topic = topic_named(topic)?;
-    let id = uuid::Uuid::now_v7().to_string();
-    let at_ms = archipel_rt::clock::wall_ms();
-    let event = json!({
-        "specversion": "1.0",
-        "id": id,
-        "source": "/archipel/cli",
-        "type": topic.as_str(),
-        "time": rfc3339(at_ms),
-        "datacontenttype": "application/json",
-        "data": data,
-    });
-    let bytes = event.to_string();
-    let envelope = Envelope::parse(bytes.as_bytes()).map_err(|error| bad(error.to_string()))?;
-    let request = PublishRequest { topic: topic.clone(), event: envelope, once: false };
-    let published = shared.parts.broker.publish(request).await;
-    let published = published
-        .map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string(), Some(1)))?;
-    Ok(answer::json(&view::Event { topic: topic.to_string(), seq: published.seq.0, at_ms, event }))
-}
-
-fn rfc3339(at_ms: u64) -> String {
+pub(crate) fn rfc3339(at_ms: u64) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
     let format = &time::format_description::well_known::Rfc3339;
     at.ok().and_then(|at| at.format(format).ok()).unwrap_or_default()

@@ -17,7 +17,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     };
     let (head, body) = request.into_parts();
     if head.uri.path() == "/metrics" {
-        return metrics::answer(shared, &head, door);
+        return veiled(shared, metrics::answer(shared, &head, door));
     }
     if let Some(refusal) = guard::refuse(&head, door.key.reveal(), door.port) {
         return refusal;
@@ -60,7 +60,11 @@ async fn api(shared: &Arc<Shared>, mut request: Request<Incoming>, path: &str) -
         Ok(uri) => *request.uri_mut() = uri,
         Err(error) => return problem(StatusCode::BAD_REQUEST, error.to_string(), None),
     }
-    let answer = admin::answer(shared, request).await;
+    veiled(shared, admin::answer(shared, request).await)
+}
+
+/// Each frame is a whole document, or whole lines.
+fn veiled(shared: &Shared, answer: Answer) -> Answer {
     let snapshot = shared.parts.control.watch().borrow().clone();
     let veil = shared.veils.of(snapshot.as_deref());
     answer.map(|body| {
@@ -75,14 +79,15 @@ fn is_for_browsers(method: &Method, words: &[&str]) -> bool {
         ("GET", ["v1", what, rest @ ..]) => match *what {
             "status" | "live" | "graph" | "traffic" | "routes" | "databases" | "logs" | "jobs"
             | "events" | "traces" | "spans" | "edges" | "find" | "errors" | "metrics"
-            | "workflows" => true,
+            | "workflows" | "apis" | "settings" => true,
             "services" => rest.len() == 1,
             _ => false,
         },
         ("POST", ["v1", "restart" | "stop" | "start"]) => true,
         ("POST", ["v1", "jobs", _, "run"]) => true,
         ("POST", ["v1", "workflows", ..]) => true,
-        ("POST", ["v1", "events", "replay" | "discard"]) => true,
+        ("POST", ["v1", "events", "replay" | "discard"] | ["v1", "events", "topics", _]) => true,
+        ("POST", ["v1", "databases", _, "query"] | ["v1", "apis", _, "send"]) => true,
         _ => false,
     }
 }
@@ -109,7 +114,7 @@ fn page(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) -> Ans
 
 fn plain_page(shared: &Shared) -> Answer {
     match &*shared.status.borrow() {
-        Some(status) => plain::page(status, &admin::topics(shared)),
+        Some(status) => veiled(shared, plain::page(status, &admin::topics(shared))),
         None => problem(StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned(), None),
     }
 }
@@ -163,7 +168,7 @@ mod tests {
         for path in ["/v1/services/a/env", "/v1/dashboard", "/v1/nothing", "/v2/status"] {
             assert!(!open(Method::GET, path), "{path}");
         }
-        for path in ["/v1/shutdown", "/v1/reload", "/v1/status", "/v1/events/topics/a.b"] {
+        for path in ["/v1/shutdown", "/v1/reload", "/v1/status", "/v1/faults"] {
             assert!(!open(Method::POST, path), "{path}");
         }
         assert!(open(Method::GET, "/v1/services/a") && open(Method::POST, "/v1/restart"));

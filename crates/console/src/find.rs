@@ -12,13 +12,14 @@ use archipel_telemetry::{Expr, Filter, Level, LogRecord, Op, Operand, SpanQuery}
 use crate::admin::{Done, Query, log_line, shown};
 use crate::answer::{self, bad, problem};
 use crate::server::Shared;
-use crate::{traces, view};
+use crate::{traces, view, workflows};
 
 /// Shorter ones are in everything.
 const KEY_CHARS_MIN: usize = 3;
 const TRACES_MAX: usize = 100;
 const LINES_MAX: usize = 1_000;
 const EVENTS_MAX: usize = 500;
+const FLOWS_MAX: usize = 50;
 /// Of each topic, so many of the newest events are looked through.
 const LOOKED_MAX: u64 = 20_000;
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -36,14 +37,16 @@ pub(crate) async fn find(shared: &Shared, query: &Query) -> Done {
         since_ns: since_ms.map(|ms| ms.saturating_mul(1_000_000)),
         until_ns: until_ms.map(|ms| ms.saturating_mul(1_000_000)),
     };
-    let (lines, found, events) = futures_util::join!(
+    let (lines, found, events, flows) = futures_util::join!(
         shared.parts.logs.last(&filter, LINES_MAX),
         shared.parts.spans.traces(spans.clone(), TRACES_MAX),
         events(shared, key, since_ms, until_ms),
+        flows(shared, key),
     );
     let mut lines = lines.map_err(|error| unreadable(&error))?;
     let mut found = found.map_err(|error| unreadable(&error))?;
     let (events, cut) = events?;
+    let (workflows, more_flows) = flows?;
     // A line may name the key in a trace whose spans do not.
     let known: BTreeSet<String> = found.found.iter().map(|of| of.trace.to_string()).collect();
     let named: BTreeSet<String> = lines.iter().filter_map(|line| line.trace_id.clone()).collect();
@@ -77,7 +80,8 @@ pub(crate) async fn find(shared: &Shared, query: &Query) -> Done {
         logs: lines.iter().map(log_line).collect(),
         events,
         dead,
-        cut: cut || found.cut_at_ns.is_some(),
+        workflows,
+        cut: cut || more_flows || found.cut_at_ns.is_some(),
     }))
 }
 
@@ -132,6 +136,18 @@ async fn events(
     }
     found.sort_by_key(|event| event.at_ms);
     Ok((found, cut))
+}
+
+/// Workflows whose id holds the key, and whether there may be more.
+async fn flows(shared: &Shared, key: &str) -> Result<(Vec<view::Workflow>, bool), answer::Answer> {
+    let filter = archipel_workflow::Filter { id: Some(key.to_owned()), ..Default::default() };
+    let found = shared.parts.engine.find(None, &filter, FLOWS_MAX);
+    let Ok(found) = clock::timeout(PATIENCE, found).await else { return Ok((Vec::new(), true)) };
+    let found = found.map_err(|error| {
+        let text = format!("the workflows could not be read: {error}");
+        problem(http::StatusCode::INTERNAL_SERVER_ERROR, text, Some(1))
+    })?;
+    Ok((found.instances.into_iter().map(workflows::shown).collect(), found.more))
 }
 
 fn contains(bytes: &[u8], key: &str) -> bool {

@@ -104,7 +104,7 @@ fn events(html: &mut String, topics: &Topics) {
     html.push_str("</tbody></table></section>");
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use archipel_control::Snapshot;
-use archipel_gateway::{Caller, CopyCount, Gateway, RouteReport, SeriesCount, Skipped};
-use archipel_model::{Lead, Route, ServiceName, Sticky};
+use archipel_gateway::{Caller, CopyCount, Gateway, Purge, RouteReport, SeriesCount, Skipped};
+use archipel_model::{Lead, Route, ServiceName, Sticky, suggest};
 
 use crate::view;
 
@@ -30,6 +30,27 @@ pub(crate) fn routes(snapshot: &Snapshot, gateway: &Gateway) -> view::Routes {
         external: routes.iter().map(|route| route.external).sum(),
         routes,
     }
+}
+
+/// Forgets stored answers, or says why it cannot be as it was asked for.
+pub(crate) fn purge(
+    snapshot: &Snapshot,
+    gateway: &Gateway,
+    what: view::Purge,
+) -> Result<view::Purged, String> {
+    let view::Purge { route, host, path, tag } = what;
+    let declared = snapshot.plan.app.gateway.iter().flat_map(|gateway| &gateway.routes);
+    let kept = declared.filter(|route| route.cache.is_some());
+    let kept: Vec<String> = kept.map(Route::label).collect();
+    if let Some(route) = route.as_ref().filter(|route| !kept.contains(route)) {
+        let known = suggest::there_are(route, kept.iter().map(String::as_str));
+        return Err(format!("no route `{route}` keeps answers; {known}"));
+    }
+    if let Some(path) = path.as_ref().filter(|path| !path.starts_with('/')) {
+        return Err(format!("`{path}` is no path: it begins with `/`"));
+    }
+    let answers = gateway.purge_cache(&Purge { route, host, path, tag });
+    Ok(view::Purged { schema: view::Purged::SCHEMA.to_owned(), answers })
 }
 
 fn traffic(

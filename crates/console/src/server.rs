@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use archipel_broker::Broker;
-use archipel_control::{Control, Secret};
+use archipel_control::{Control, Secret, StateDir};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
 use archipel_telemetry::{Errors, LogStore, MetricStore, SpanStore};
@@ -33,6 +33,8 @@ pub struct Parts {
     pub spans: SpanStore,
     pub errors: Errors,
     pub metrics: MetricStore,
+    /// Where all of it is kept.
+    pub state: StateDir,
     pub about: About,
     /// Changes that only the assembly can make.
     pub requests: Sender<Request>,

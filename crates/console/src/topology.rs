@@ -40,24 +40,29 @@ pub(crate) fn graph(snapshot: &Snapshot, topics: &[TopicView]) -> view::Graph {
 fn node(service: &Service) -> view::GraphService {
     view::GraphService {
         name: service.name.to_string(),
-        protocol: match service.protocol {
-            Protocol::Http => "http",
-            Protocol::Grpc => "grpc",
-            Protocol::Tcp => "tcp",
-        }
-        .to_owned(),
+        protocol: protocol(service.protocol).to_owned(),
         calls: service.calls.keys().map(ToString::to_string).collect(),
         database: service.database.as_ref().map(|database| engine(database.engine).to_owned()),
         labels: service.labels.clone(),
     }
 }
 
+pub(crate) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Grpc => "grpc",
+        Protocol::Tcp => "tcp",
+    }
+}
+
 fn route(route: &Route) -> view::Route {
     view::Route {
+        label: route.label(),
         host: route.host.clone(),
         method: route.method.clone(),
         path: route.path.to_string(),
         to: lead(&route.to),
+        targets: route.to.services().into_iter().map(ToString::to_string).collect(),
         strip: route.strip.clone(),
         timeout_ms: route.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         body_bytes_max: route.body_max.map(|bytes| bytes.0),

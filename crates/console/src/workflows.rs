@@ -53,15 +53,24 @@ pub(crate) async fn describe(shared: &Shared, service: &str, id: &str) -> Done {
     Ok(answer::json(&whole(details.map_err(|error| refusal(&error))?)))
 }
 
-pub(crate) async fn history(shared: &Shared, service: &str, id: &str) -> Done {
+/// All of it; or the last `limit` events, with the first `payload_max` bytes of each payload.
+pub(crate) async fn history(shared: &Shared, service: &str, id: &str, query: &Query) -> Done {
     let key = key(shared, &decoded(service), &decoded(id)).await?;
+    let most = |key: &str| -> Result<usize, Answer> {
+        let most = query.number(key)?.unwrap_or(u64::MAX);
+        Ok(usize::try_from(most).unwrap_or(usize::MAX))
+    };
+    let (limit, payload_max) = (most("limit")?, most("payload_max")?);
     let events = shared.parts.engine.entries(&key).await;
-    let events = events.map_err(|error| refusal(&error))?;
+    let mut events = events.map_err(|error| refusal(&error))?;
+    let left_out = events.len().saturating_sub(limit);
+    events.drain(..left_out);
     Ok(answer::json(&view::WorkflowHistory {
         schema: view::WorkflowHistory::SCHEMA.to_owned(),
         service: key.app.to_string(),
         id: key.id.to_string(),
-        events: events.into_iter().map(event).collect(),
+        left_out: left_out as u64,
+        events: events.into_iter().map(|of| event(of, payload_max)).collect(),
     }))
 }
 
@@ -319,7 +328,7 @@ fn reference(key: &Key) -> WorkflowRef {
     WorkflowRef { service: key.app.to_string(), id: key.id.to_string() }
 }
 
-fn shown(of: Summary) -> view::Workflow {
+pub(crate) fn shown(of: Summary) -> view::Workflow {
     view::Workflow {
         service: of.app,
         id: of.id,
@@ -332,6 +341,7 @@ fn shown(of: Summary) -> view::Workflow {
         scheduled_at_ms: of.scheduled_ms,
         parent: of.parent.map(|(service, id)| WorkflowRef { service, id }),
         custom_status: of.custom_status,
+        parked: of.parked,
         tags: of.tags,
     }
 }
@@ -373,7 +383,6 @@ fn whole(of: Details) -> view::WorkflowWhole {
             message: failure.message,
             stack: failure.stack,
         }),
-        parked: of.parked,
         turn: match of.turn {
             TurnState::Idle => "idle",
             TurnState::Waiting => "waiting",
@@ -392,7 +401,7 @@ fn waits(of: &Details) -> Option<String> {
     }
     let app = &of.summary.app;
     let waiting = of.activities.iter().find(|activity| !activity.running);
-    Some(match (&of.parked, of.summary.status) {
+    Some(match (&of.summary.parked, of.summary.status) {
         (Some(why), _) => format!("given up: {why}; raise an event or resume it to try again"),
         (None, Is::Stalled) => "stalled: see the last event of its history".to_owned(),
         (None, Is::Suspended) => "suspended until somebody resumes it".to_owned(),
@@ -419,7 +428,12 @@ fn waits(of: &Details) -> Option<String> {
     })
 }
 
-fn event(of: Entry) -> view::WorkflowEvent {
+fn event(of: Entry, payload_max: usize) -> view::WorkflowEvent {
+    let payload_bytes = of.payload.as_ref().map(String::len);
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(payload_max.min(text.len())));
+        text
+    };
     view::WorkflowEvent {
         event_id: of.id,
         at_ms: of.at_ms,
@@ -428,8 +442,10 @@ fn event(of: Entry) -> view::WorkflowEvent {
         of: of.of,
         service: of.app,
         about: of.about,
-        payload: of.payload,
+        payload: of.payload.map(cut),
+        payload_bytes: payload_bytes.map(|bytes| bytes as u64),
         failure: of.failure,
+        trace_id: of.trace_id,
     }
 }
 

@@ -3,7 +3,7 @@
 //! The schedule is looked at once a second and never caught up: a run that was missed while
 //! Archipel was down is not made up for, because nobody knows whether it still should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,14 +36,18 @@ pub struct JobState {
     pub job: Job,
     pub next_at_ms: Option<u64>,
     pub running: u32,
-    pub last: Option<JobOutcome>,
+    /// Since Archipel started, the latest first.
+    pub runs: Vec<JobOutcome>,
 }
+
+/// Runs of one job that are remembered.
+const RUNS_MAX: usize = 20;
 
 #[derive(Default)]
 struct Memory {
     next: Option<Zoned>,
     running: u32,
-    last: Option<JobOutcome>,
+    runs: VecDeque<JobOutcome>,
     /// Told to end when a new run takes its place.
     cancel: archipel_rt::CancellationToken,
 }
@@ -116,7 +120,7 @@ impl Jobs {
                     .and_then(|m| m.next.as_ref())
                     .and_then(|at| u64::try_from(at.timestamp().as_millisecond()).ok()),
                 running: known.map_or(0, |m| m.running),
-                last: known.and_then(|m| m.last.clone()),
+                runs: known.map(|m| m.runs.iter().cloned().collect()).unwrap_or_default(),
             }
         })
         .collect()
@@ -185,7 +189,8 @@ impl Jobs {
                 let mut memory = shared.lock();
                 let memory = memory.entry(name).or_default();
                 memory.running = memory.running.saturating_sub(1);
-                memory.last = Some(outcome.clone());
+                memory.runs.truncate(RUNS_MAX - 1);
+                memory.runs.push_front(outcome.clone());
             }
             if let Some(reply) = reply {
                 let _ = reply.send(Ok(outcome));

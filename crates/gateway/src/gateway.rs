@@ -1,5 +1,7 @@
 //! The handle: takes tables, opens and closes listeners, makes calls, tells what is going on.
 
+mod ways;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
@@ -8,30 +10,26 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use archipel_model::{EdgePolicy, InstanceId, Route, RouteCache, Safeguards, ServiceName};
+use archipel_model::{EdgePolicy, InstanceId, Route, ServiceName};
 use archipel_rt::{CancellationToken, chain, clock};
 use http::{Request, Response, header};
 
-use crate::cache::{self, CacheCount, Caching};
+use crate::cache::{CacheCount, Purge};
 use crate::cores::{Cores, Threads};
-use crate::entry::entrance::WayIn;
 use crate::entry::listener::Door;
-use crate::guard::keep::{Built, Keep, Means};
+use crate::guard::keep::Keep;
 use crate::guard::tally::RefusalCount;
-use crate::guard::ward::Ward;
-use crate::hop;
 use crate::hop::budget;
 use crate::hop::fault::{Fault, FaultCount};
 use crate::hop::outgoing::Origin;
+use crate::hop::{self, Passage};
 use crate::message::body::Body;
 use crate::message::trace::Trace;
 use crate::record::access::Caller;
-use crate::record::counters::{SeriesCount, SeriesKey};
+use crate::record::counters::SeriesCount;
 use crate::record::flow::{Flight, Start};
 use crate::record::tap::Records;
-use crate::refusal::{Problem, Refusal};
-use crate::route::steer::{self, Lane};
-use crate::route::{Router, Rule};
+use crate::refusal::Refusal;
 use crate::safeguard::{self, SafeguardCount, fallback};
 use crate::shadow::report::RouteReport;
 use crate::shared::{Limits, Shared};
@@ -39,7 +37,7 @@ use crate::table::{Entrance, ListenError, Listener, PublicRoutes, Table};
 use crate::tls::{TlsDoor, TlsFault};
 use crate::upstream::instance::Instance;
 use crate::upstream::service::{Service, ServiceCount};
-use crate::way::{self, Way};
+use crate::way::Way;
 
 /// The data plane; cloning shares it.
 #[derive(Clone)]
@@ -224,9 +222,10 @@ impl Gateway {
             busy: None,
         };
         let mut flight = Flight::new(Arc::clone(shared), start);
-        let origin = Origin::Inside;
-        let forwarded =
-            hop::forward(shared, &mut flight, policy, request, &request_id, origin).await;
+        safeguard::rank::settle(shared, &mut flight, request.headers(), false);
+        let passage =
+            Passage { shared, policy, request, request_id: &request_id, origin: Origin::Inside };
+        let forwarded = hop::forward(&mut flight, passage).await;
         if let Some(instead) = ready.as_ref().and_then(|ready| ready.instead_of(&forwarded)) {
             return Ok(instead.answer(flight, request_id));
         }
@@ -295,10 +294,9 @@ impl Gateway {
         }
     }
 
-    /// Forgets stored answers: of one route as it stands in the file, of one path (its query and
-    /// all below with `/**`), or all. Returns how many that were.
-    pub fn purge_cache(&self, route: Option<&str>, path: Option<&str>) -> usize {
-        self.inner.shared.cache.purge(route, path)
+    /// Forgets stored answers. Returns how many that were.
+    pub fn purge_cache(&self, what: &Purge) -> usize {
+        self.inner.shared.cache.purge(what)
     }
 
     /// What copies and fallbacks have come to, of the routes that have any.
@@ -402,168 +400,6 @@ impl Inner {
         let opening = move || TlsDoor::open(&wanted, &hosts, addr.ip(), has_http, &shared);
         archipel_rt::blocking(opening).await.map(Some)
     }
-
-    fn way_in(&self, entrance: Entrance, services: &BTreeMap<ServiceName, Arc<Service>>) -> WayIn {
-        match entrance {
-            Entrance::Redirect { .. } => {
-                self.way_in(Entrance::Public(PublicRoutes::default()), services)
-            }
-            Entrance::Edge { caller, callee, policy } => {
-                let rule = format!("edge {caller}->{callee}");
-                let service = services.get(&callee).cloned();
-                let caller = Caller::Service(caller);
-                let key = SeriesKey { caller, callee: Some(callee), route: None };
-                WayIn::Edge(Arc::new(self.way(&key, service, policy, rule)))
-            }
-            Entrance::Public(PublicRoutes { hosts, routes, guard, secrets, cache_max, tls: _ }) => {
-                let means = Means { secrets: &secrets, services, shared: &self.shared };
-                let built = self.keep.build(&guard, &means);
-                let caches = routes.iter().any(|route| route.cache.is_some());
-                if caches {
-                    self.shared.cache.allow(cache_max);
-                }
-                let nowhere = SeriesKey { caller: Caller::Outside, callee: None, route: None };
-                let nowhere = Way {
-                    ward: Some(Box::new(Ward::of_nowhere(Arc::clone(&built.gate)))),
-                    ..self.way(&nowhere, None, EdgePolicy::default(), "routes".to_owned())
-                };
-                let rule = |route| self.rule(route, services, &built, caches);
-                let rules = routes.into_iter().map(rule).collect();
-                let router = Box::new(Router::new(&hosts, rules));
-                let gate = Arc::clone(&built.gate);
-                WayIn::Public { router, nowhere: Arc::new(nowhere), gate }
-            }
-        }
-    }
-
-    /// `caches`: any route of the gateway does.
-    fn rule(
-        &self,
-        route: Route,
-        services: &BTreeMap<ServiceName, Arc<Service>>,
-        built: &Built,
-        caches: bool,
-    ) -> Rule<Arc<Way>> {
-        let label: Arc<str> = route.label().into();
-        let way = |lane: Lane<'_>| self.route_way(&route, &label, &lane, services, built, caches);
-        let way = steer::lay(&route, &label, &self.shared.watches, way);
-        Rule {
-            host: route.host,
-            // A name that is no method matches no request.
-            method: route.method.map(|m| m.parse().unwrap_or(http::Method::CONNECT)),
-            path: route.path,
-            conditions: way.when.len(),
-            target: Arc::new(way),
-        }
-    }
-
-    fn route_way(
-        &self,
-        route: &Route,
-        label: &Arc<str>,
-        lane: &Lane<'_>,
-        services: &BTreeMap<ServiceName, Arc<Service>>,
-        built: &Built,
-        caches: bool,
-    ) -> Way {
-        let key = SeriesKey {
-            caller: lane.caller.clone(),
-            callee: lane.to.cloned(),
-            route: Some(Arc::clone(label)),
-        };
-        let policy = EdgePolicy {
-            safeguards: match lane.caller {
-                Caller::Outside => route.safeguards.clone(),
-                // Copies have no patience, and nobody to spare.
-                _ => Safeguards::default(),
-            },
-            timeout: route.timeout,
-            connect: route.connect,
-            idle: route.idle,
-            hold: route.hold,
-            ..EdgePolicy::default()
-        };
-        let service = lane.to.and_then(|to| services.get(to)).cloned();
-        let strip = route.strip.as_deref().filter(|_| !lane.as_it_came);
-        let strip = strip.map_or(0, segments);
-        let rewrite = route.steer.rewrite.clone().filter(|_| !lane.as_it_came);
-        let policy_of = |cache: &RouteCache| {
-            let key = SeriesKey { caller: Caller::Archipel, ..key.clone() };
-            let rule = format!("cache of route {label}");
-            let inside = Way {
-                strip,
-                rewrite: rewrite.clone(),
-                ..self.way(&key, service.clone(), policy.clone(), rule)
-            };
-            let store = &self.shared.cache;
-            cache::Policy::new(store, label, cache, route.compress, Arc::new(inside))
-        };
-        // Copies change nothing that is not changed anyway.
-        let caching = (caches && lane.caller == Caller::Outside).then(|| {
-            // What depends on more than the address cannot be found again by it.
-            let policy = route.cache.as_ref().filter(|_| route.is_plain()).map(policy_of);
-            Caching::new(Arc::clone(&self.shared.cache), policy)
-        });
-        Way {
-            cache: caching,
-            compress: route.compress,
-            body_max: route.body_max.map(|max| max.0),
-            strip,
-            rewrite,
-            when: route.steer.when.clone(),
-            ward: Some(Box::new(built.ward(route, &format!("route {label}")))),
-            ..self.way(&key, service, policy.clone(), format!("route {label}"))
-        }
-    }
-
-    fn way(
-        &self,
-        key: &SeriesKey,
-        service: Option<Arc<Service>>,
-        policy: EdgePolicy,
-        rule: String,
-    ) -> Way {
-        Way {
-            state: self.shared.safeguards.state(key, &policy.safeguards),
-            limiter: service.as_ref().and_then(|service| service.limiter_for(&key.caller)),
-            service,
-            policy,
-            body_max: None,
-            cache: None,
-            compress: false,
-            strip: 0,
-            rewrite: None,
-            when: Vec::new(),
-            steering: None,
-            caller_header: way::caller_header(&key.caller),
-            series: self.shared.counters.series(key),
-            rule,
-            ward: None,
-        }
-    }
-
-    fn call_way(
-        &self,
-        caller: Caller,
-        callee: &ServiceName,
-        policy: &EdgePolicy,
-    ) -> Result<Arc<Way>, Refusal> {
-        let mut calls = lock(&self.calls);
-        let key = (caller, callee.clone());
-        if let Some(way) = calls.get(&key).filter(|way| way.is_for(policy)) {
-            return Ok(Arc::clone(way));
-        }
-        let rule = format!("edge {}->{callee}", key.0);
-        let Some(service) = self.services.load().get(callee).cloned() else {
-            let detail = format!("there is no service `{callee}` in this application");
-            return Err(Refusal::new(Problem::UnknownService, rule, detail));
-        };
-        let series = SeriesKey { caller: key.0.clone(), callee: Some(key.1.clone()), route: None };
-        let policy = EdgePolicy { safeguards: policy.safeguards.clone(), ..EdgePolicy::default() };
-        let way = Arc::new(self.way(&series, Some(service), policy, rule));
-        calls.insert(key, Arc::clone(&way));
-        Ok(way)
-    }
 }
 
 fn callees(entrance: &Entrance) -> Vec<&ServiceName> {
@@ -572,10 +408,6 @@ fn callees(entrance: &Entrance) -> Vec<&ServiceName> {
         Entrance::Redirect { .. } => vec![],
         Entrance::Public(routes) => routes.routes.iter().flat_map(Route::callees).collect(),
     }
-}
-
-fn segments(path: &str) -> usize {
-    path.split('/').filter(|segment| !segment.is_empty()).count()
 }
 
 /// Closes upstream connections before the other side does, and turns the budgets of retries.

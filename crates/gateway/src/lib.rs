@@ -35,7 +35,7 @@ mod upstream;
 mod waiting;
 mod way;
 
-pub use cache::CacheCount;
+pub use cache::{CacheCount, Purge};
 pub use gateway::{Counters, Gateway};
 pub use guard::RefusalCount;
 pub use hop::fault::{Fault, FaultCount, FaultKind};

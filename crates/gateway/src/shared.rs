@@ -18,6 +18,7 @@ use crate::record::counters::Registry;
 use crate::record::tap::Tap;
 use crate::route::sticky::Key;
 use crate::safeguard;
+use crate::safeguard::rank::Ranks;
 use crate::shadow::COPIES_MAX;
 use crate::shadow::report::Watches;
 use crate::tls::{Challenges, Roots};
@@ -55,6 +56,10 @@ pub struct Limits {
     /// `upload_min` bytes of it, while we wait for them. Not for gRPC, where silence has meaning.
     pub upload_window: Duration,
     pub upload_min: u64,
+    /// A client outside that takes nothing of an answer for this long loses its connection; of a
+    /// stream of HTTP/2, the piece that was last read of it (some hundred KiB at most). Holds to
+    /// within a third of itself.
+    pub client_stall: Duration,
     /// What a closing listener's connections get to finish.
     pub close_grace: Duration,
     pub connect: Duration,
@@ -97,6 +102,7 @@ impl Default for Limits {
             ping_timeout: Duration::from_secs(20),
             upload_window: Duration::from_secs(30),
             upload_min: 1 << 10,
+            client_stall: Duration::from_secs(120),
             close_grace: Duration::from_secs(30),
             connect: Duration::from_secs(2),
             idle_upstream: Duration::from_millis(1_500),
@@ -141,6 +147,7 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) safeguards: safeguard::Registry,
     pub(crate) cores: Cores,
+    pub(crate) ranks: Ranks,
     epoch: Instant,
 }
 
@@ -168,6 +175,7 @@ impl Shared {
             faults: Faults::default(),
             safeguards: safeguard::Registry::default(),
             cores,
+            ranks: Ranks::default(),
             epoch: clock::now(),
         }
     }

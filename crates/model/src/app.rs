@@ -80,11 +80,27 @@ pub struct Service {
     pub workflows: WorkflowPolicy,
 }
 
-/// How many of each name may be at work at once; those without a name here have no limit.
+/// The workflows of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct WorkflowPolicy {
+    /// How many of each name may be at work; those without a name here have no limit.
     pub at_once: BTreeMap<String, u32>,
     pub activities_at_once: BTreeMap<String, u32>,
+    /// How long instances that have ended are kept; without, as long as Archipel does by itself.
+    pub keep: Option<Duration>,
+    pub schedules: BTreeMap<String, WorkflowSchedule>,
+}
+
+/// A workflow that begins by the clock.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct WorkflowSchedule {
+    pub workflow: String,
+    /// Five fields.
+    pub schedule: String,
+    /// UTC without.
+    pub timezone: Option<String>,
+    /// JSON.
+    pub input: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -22,7 +22,7 @@ mod trace;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
-    Overlap, Protocol, SecretRule, Service, Subscription, WorkflowPolicy,
+    Overlap, Protocol, SecretRule, Service, Subscription, WorkflowPolicy, WorkflowSchedule,
 };
 pub use command::Command;
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};

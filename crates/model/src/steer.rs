@@ -182,16 +182,26 @@ pub struct Elsewhere {
     pub methods: Vec<String>,
 }
 
+impl Steer {
+    /// The key that keeps answers of the route from being stored.
+    pub fn uncached_by(&self) -> Option<&'static str> {
+        let Self { when: _, rewrite: _, sticky, mirror, compare, fallback } = self;
+        let keys = [
+            ("sticky", sticky.is_some()),
+            ("mirror", mirror.is_some()),
+            ("compare", compare.is_some()),
+            ("fallback", fallback.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, stands)| stands.then_some(key))
+    }
+}
+
 impl Route {
-    /// Host, path and method tell where a request goes, and it goes nowhere else besides.
-    pub fn is_plain(&self) -> bool {
-        let Steer { when, rewrite: _, sticky, mirror, compare, fallback } = &self.steer;
-        matches!(self.to, Lead::Service(_))
-            && when.is_empty()
-            && sticky.is_none()
-            && mirror.is_none()
-            && compare.is_none()
-            && fallback.is_none()
+    /// Whether what it answers can be given out again: that it takes a request tells who answers
+    /// it, and a request that is answered from memory is missed by nobody. (What is stored is
+    /// stored for one route, so conditions are no obstacle.)
+    pub fn may_cache(&self) -> bool {
+        matches!(self.to, Lead::Service(_)) && self.steer.uncached_by().is_none()
     }
 
     /// As reports name it: `GET shop.example.org/api/**`, with its conditions.

@@ -150,27 +150,18 @@ impl Shared {
     /// False when it is gone already, or active again and not to be forced.
     async fn remove(&self, key: &Key, force: bool) -> Result<bool, WorkflowError> {
         let Some(record) = self.record(key).await? else { return Ok(false) };
+        let incarnation = record.incarnation;
         let ended = stored::done_key_of(&record.state.unwrap_or_default(), key);
         let (removed, durable) = self.change_and(|state, unit| {
             let active = state.active.get(key).is_some_and(|i| i.completed.is_none());
             if active && !force {
                 return false;
             }
-            state.erase(key, unit);
+            state.erase(key, incarnation, unit);
             ended.into_iter().for_each(|record| unit.delete(record));
             true
         });
         durable.wait().await?;
         Ok(removed)
-    }
-
-    /// Retention: `record` says that the instance ended then.
-    pub(crate) async fn forget_ended(&self, key: &Key, record: &str) -> Result<(), WorkflowError> {
-        let state = self.record(key).await?.and_then(|record| record.state);
-        // It may have been replaced by one that has not ended, or ended later.
-        if state.is_some_and(|state| stored::done_key_of(&state, key).as_deref() == Some(record)) {
-            self.remove(key, false).await?;
-        }
-        self.change(|_, unit| unit.delete(record.to_owned())).wait().await
     }
 }

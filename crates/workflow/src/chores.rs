@@ -10,11 +10,15 @@ use archipel_storage::KvExt as _;
 
 use crate::engine::Shared;
 use crate::error::WorkflowError;
-use crate::key::Key;
+use crate::key::{Key, app_prefix};
+use crate::state::discard;
 use crate::stored::{self, EndChildrenV1, MarkV1, Record as _};
 
 /// Rows in one commit, so that nobody waits long behind them.
 const ROWS: usize = 500;
+/// Executions whose rows are looked for at once, and instances that are purged in one commit.
+const MARKS: usize = 100;
+const ENDS: usize = 100;
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
@@ -45,12 +49,8 @@ async fn all(shared: &Shared) -> Result<(), WorkflowError> {
             end_children(shared, &key, end.output).await?;
         }
     }
-    for (record, entry) in shared.kv.list_all("g/").await? {
-        let mark = MarkV1::read(&record, &entry.value)?;
-        if let Some(key) = record.strip_prefix("g/").and_then(Key::from_path) {
-            sweep(shared, &key, &mark, &record).await?;
-        }
-    }
+    shared.lock().rest_idle();
+    sweep(shared).await?;
     retain(shared).await
 }
 
@@ -70,64 +70,104 @@ async fn end_children(
     durable.wait().await
 }
 
-async fn sweep(
-    shared: &Shared,
-    key: &Key,
-    mark: &MarkV1,
-    record: &str,
-) -> Result<(), WorkflowError> {
-    for table in ['h', 'q'] {
-        let prefix = stored::rows_prefix(table, key);
-        loop {
-            let rows = shared.kv.list(&prefix, None, ROWS).await?;
-            let old = |row: &&String| {
-                stored::row_of(row).is_some_and(|(incarnation, _)| incarnation < mark.incarnation)
-            };
-            let old: Vec<_> = rows.iter().map(|(row, _)| row).filter(old).cloned().collect();
-            if old.is_empty() {
-                break;
-            }
-            shared
-                .change(|_, unit| old.into_iter().for_each(|row| unit.delete(row)))
-                .wait()
-                .await?;
-        }
-    }
-    // A newer mark may have come in the meantime; it stays, and its own call comes later.
-    let now = shared.kv.get(record).await?;
-    let durable = shared.change(|state, unit| {
-        let newer = state.active.get(key).is_some_and(|i| i.incarnation > mark.incarnation);
-        let same = now.is_some_and(|e| MarkV1::read(record, &e.value).is_ok_and(|m| m == *mark));
-        if same && !newer {
-            unit.delete(record.to_owned());
-        }
-    });
-    durable.wait().await
-}
-
-/// Purges what ended longer ago than it is kept.
-async fn retain(shared: &Shared) -> Result<(), WorkflowError> {
-    let Some(kept) = shared.config.retention else { return Ok(()) };
-    let kept = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
-    let until = clock::wall_ms().saturating_sub(kept);
+/// The rows of executions that nobody reads again.
+async fn sweep(shared: &Shared) -> Result<(), WorkflowError> {
     loop {
-        let ended = shared.kv.list("d/", None, ROWS).await?;
-        let mut done = true;
-        for (record, _) in &ended {
-            let Some((end, path)) = record.strip_prefix("d/").and_then(|r| r.split_once('/'))
-            else {
-                continue;
-            };
-            if u64::from_str_radix(end, 16).is_ok_and(|end| end > until) {
-                return Ok(());
-            }
-            done = false;
-            if let Some(key) = Key::from_path(path) {
-                shared.forget_ended(&key, record).await?;
-            }
-        }
-        if done {
+        let marks = shared.kv.list("g/", None, MARKS).await?;
+        if marks.is_empty() {
             return Ok(());
         }
+        let mut old = Vec::new();
+        for (mark, _) in marks {
+            let Some((app, incarnation)) = stored::execution_of(&mark) else {
+                old.push(mark);
+                continue;
+            };
+            let rows = rows_of(shared, &app, incarnation, ROWS - old.len().min(ROWS)).await?;
+            let (all, rows) = rows;
+            old.extend(rows);
+            if !all {
+                break;
+            }
+            old.push(mark);
+        }
+        shared.change(|_, unit| old.into_iter().for_each(|row| unit.delete(row))).wait().await?;
+    }
+}
+
+/// At most `max` rows of an execution, and whether those are all.
+async fn rows_of(
+    shared: &Shared,
+    app: &str,
+    incarnation: u64,
+    max: usize,
+) -> Result<(bool, Vec<String>), WorkflowError> {
+    let mut found = Vec::new();
+    for table in ['h', 'q'] {
+        let prefix = stored::rows_prefix(table, app, incarnation);
+        loop {
+            let after = found.last().filter(|row: &&String| row.starts_with(&prefix)).cloned();
+            let page = shared.kv.list(&prefix, after.as_deref(), ROWS).await?;
+            if page.is_empty() {
+                break;
+            }
+            if found.len() + page.len() > max {
+                found.extend(page.into_iter().map(|(row, _)| row).take(max - found.len()));
+                return Ok((false, found));
+            }
+            found.extend(page.into_iter().map(|(row, _)| row));
+        }
+    }
+    Ok((true, found))
+}
+
+/// Purges what ended longer ago than its app keeps it, a bounded number in one commit.
+async fn retain(shared: &Shared) -> Result<(), WorkflowError> {
+    let mut place: Option<String> = None;
+    while let Some((record, _)) = shared.kv.list("d/", place.as_deref(), 1).await?.pop() {
+        let Some((_, Key { app, .. })) = stored::end_of(&record) else {
+            place = Some(record);
+            continue;
+        };
+        let kept = shared.lock().kept.get(&app).copied().or(shared.config.retention);
+        if let Some(kept) = kept {
+            let kept = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
+            retain_of(shared, &app, clock::wall_ms().saturating_sub(kept)).await?;
+        }
+        // Behind all of this app: it comes right after the slash.
+        place = Some(format!("d/{}", app_prefix(&app).replace('/', "0")));
+    }
+    Ok(())
+}
+
+async fn retain_of(shared: &Shared, app: &str, until: u64) -> Result<(), WorkflowError> {
+    let prefix = format!("d/{}", app_prefix(app));
+    loop {
+        let mut due = Vec::new();
+        for (record, entry) in shared.kv.list(&prefix, None, ENDS).await? {
+            let Some((ended, key)) = stored::end_of(&record) else { continue };
+            if ended > until {
+                break;
+            }
+            let incarnation = MarkV1::read(&record, &entry.value)?.incarnation;
+            // It may have been replaced by one that has not ended, or ended later.
+            let current = shared.record(&key).await?;
+            let current = current.is_some_and(|found| found.incarnation == incarnation);
+            due.push((record, key, incarnation, current));
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let durable = shared.change(|state, unit| {
+            for (record, key, incarnation, current) in due {
+                unit.delete(record);
+                match state.active.contains_key(&key) || !current {
+                    true => discard(&key.app, incarnation, unit),
+                    false => state.erase(&key, incarnation, unit),
+                }
+            }
+        });
+        durable.wait().await?;
+        sweep(shared).await?;
     }
 }

@@ -20,16 +20,19 @@ use crate::chores;
 use crate::commit::{Durable, Queue};
 use crate::error::WorkflowError;
 use crate::event;
-use crate::instance;
+use crate::instance::{self, Instance};
 use crate::key::Key;
 use crate::load;
 use crate::pool::{Stream, TASKS_MAX, TURNS_MAX};
 use crate::reach::Reach;
+use crate::rest;
+use crate::schedule::{self, Schedule};
 use crate::state::{Effect, State, Unit};
 use crate::stored::{EVENT_BYTES_MAX, InstanceV1, Record as _, instance_key};
 
 /// The longest that the clock may jump unnoticed before a timer.
 const ALARM_LOOK: Duration = Duration::from_secs(30);
+const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Creations of one name come one after the other; names share this many locks.
 const STRIPES: usize = 64;
 
@@ -49,11 +52,13 @@ pub struct Config {
     pub retention: Option<Duration>,
     /// After this many workers in a row were lost on the same item, the instance is parked.
     pub attempts_max: u32,
+    /// An instance to which nothing happens for so long keeps no history in memory.
+    pub idle_max: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { retention: None, attempts_max: 20 }
+        Self { retention: None, attempts_max: 20, idle_max: IDLE_MAX }
     }
 }
 
@@ -95,7 +100,7 @@ impl Engine {
         config: Config,
         stop: &CancellationToken,
     ) -> Result<Self, WorkflowError> {
-        let state = load::load(&*kv, config.attempts_max).await?;
+        let state = load::load(&*kv, &config).await?;
         let shared = Arc::new(Shared {
             kv,
             config,
@@ -113,8 +118,14 @@ impl Engine {
         let (own, end) = (Arc::clone(&shared), tasks.stop_token());
         tasks.spawn("workflow.timers", async move { timers(&own, &end).await });
         let (own, end) = (Arc::clone(&shared), tasks.stop_token());
+        tasks.spawn("workflow.histories", async move { rest::run(&own, &end).await });
+        let (own, end) = (Arc::clone(&shared), tasks.stop_token());
         tasks.spawn("workflow.chores", async move { chores::run(&own, &end).await });
-        Ok(Self { shared, tasks, last, committer })
+        let engine = Self { shared, tasks, last, committer };
+        // It holds what a handle is made of, but for the tasks: those wait for it.
+        let (own, end) = (engine.clone(), engine.tasks.stop_token());
+        engine.tasks.spawn("workflow.schedules", async move { schedule::run(&own, &end).await });
+        Ok(engine)
     }
 
     /// Writes what has been accepted and stops. Returns how many tasks were left after `grace`.
@@ -135,6 +146,7 @@ impl Engine {
         request: CreateInstanceRequest,
         reuse: Reuse,
     ) -> Result<Key, WorkflowError> {
+        let fresh = request.instance_id.is_empty();
         let id = match request.instance_id {
             id if id.is_empty() => Uuid::new_v4().to_string(),
             id => id,
@@ -158,15 +170,17 @@ impl Engine {
         let purged = request.enforce_unique_instance_id || reuse == Reuse::Purged;
         // Held until the name is taken durably: the next one to ask will find it.
         let _one_at_a_time = self.shared.stripe(&key).lock().await;
-        if purged && self.get(&key, false).await?.is_some() {
+        let replaced = if fresh { None } else { self.shared.record(&key).await? };
+        if purged && replaced.is_some() {
             return Err(WorkflowError::AlreadyExists { id: key.id.to_string() });
         }
+        let replaced = replaced.map(|record| record.incarnation);
         let (created, durable) = self.shared.change_and(|state, unit| {
             // Completed a moment ago, and not yet durably so.
             if purged && state.active.contains_key(&key) {
                 return Err(WorkflowError::AlreadyExists { id: key.id.to_string() });
             }
-            state.create(&key, start, unit)
+            state.create(&key, start, replaced, unit)
         });
         created?;
         durable.wait().await?;
@@ -202,7 +216,7 @@ impl Engine {
             return Ok(Some(state));
         }
         let Some(record) = self.shared.record(key).await? else { return Ok(None) };
-        let mut state = record.state.unwrap_or_default();
+        let mut state = self.shared.shown(key, false).or(record.state).unwrap_or_default();
         if payloads {
             let events = load::history(&*self.shared.kv, key, record.incarnation).await?;
             instance::payloads(&mut state, events.iter());
@@ -378,6 +392,23 @@ impl Engine {
         self.shared.lock().limit(&app.into(), limits);
     }
 
+    /// How long an app keeps instances that have ended; without, as [`Config::retention`] says.
+    pub fn keep(&self, app: &str, kept: Option<Duration>) {
+        let mut state = self.shared.lock();
+        match kept {
+            Some(kept) => drop(state.kept.insert(app.into(), kept)),
+            None => drop(state.kept.remove(app)),
+        }
+        state.chores.notify_one();
+    }
+
+    /// What an app begins by the clock from now on.
+    pub fn schedule(&self, app: &str, schedules: Vec<Schedule>) {
+        let mut state = self.shared.lock();
+        state.schedules.insert(app.into(), schedules);
+        state.schedules_changed.notify_one();
+    }
+
     /// Whether a client of `from` may have to do with instances of `to`.
     ///
     /// # Errors
@@ -432,7 +463,8 @@ impl Shared {
         let mut found = WorkflowState::clone(shown);
         // Of an execution that memory has left behind, the store tells.
         if payloads {
-            let instance = state.active.get(key).filter(|i| i.incarnation == *incarnation)?;
+            let here = |i: &&Instance| i.incarnation == *incarnation && !i.resting;
+            let instance = state.active.get(key).filter(here)?;
             let inbox = instance.inbox.iter().map(|(_, event)| event);
             instance::payloads(&mut found, instance.history.iter().chain(inbox));
             if !instance::is_terminal(found.workflow_status) {

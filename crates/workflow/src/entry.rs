@@ -1,7 +1,7 @@
 //! A history event as people read it.
 
 use dapr_durabletask_proto::history_event::EventType as Is;
-use dapr_durabletask_proto::{HistoryEvent, TaskFailureDetails};
+use dapr_durabletask_proto::{HistoryEvent, TaskFailureDetails, TraceContext};
 
 use crate::instance::target;
 use crate::survey::{ms, word};
@@ -23,6 +23,8 @@ pub struct Entry {
     pub about: Option<String>,
     pub payload: Option<String>,
     pub failure: Option<String>,
+    /// In which it was asked for.
+    pub trace_id: Option<String>,
 }
 
 impl From<&HistoryEvent> for Entry {
@@ -46,6 +48,7 @@ impl Entry {
         match what {
             Is::ExecutionStarted(e) => {
                 self.kind = "started";
+                self.trace_id = e.parent_trace_context.as_ref().and_then(trace_id);
                 (self.name, self.payload) = (named(&e.name), e.input.clone());
             }
             Is::ExecutionCompleted(e) => {
@@ -74,6 +77,7 @@ impl Entry {
             }
             Is::TaskScheduled(e) => {
                 self.kind = "activity scheduled";
+                self.trace_id = e.parent_trace_context.as_ref().and_then(trace_id);
                 (self.name, self.payload) = (named(&e.name), e.input.clone());
             }
             Is::TaskCompleted(e) => {
@@ -135,4 +139,11 @@ fn failure(details: &TaskFailureDetails) -> String {
         true => details.error_message.clone(),
         false => format!("{}: {}", details.error_type, details.error_message),
     }
+}
+
+/// Of `00-<trace>-<span>-01`.
+fn trace_id(context: &TraceContext) -> Option<String> {
+    let id = context.trace_parent.split('-').nth(1)?;
+    let hex = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then(|| id.to_ascii_lowercase())
 }

@@ -5,7 +5,7 @@
 //! [`Instance::arrive`] alone. A restart feeds them the stored events and gets the same instance:
 //! no second record says what is outstanding, so none can disagree with the history.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::{
@@ -27,6 +27,9 @@ pub(crate) struct Instance {
     /// Grows with every start of anything; tells an execution from its successors.
     pub incarnation: u64,
     pub history: Vec<HistoryEvent>,
+    /// Most of its history is in the store alone: see `rest`.
+    pub resting: bool,
+    last_at: Option<Timestamp>,
     /// The row that the next turn is written to.
     pub next_row: u32,
     /// Events that no turn has taken in yet, each with its row.
@@ -45,11 +48,22 @@ pub(crate) struct Instance {
     pub tasks: BTreeMap<i32, Task>,
     pub timers: BTreeMap<i32, Timestamp>,
     pub open_children: BTreeMap<i32, Key>,
-    pub children: BTreeSet<Key>,
+    /// Each with the incarnation in which it was begun last, where that is known.
+    pub children: BTreeMap<Key, u64>,
+    /// What the record of it says that would not follow from the history.
+    pub saved: Option<Saved>,
     pub completed: Option<Status>,
     started: bool,
     suspended: bool,
     stalled: bool,
+}
+
+/// What people filter by, or what only its record knows: when one of these changes, it is written.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Saved {
+    status: Status,
+    custom_status: Option<String>,
+    parked: bool,
 }
 
 /// A turn that a worker has.
@@ -84,6 +98,8 @@ impl Instance {
             key,
             incarnation,
             history: Vec::new(),
+            resting: false,
+            last_at: None,
             next_row: 0,
             inbox: VecDeque::new(),
             next_inbox_row: 0,
@@ -96,7 +112,8 @@ impl Instance {
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
             open_children: BTreeMap::new(),
-            children: BTreeSet::new(),
+            children: BTreeMap::new(),
+            saved: None,
             completed: None,
             started: false,
             suspended: false,
@@ -122,7 +139,7 @@ impl Instance {
             }
             Some(EventType::ChildWorkflowInstanceCreated(_)) => {
                 if let Some(key) = child_of(&self.key.app, &event) {
-                    self.children.insert(key.clone());
+                    self.children.entry(key.clone()).or_default();
                     self.open_children.insert(id, key);
                 }
             }
@@ -135,6 +152,7 @@ impl Instance {
             }
             _ => drop(self.resolve(&event)),
         }
+        self.last_at = event.timestamp;
         self.history.push(event);
     }
 
@@ -220,6 +238,11 @@ impl Instance {
         }
     }
 
+    pub(crate) fn to_save(&self) -> Saved {
+        let parked = self.parked.is_some();
+        Saved { status: self.status(), custom_status: self.custom_status.clone(), parked }
+    }
+
     /// What clients are shown, but for what is large: see [`payloads`].
     pub(crate) fn describe(&self) -> WorkflowState {
         let mut state = WorkflowState {
@@ -228,7 +251,6 @@ impl Instance {
             custom_status: self.custom_status.clone(),
             ..WorkflowState::default()
         };
-        let last = self.history.last();
         if let Some((event, start)) = self.start() {
             state.name.clone_from(&start.name);
             state.version.clone_from(&start.version);
@@ -243,8 +265,8 @@ impl Instance {
                 state.parent_app_id.clone_from(&parent.app_id);
             }
         }
-        if let Some(last) = last {
-            state.last_updated_timestamp = last.timestamp;
+        if self.last_at.is_some() {
+            state.last_updated_timestamp = self.last_at;
         }
         let first = self.history.first().filter(|_| self.started);
         state.started_at = first.and_then(|event| event.timestamp);

@@ -42,9 +42,14 @@ impl Key {
 
     pub(crate) fn from_path(path: &str) -> Option<Self> {
         let (app, id) = path.split_once('/')?;
-        let text = |part| percent_decode_str(part).decode_utf8().ok();
-        Some(Self { app: text(app)?.as_ref().into(), id: text(id)?.as_ref().into() })
+        let id = percent_decode_str(id).decode_utf8().ok()?;
+        Some(Self { app: app_of(app)?.into(), id: id.as_ref().into() })
     }
+}
+
+/// What [`app_prefix`] wrote, without the slash.
+pub(crate) fn app_of(escaped: &str) -> Option<String> {
+    Some(percent_decode_str(escaped).decode_utf8().ok()?.into_owned())
 }
 
 pub(crate) fn app_prefix(app: &str) -> String {

@@ -25,10 +25,13 @@ mod gate;
 mod instance;
 mod key;
 mod load;
+mod migrate;
 mod places;
 mod pool;
 mod reach;
 mod rerun;
+mod rest;
+mod schedule;
 mod state;
 mod stored;
 mod survey;
@@ -43,6 +46,7 @@ pub use instance::is_terminal;
 pub use key::Key;
 pub use reach::Reach;
 pub use rerun::Rerun;
+pub use schedule::Schedule;
 pub use stored::{EVENT_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use survey::{
     Details, Failure, Found, NewInstance, Open, OpenTimer, Summary, TurnState, status_named, word,

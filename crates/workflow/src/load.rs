@@ -3,23 +3,27 @@
 use archipel_storage::{Kv, KvExt as _};
 use dapr_durabletask_proto::HistoryEvent;
 
+use crate::engine::Config;
 use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::Instance;
 use crate::key::Key;
+use crate::migrate;
 use crate::state::{Alarm, State};
-use crate::stored::{self, EventsV1, InstanceV1, MarkV1, Record as _};
+use crate::stored::{self, ActiveV1, EventsV1, InstanceV1, MarkV1, Record as _};
 use dapr_durabletask_proto::history_event::EventType;
 
-pub(crate) async fn load(kv: &dyn Kv, attempts_max: u32) -> Result<State, WorkflowError> {
+pub(crate) async fn load(kv: &dyn Kv, config: &Config) -> Result<State, WorkflowError> {
+    migrate::to_this_layout(kv).await?;
     let meta = kv.get(stored::META).await?;
     let meta = meta.map(|entry| MarkV1::read(stored::META, &entry.value)).transpose()?;
-    let mut state = State::new(meta.map_or(0, |mark| mark.incarnation), attempts_max);
+    let mut state = State::new(meta.map_or(0, |mark| mark.incarnation), config);
     for (record, entry) in kv.list_all("a/").await? {
-        let incarnation = MarkV1::read(&record, &entry.value)?.incarnation;
-        let key = record.strip_prefix("a/").and_then(Key::from_path).ok_or_else(|| {
-            WorkflowError::Stored { key: record.clone(), reason: "it names no instance".to_owned() }
+        let id = ActiveV1::read(&record, &entry.value)?.id;
+        let (app, incarnation) = stored::execution_of(&record).ok_or_else(|| {
+            WorkflowError::Stored { key: record.clone(), reason: "it names no app".to_owned() }
         })?;
+        let key = Key::new(&app, &id)?;
         let instance = instance(kv, &key, incarnation).await?;
         take_up(&mut state, instance);
     }
@@ -32,6 +36,7 @@ async fn instance(kv: &dyn Kv, key: &Key, incarnation: u64) -> Result<Instance, 
     if let Some(entry) = kv.get(&name).await? {
         let record = InstanceV1::read(&name, &entry.value)?;
         instance.custom_status = record.state.and_then(|state| state.custom_status);
+        instance.parked = record.parked;
     }
     for (row, events) in rows(kv, 'h', key, incarnation).await? {
         instance.next_row = row + 1;
@@ -71,6 +76,9 @@ fn take_up(state: &mut State, mut instance: Instance) {
         state.offer((key.clone(), incarnation, id));
     }
     state.line_up(&key);
+    if let Some(instance) = state.active.get_mut(&key).filter(|instance| instance.is_idle()) {
+        instance.rest();
+    }
 }
 
 /// The history of one execution.
@@ -89,11 +97,10 @@ async fn rows(
     key: &Key,
     incarnation: u64,
 ) -> Result<Vec<(u32, Vec<HistoryEvent>)>, WorkflowError> {
-    let found = kv.list_all(&stored::incarnation_prefix(table, key, incarnation)).await?;
+    let found = kv.list_all(&stored::rows_prefix(table, &key.app, incarnation)).await?;
     let read = found.into_iter().map(|(name, entry)| {
         let events = EventsV1::read(&name, &entry.value)?.events;
-        let row = stored::row_of(&name).map(|(_, row)| row);
-        let row = row.ok_or_else(|| WorkflowError::Stored {
+        let row = stored::row_of(&name).ok_or_else(|| WorkflowError::Stored {
             key: name,
             reason: "it has no row number".to_owned(),
         })?;

@@ -3,9 +3,9 @@
 //! Each change works on memory and notes in a [`Unit`] what has to be written for it. Nothing
 //! here waits.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use archipel_rt::clock;
 use dapr_durabletask_proto::history_event::EventType;
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::commit;
+use crate::engine::Config;
 use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{Instance, Running, Task, Turn, target};
@@ -25,6 +26,8 @@ use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
 use crate::reach::Reach;
 use crate::rerun;
+use crate::rest::Rests;
+use crate::schedule::Schedule;
 use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
 
@@ -40,6 +43,8 @@ pub(crate) enum Effect {
     Task(TaskId),
     /// Somebody may have been let in through a gate.
     Dispatch(Arc<str>),
+    /// Nothing happens to it now, with so many events in its history.
+    Idle(Key, u64, usize),
     /// Slow work without haste: see `chores`.
     Chores,
 }
@@ -63,17 +68,22 @@ pub(crate) struct State {
     pub incarnation: u64,
     pub next_stream: u64,
     pub attempts_max: u32,
+    pub rests: Rests,
     /// No worker is taken on any more.
     pub closed: bool,
     /// Without: everything.
     pub reach: Option<Reach>,
+    /// How long each app keeps what has ended, where it says so.
+    pub kept: HashMap<Arc<str>, Duration>,
+    pub schedules: BTreeMap<Arc<str>, Vec<Schedule>>,
+    pub schedules_changed: Arc<Notify>,
     /// Rings when the earliest due time has changed.
     pub due_changed: Arc<Notify>,
     pub chores: Arc<Notify>,
 }
 
 impl State {
-    pub(crate) fn new(incarnation: u64, attempts_max: u32) -> Self {
+    pub(crate) fn new(incarnation: u64, config: &Config) -> Self {
         Self {
             active: HashMap::new(),
             shown: HashMap::new(),
@@ -82,15 +92,20 @@ impl State {
             due: BTreeSet::new(),
             incarnation,
             next_stream: 0,
-            attempts_max,
+            attempts_max: config.attempts_max,
+            rests: Rests::new(config.idle_max),
             closed: false,
             reach: None,
+            kept: HashMap::new(),
+            schedules: BTreeMap::new(),
+            schedules_changed: Arc::default(),
             due_changed: Arc::default(),
             chores: Arc::default(),
         }
     }
 
-    /// Makes an instance out of its first event. One of the same name that has ended is replaced.
+    /// Makes an instance out of its first event. One of the same name that has ended is replaced;
+    /// `replaced` is its incarnation.
     ///
     /// # Errors
     /// When one of that name is active.
@@ -98,9 +113,10 @@ impl State {
         &mut self,
         key: &Key,
         start: HistoryEvent,
+        replaced: Option<u64>,
         unit: &mut Unit,
     ) -> Result<(), WorkflowError> {
-        self.begin(key, unit)?;
+        self.begin(key, replaced, unit)?;
         self.deliver(key, start, unit);
         self.save(key, unit);
         Ok(())
@@ -116,7 +132,7 @@ impl State {
         history: Vec<HistoryEvent>,
         unit: &mut Unit,
     ) -> Result<(), WorkflowError> {
-        self.begin(key, unit)?;
+        self.begin(key, None, unit)?;
         self.take_in(key, &mut Outcome { history, ..Outcome::default() }, unit);
         let Some(instance) = self.active.get(key) else { return Ok(()) };
         let open = |event: &&HistoryEvent| instance.open_children.contains_key(&event.event_id);
@@ -130,16 +146,24 @@ impl State {
         Ok(())
     }
 
-    fn begin(&mut self, key: &Key, unit: &mut Unit) -> Result<(), WorkflowError> {
-        if self.active.get(key).is_some_and(|old| old.completed.is_none()) {
+    fn begin(
+        &mut self,
+        key: &Key,
+        replaced: Option<u64>,
+        unit: &mut Unit,
+    ) -> Result<(), WorkflowError> {
+        let old = self.active.get(key);
+        if old.is_some_and(|old| old.completed.is_none()) {
             return Err(WorkflowError::AlreadyActive { id: key.id.to_string() });
         }
+        // It may have ended a moment ago, and not yet durably so.
+        let old = old.map(|old| old.incarnation).or(replaced);
         let incarnation = self.next_incarnation(unit);
         self.active.insert(key.clone(), Instance::new(key.clone(), incarnation));
-        let garbage = MarkV1 { version: 0, incarnation };
-        unit.put(stored::garbage_key(key), garbage.clone().write());
-        unit.put(stored::active_key(key), garbage.write());
-        unit.then(Effect::Chores);
+        unit.put(stored::active_key(&key.app, incarnation), active(key));
+        if let Some(old) = old {
+            discard(&key.app, old, unit);
+        }
         Ok(())
     }
 
@@ -150,16 +174,17 @@ impl State {
         self.incarnation
     }
 
-    /// Takes purged or replaced rows away, also those of an instance that is not in memory.
-    pub(crate) fn erase(&mut self, key: &Key, unit: &mut Unit) {
+    /// Takes an instance away; `stored` is the incarnation that its record tells of.
+    pub(crate) fn erase(&mut self, key: &Key, stored: u64, unit: &mut Unit) {
         let incarnation = self.next_incarnation(unit);
-        unit.put(stored::garbage_key(key), MarkV1 { version: 0, incarnation }.write());
         unit.delete(stored::instance_key(key));
-        unit.delete(stored::active_key(key));
         self.release(key, unit);
-        self.active.remove(key);
+        let active = self.active.remove(key).map(|active| active.incarnation);
+        for old in active.into_iter().chain([stored]) {
+            unit.delete(stored::active_key(&key.app, old));
+            discard(&key.app, old, unit);
+        }
         unit.then(Effect::Show(key.clone(), incarnation, None));
-        unit.then(Effect::Chores);
     }
 
     /// Brings an event to an instance. False: nobody there takes it.
@@ -205,15 +230,14 @@ impl State {
         // Whoever sends it something wants it to go on.
         if instance.parked.take().is_some() {
             instance.lost_turns = 0;
-            let state = Box::new(instance.describe());
-            unit.then(Effect::Show(key.clone(), instance.incarnation, Some(state)));
+            record(instance, unit);
             for (id, _) in instance.tasks.iter().filter(|(_, task)| task.running.is_none()) {
                 unit.then(Effect::Task((key.clone(), instance.incarnation, *id)));
             }
         }
         let value = stored::EventsV1 { version: 0, events: vec![event.clone()] }.write();
         let row = instance.enqueue(event);
-        unit.put(stored::row_key('q', key, instance.incarnation, row), value);
+        unit.put(stored::row_key('q', &key.app, instance.incarnation, row), value);
         true
     }
 
@@ -226,8 +250,18 @@ impl State {
             return;
         };
         let parent = turn::parent_of(start);
-        if let Err(error) = self.create(key, message, unit) {
-            match parent {
+        // Names of children come again when their parent begins anew.
+        let family = parent.as_ref().and_then(|(parent, _)| self.active.get(parent));
+        let old = family.and_then(|parent| parent.children.get(key)).copied();
+        match self.create(key, message, old.filter(|old| *old > 0), unit) {
+            Ok(()) => {
+                if let Some((parent, _)) = parent
+                    && let Some(parent) = self.active.get_mut(&parent)
+                {
+                    parent.children.insert(key.clone(), self.incarnation);
+                }
+            }
+            Err(error) => match parent {
                 Some((parent, task)) => {
                     let details = event::failure("AlreadyExists", error.to_string());
                     self.deliver(&parent, event::child_failed(task, Some(details)), unit);
@@ -235,7 +269,7 @@ impl State {
                 None => {
                     tracing::warn!(instance = %key, %error, "a detached workflow was not begun")
                 }
-            }
+            },
         }
     }
 
@@ -244,6 +278,9 @@ impl State {
             && instance.wants_turn()
         {
             instance.queued = true;
+            if instance.resting {
+                return self.rests.wake(key, instance.incarnation);
+            }
             self.pools.entry(Arc::clone(&key.app)).or_default().turns.push_back(key.clone());
             self.dispatch(&Arc::clone(&key.app));
         }
@@ -432,7 +469,7 @@ impl State {
         instance.lost_turns = 0;
         let taken: Vec<_> = instance.inbox.drain(..turn.events).collect();
         for (row, _) in &taken {
-            unit.delete(stored::row_key('q', key, instance.incarnation, *row));
+            unit.delete(stored::row_key('q', &key.app, instance.incarnation, *row));
         }
         let new_events = taken.into_iter().map(|(_, event)| event).collect();
         instance.custom_status.clone_from(&response.custom_status);
@@ -452,6 +489,10 @@ impl State {
             self.send(&to, message, unit);
         }
         self.line_up(key);
+        if let Some(instance) = self.active.get(key).filter(|instance| instance.is_idle()) {
+            let (incarnation, events) = (instance.incarnation, instance.history.len());
+            unit.then(Effect::Idle(key.clone(), incarnation, events));
+        }
         self.dispatch(&app);
         Ok(())
     }
@@ -464,7 +505,7 @@ impl State {
         let Some(instance) = self.active.get_mut(key) else { return };
         let incarnation = instance.incarnation;
         for row in stored::rows(&outcome.history) {
-            unit.put(stored::row_key('h', key, incarnation, instance.next_row), row);
+            unit.put(stored::row_key('h', &key.app, incarnation, instance.next_row), row);
             instance.next_row += 1;
         }
         for event in std::mem::take(&mut outcome.history) {
@@ -484,9 +525,9 @@ impl State {
         }
         if instance.completed.is_some() {
             for (row, _) in instance.inbox.drain(..) {
-                unit.delete(stored::row_key('q', key, incarnation, row));
+                unit.delete(stored::row_key('q', &key.app, incarnation, row));
             }
-            unit.delete(stored::active_key(key));
+            unit.delete(stored::active_key(&key.app, incarnation));
             // Where it ended in its first turn, its name was not in the history before.
             if let Some(pool) = self.pools.get_mut(&key.app)
                 && let Some((_, start)) = instance.start()
@@ -496,7 +537,7 @@ impl State {
                 unit.then(Effect::Dispatch(Arc::clone(&key.app)));
             }
             if let Some(record) = stored::done_key_of(&instance.describe(), key) {
-                unit.put(record, bytes::Bytes::new());
+                unit.put(record, MarkV1 { version: 0, incarnation }.write());
             }
         }
         self.save(key, unit);
@@ -513,9 +554,9 @@ impl State {
         instance.custom_status.clone_from(&old.custom_status);
         instance.children.clone_from(&old.children);
         self.active.insert(key.clone(), instance);
-        unit.put(stored::garbage_key(key), MarkV1 { version: 0, incarnation }.write());
-        unit.put(stored::active_key(key), MarkV1 { version: 0, incarnation }.write());
-        unit.then(Effect::Chores);
+        unit.delete(stored::active_key(&key.app, old.incarnation));
+        unit.put(stored::active_key(&key.app, incarnation), active(key));
+        discard(&key.app, old.incarnation, unit);
         // Answers to what the old execution asked for are not for the new one.
         let later = old.inbox.into_iter().map(|(_, event)| event).filter(|event| {
             matches!(
@@ -536,20 +577,17 @@ impl State {
 
     /// Writes and shows how an instance is now.
     fn save(&mut self, key: &Key, unit: &mut Unit) {
-        let Some(instance) = self.active.get(key) else { return };
-        let (incarnation, state) = (instance.incarnation, instance.describe());
-        let record = InstanceV1 { version: 0, incarnation, state: Some(state.clone()) };
-        unit.put(stored::instance_key(key), record.write());
-        unit.then(Effect::Show(key.clone(), incarnation, Some(Box::new(state))));
+        let Some(instance) = self.active.get_mut(key) else { return };
+        record(instance, unit);
         if instance.completed.is_some() {
-            unit.then(Effect::Forget(key.clone(), incarnation));
+            unit.then(Effect::Forget(key.clone(), instance.incarnation));
         }
     }
 
     /// Ends the children, and through those that have ended already, theirs.
     fn end_children(&mut self, key: &Key, output: Option<&str>, unit: &mut Unit) {
         let Some(instance) = self.active.get(key) else { return };
-        let children = instance.children.clone();
+        let children: Vec<_> = instance.children.keys().cloned().collect();
         for child in &children {
             self.end(child, output.map(str::to_owned), unit);
         }
@@ -660,9 +698,11 @@ impl State {
                 }
                 Effect::Task(id) => self.offer(id),
                 Effect::Dispatch(app) => self.dispatch(&app),
+                Effect::Idle(key, incarnation, events) => self.rests.idle(key, incarnation, events),
                 Effect::Chores => self.chores.notify_one(),
             }
         }
+        self.rest_idle();
     }
 
     /// Puts an activity in line for the workers of the app that it is for.
@@ -740,8 +780,30 @@ fn stream_of<'a>(
 fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
     tracing::warn!(instance = %instance.key, why, "a workflow is parked; raise an event or resume it to try again");
     instance.parked = Some(why);
-    let state = Box::new(instance.describe());
-    unit.then(Effect::Show(instance.key.clone(), instance.incarnation, Some(state)));
+    record(instance, unit);
+}
+
+/// Shows how an instance is now, and writes that where it is more than one turn further.
+fn record(instance: &mut Instance, unit: &mut Unit) {
+    let (incarnation, state) = (instance.incarnation, instance.describe());
+    let to_save = instance.to_save();
+    if instance.saved.as_ref() != Some(&to_save) {
+        let (parked, state) = (instance.parked.clone(), Some(state.clone()));
+        let record = InstanceV1 { version: 0, incarnation, state, parked };
+        unit.put(stored::instance_key(&instance.key), record.write());
+        instance.saved = Some(to_save);
+    }
+    unit.then(Effect::Show(instance.key.clone(), incarnation, Some(Box::new(state))));
+}
+
+fn active(key: &Key) -> bytes::Bytes {
+    stored::ActiveV1 { version: 0, id: key.id.to_string() }.write()
+}
+
+/// The rows of an execution that nobody reads again are taken away when there is time.
+pub(crate) fn discard(app: &str, incarnation: u64, unit: &mut Unit) {
+    unit.put(stored::garbage_key(app, incarnation), MarkV1 { version: 0, incarnation }.write());
+    unit.then(Effect::Chores);
 }
 
 /// The channel has room for all that a worker may have in hand, so a refusal means that it is

@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::timer_created_event::Origin;
-use dapr_durabletask_proto::{CreateInstanceRequest, OrchestrationStatus as Status, WorkflowState};
+use dapr_durabletask_proto::{
+    CreateInstanceRequest, HistoryEvent, OrchestrationStatus as Status, WorkflowState,
+};
 use prost_types::Timestamp;
 
 use crate::admin::Filter;
@@ -36,6 +38,8 @@ pub struct Summary {
     /// App and id of the instance that it is a child of.
     pub parent: Option<(String, String)>,
     pub custom_status: Option<String>,
+    /// Why it was given up until a person does something.
+    pub parked: Option<String>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -57,8 +61,6 @@ pub struct Details {
     pub input: Option<String>,
     pub output: Option<String>,
     pub failure: Option<Failure>,
-    /// Why it was given up until a person does something.
-    pub parked: Option<String>,
     /// Where the next turn is: with a worker, in line for one, or nowhere.
     pub turn: TurnState,
     /// So many of its name are at work, which is the most; it has not begun.
@@ -129,9 +131,10 @@ impl Engine {
                 let Some(key) = record.strip_prefix("i/").and_then(Key::from_path) else {
                     continue;
                 };
-                let stored = InstanceV1::read(&record, &entry.value)?.state.unwrap_or_default();
-                // What was parked is written nowhere.
-                let state = self.shared.shown(&key, false).unwrap_or(stored);
+                let InstanceV1 { state, parked, .. } = InstanceV1::read(&record, &entry.value)?;
+                // Not every turn is written to the record; memory knows the last.
+                let shown = self.shared.shown(&key, false);
+                let state = shown.unwrap_or_else(|| state.unwrap_or_default());
                 if !any_state.passes(&state) {
                     continue;
                 }
@@ -140,7 +143,7 @@ impl Engine {
                     continue;
                 }
                 let created = state.created_timestamp.as_ref().map_or(UNIX_EPOCH, instant);
-                newest.insert((created, key), state);
+                newest.insert((created, key), (state, parked));
                 if newest.len() > max {
                     newest.pop_first();
                     found.more = true;
@@ -148,7 +151,8 @@ impl Engine {
             }
         }
         let newest = newest.into_iter().rev();
-        found.instances = newest.map(|((_, key), state)| summary(&key, &state)).collect();
+        let summary = |((_, key), (state, parked))| Summary { parked, ..summary(&key, &state) };
+        found.instances = newest.map(summary).collect();
         Ok(found)
     }
 
@@ -183,7 +187,6 @@ impl Engine {
             input: state.input,
             output: state.output,
             failure,
-            parked: None,
             turn: TurnState::Idle,
             limit: None,
             activities: Vec::new(),
@@ -191,9 +194,11 @@ impl Engine {
             children: Vec::new(),
             workers: self.workers(&key.app),
         };
+        let resting = self.shared.lock().active.get(key).is_some_and(|of| of.resting);
+        let stored = if resting { self.history(key).await? } else { Vec::new() };
         let memory = self.shared.lock();
         if let Some(instance) = memory.active.get(key) {
-            open(&mut details, instance);
+            open(&mut details, instance, &stored);
             let pool = memory.pools.get(&key.app);
             let name = &details.summary.name;
             details.limit = pool.and_then(|pool| pool.workflow_gate.behind(name, key));
@@ -202,8 +207,8 @@ impl Engine {
     }
 }
 
-fn open(details: &mut Details, instance: &Instance) {
-    details.parked.clone_from(&instance.parked);
+fn open(details: &mut Details, instance: &Instance, stored: &[HistoryEvent]) {
+    details.summary.parked.clone_from(&instance.parked);
     details.turn = match (&instance.turn, instance.queued) {
         (Some(_), _) => TurnState::Running,
         (None, true) => TurnState::Waiting,
@@ -228,7 +233,7 @@ fn open(details: &mut Details, instance: &Instance) {
     let timer = |(id, at): (&i32, &Timestamp)| OpenTimer {
         id: *id,
         fires_ms: ms(at),
-        event: awaited(instance, *id),
+        event: instance.history.iter().chain(stored).find_map(|event| awaited(event, *id)),
     };
     details.timers = instance.timers.iter().map(timer).collect();
     let children = instance.open_children.iter();
@@ -236,8 +241,8 @@ fn open(details: &mut Details, instance: &Instance) {
         children.map(|(id, key)| (*id, key.app.to_string(), key.id.to_string())).collect();
 }
 
-fn awaited(instance: &Instance, timer: i32) -> Option<String> {
-    instance.history.iter().find_map(|event| match &event.event_type {
+fn awaited(event: &HistoryEvent, timer: i32) -> Option<String> {
+    match &event.event_type {
         Some(EventType::TimerCreated(created)) if event.event_id == timer => {
             match created.origin.as_ref()? {
                 Origin::ExternalEvent(of) => Some(of.name.clone()),
@@ -245,7 +250,7 @@ fn awaited(instance: &Instance, timer: i32) -> Option<String> {
             }
         }
         _ => None,
-    })
+    }
 }
 
 fn summary(key: &Key, state: &WorkflowState) -> Summary {
@@ -263,6 +268,7 @@ fn summary(key: &Key, state: &WorkflowState) -> Summary {
         scheduled_ms: state.scheduled_start_timestamp.as_ref().map(ms),
         parent: parent.map(|id| (parent_app, id)),
         custom_status: state.custom_status.clone(),
+        parked: None,
         tags: state.tags.clone().into_iter().collect(),
     }
 }

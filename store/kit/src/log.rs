@@ -84,7 +84,7 @@ impl Json {
 impl Subscriber for Json {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // Libraries may warn; the rest of what they say is for their authors.
-        let ours = ["hyper", "h2", "tokio", "axum", "mio"]
+        let ours = ["hyper", "h2", "tokio", "axum", "mio", "tower", "tonic", "dapr_durabletask"]
             .iter()
             .all(|lib| !metadata.target().starts_with(lib));
         *metadata.level() <= if ours { self.level } else { Level::WARN.min(self.level) }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Doubling waits between `first` and `max`, with full jitter: the wait is anywhere between
 /// nothing and the doubled value, so that callers that failed together do not return together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     pub first: Duration,
     pub max: Duration,

@@ -7,6 +7,7 @@ import { ago, bytes, count, plural, short, span } from "../format.ts";
 import { Code, Empty, Failed, Json, Page, Panel, ServiceLink, State, Sure, Time } from "../parts.tsx";
 import { A, go, query, withQuery } from "../router.tsx";
 import { message, now, tell, topics } from "../state.ts";
+import { Publish } from "./publish.tsx";
 
 const dead = () => (topics.value?.topics ?? []).flatMap((t) => t.subscribers).reduce((n, s) => n + s.dead, 0);
 
@@ -33,15 +34,7 @@ export function Events() {
             <thead>
               <tr>
                 <th>Topic</th>
-                <th>Subscriber</th>
-                <th>State</th>
-                <th class="num">Lag</th>
-                <th class="num">Oldest</th>
-                <th class="num">In flight</th>
-                <th class="num">Held back</th>
-                <th class="num">Delivered</th>
-                <th class="num">Failed tries</th>
-                <th class="num">Dead</th>
+                <SubscriberHeads />
               </tr>
             </thead>
             {all.map((topic) => (
@@ -82,6 +75,22 @@ function TopicRows({ topic }: { topic: Topic }) {
         </tr>
       ))}
     </tbody>
+  );
+}
+
+function SubscriberHeads() {
+  return (
+    <>
+      <th>Subscriber</th>
+      <th>State</th>
+      <th class="num">Lag</th>
+      <th class="num">Oldest</th>
+      <th class="num">In flight</th>
+      <th class="num">Held back</th>
+      <th class="num">Delivered</th>
+      <th class="num">Failed tries</th>
+      <th class="num">Dead</th>
+    </>
   );
 }
 
@@ -137,6 +146,7 @@ export function TopicPage({ name }: { name: string }) {
   }
   const events = [...(state.value.data ?? [])].reverse();
   const shown = events.find((e) => e.seq === open);
+  const publishing = query.value.get("publish") !== null;
   return (
     <Page
       title={name}
@@ -146,7 +156,13 @@ export function TopicPage({ name }: { name: string }) {
           {topic.retain_ms > 0 ? span(topic.retain_ms) : "ever"} · {bytes(topic.bytes)}
         </>
       }
+      actions={
+        <A class="button" href={withQuery({ publish: publishing ? null : "1" })} aria-expanded={publishing}>
+          Publish…
+        </A>
+      }
     >
+      {publishing && <Publish topic={name} subscribers={topic.subscribers.map((s) => s.service)} />}
       <Panel title="Subscriptions">
         {topic.subscribers.length === 0 ? (
           <Empty title="Nobody subscribes" code={`[services.another.subscribes]\n"${name}" = { path = "/events" }`} />
@@ -155,15 +171,7 @@ export function TopicPage({ name }: { name: string }) {
             <table class="tight">
               <thead>
                 <tr>
-                  <th>Subscriber</th>
-                  <th>State</th>
-                  <th class="num">Lag</th>
-                  <th class="num">Oldest</th>
-                  <th class="num">In flight</th>
-                  <th class="num">Held back</th>
-                  <th class="num">Delivered</th>
-                  <th class="num">Failed tries</th>
-                  <th class="num">Dead</th>
+                  <SubscriberHeads />
                   <th />
                 </tr>
               </thead>

@@ -47,6 +47,7 @@ export function Find({ wanted }: { wanted: string }) {
 
 const KINDS: [Entry["kind"], string][] = [
   ["trace", "Requests"],
+  ["workflow", "Workflows"],
   ["event", "Events"],
   ["log", "Log lines"],
 ];
@@ -77,6 +78,7 @@ function Story({ wanted }: { wanted: string }) {
           <dl class="figures">
             <Figure label="From the first to the last" value={length(last.at - first.at)} note={<Time at={first.at} date />} />
             <Figure label="Requests" value={found.traces.length} />
+            {found.workflows.length > 0 && <Figure label="Workflows" value={found.workflows.length} />}
             <Figure label="Events" value={found.events.length} />
             <Figure label="Log lines" value={found.logs.length} />
             <Figure label="Went wrong" value={wrong} tone={wrong > 0 ? "bad" : ""} />
@@ -131,6 +133,8 @@ function isWrong(entry: Entry): boolean {
       return entry.line.level === "error" || entry.line.level === "warn";
     case "event":
       return entry.dead.length > 0;
+    case "workflow":
+      return entry.workflow.status === "failed" || entry.workflow.status === "stalled";
   }
 }
 
@@ -167,6 +171,21 @@ function One({ entry, open, toggle }: { entry: Entry; open: boolean; toggle: () 
             </A>
           ))}
           {open && <Json value={event.event?.data ?? event.event} />}
+        </span>
+      );
+    }
+    case "workflow": {
+      const { workflow } = entry;
+      const ended = workflow.ended_at_ms;
+      return (
+        <span class="what">
+          <A class="row-link" href={`/workflows/${encodeURIComponent(workflow.service)}/${encodeURIComponent(workflow.id)}`}>
+            {workflow.name} {workflow.id}
+          </A>{" "}
+          <span class="dim">
+            {workflow.status}
+            {ended && workflow.created_at_ms ? ` after ${length(ended - workflow.created_at_ms)}` : ""}
+          </span>
         </span>
       );
     }

@@ -42,7 +42,7 @@ export function Gateway() {
     );
   }
   const outside = [...traffic.value.values()].filter((s) => s.kind === "outside");
-  const of = (route: Route): Tracked[] => outside.filter((s) => s.callee === route.to && fits(s.route, route));
+  const of = (route: Route): Tracked[] => outside.filter((s) => s.route === route.label);
   const lost = outside.filter((s) => s.callee === null);
   const whole = total.value.outside;
   const answered = [...traffic.value.values()].filter((s) => s.kind !== "archipel" && (s.refused > 0 || s.retries > 0 || s.broken > 0));
@@ -92,7 +92,7 @@ export function Gateway() {
                 {all.routes.map((route) => {
                   const s = sum(of(route));
                   return (
-                    <tr key={`${route.method} ${route.host} ${route.path}`}>
+                    <tr key={route.label}>
                       <th scope="row" class="mono">
                         {route.method && <span class="method">{route.method}</span>}
                         {route.host}
@@ -100,7 +100,7 @@ export function Gateway() {
                         {route.strip && <p class="why">without {route.strip}</p>}
                       </th>
                       <td>
-                        <ServiceLink name={route.to} />
+                        {route.targets.length === 1 ? <ServiceLink name={route.targets[0] ?? ""} /> : route.to}
                       </td>
                       <td>
                         <Spark points={s.history} />
@@ -235,10 +235,4 @@ function Numbers({ s }: { s: Sum }) {
       <td class="num">{short(s.requests)}</td>
     </>
   );
-}
-
-/** A counter names its route as the file does: `GET host/path`. */
-function fits(label: string | null, route: Route): boolean {
-  if (!label) return false;
-  return label === [route.method, `${route.host ?? ""}${route.path}`].filter(Boolean).join(" ");
 }

@@ -26,7 +26,7 @@ function parts(all: Graph, show: string): { nodes: Node[]; lines: Line[] } {
   const lines: Line[] = [];
   if (show !== "events") {
     if (all.routes.length > 0) nodes.push({ id: GATEWAY, label: "outside", kind: "gateway" });
-    for (const to of new Set(all.routes.map((r) => r.to))) lines.push({ from: GATEWAY, to, kind: "call" });
+    for (const to of new Set(all.routes.flatMap((r) => r.targets))) lines.push({ from: GATEWAY, to, kind: "call" });
     for (const s of all.services) for (const to of s.calls) lines.push({ from: s.name, to, kind: "call" });
     for (const e of all.externals) nodes.push({ id: e.name, label: e.name, kind: "external" });
   }

@@ -151,7 +151,7 @@ function Traffic({ name, routes }: { name: string; routes: string[] }) {
   const callers = edges.filter((e) => e.to === name).map((e) => e.from);
   const calls = all.services.find((s) => s.name === name)?.calls ?? [];
   const affected = reaching(name, edges);
-  const public_ = all.routes.some((r) => r.to === name);
+  const public_ = all.routes.some((r) => r.targets.includes(name));
   return (
     <Panel title="Who calls whom" aside={<A href={`/map?node=${name}`}>On the map</A>}>
       {callers.length === 0 && calls.length === 0 && !public_ ? (

@@ -28,6 +28,10 @@ pub(crate) fn list(found: &Workflows) {
         ]);
     }
     table.print();
+    for of in found.instances.iter().filter(|of| of.parked.is_some()) {
+        let why = of.parked.as_deref().unwrap_or_default();
+        eprintln!("{} of {} was given up: {why}", of.id, of.service);
+    }
     let counts = found.counts.iter().map(|(state, count)| format!("{count} {state}"));
     eprintln!("{}", counts.collect::<Vec<_>>().join(", "));
     if found.more {

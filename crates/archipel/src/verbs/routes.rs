@@ -1,14 +1,18 @@
 //! `archipel routes`.
 
-use archipel_console::view::Routes;
+use archipel_console::view::{self, Purged, Routes};
 
 use super::{connect, print_json};
-use crate::cli::{Global, RoutesOf};
+use crate::cli::{Global, Purge, RoutesOf, RoutesVerb};
+use crate::client::Client;
 use crate::exit::{self, Failure};
 use crate::show::{routes, style::Style};
 
 pub(crate) async fn run(global: &Global, of: &RoutesOf) -> Result<u8, Failure> {
     let (_, client) = connect(global).await?;
+    if let Some(RoutesVerb::Purge(what)) = &of.verb {
+        return purge(global, &client, what).await;
+    }
     let all: Routes = client.get("/v1/routes").await?;
     let style = Style::stdout(global.no_color);
     let Some(wanted) = &of.diff else {
@@ -42,6 +46,26 @@ pub(crate) async fn run(global: &Global, of: &RoutesOf) -> Result<u8, Failure> {
     } else {
         for line in routes::differences(wanted, compare, style) {
             outln!("{line}");
+        }
+    }
+    Ok(0)
+}
+
+async fn purge(global: &Global, client: &Client, what: &Purge) -> Result<u8, Failure> {
+    let (host, path) = match what.at.as_deref().map(|at| at.split_at(at.find('/').unwrap_or(0))) {
+        None => (None, None),
+        Some((host, path)) => ((!host.is_empty()).then(|| host.to_owned()), Some(path.to_owned())),
+    };
+    let (route, tag) = (what.route.clone(), what.tag.clone());
+    let asked = serde_json::to_value(view::Purge { route, host, path, tag })?;
+    let purged: Purged = client.post("/v1/cache/purge", &asked).await?;
+    if global.json {
+        print_json(&purged)?;
+    } else {
+        match purged.answers {
+            0 => outln!("nothing of that was stored"),
+            1 => outln!("1 stored answer forgotten"),
+            count => outln!("{count} stored answers forgotten"),
         }
     }
     Ok(0)

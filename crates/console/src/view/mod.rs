@@ -1,7 +1,9 @@
 //! The JSON that people and scripts see. Shapes only grow: a member is added, never renamed or
 //! removed, and each document names its shape and version in `schema`.
 
+mod cache;
 mod faults;
+mod look;
 mod routes;
 mod story;
 mod traces;
@@ -13,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use archipel_model::InstanceState;
 
+pub use cache::{Purge, Purged};
 pub use faults::{Fault, FaultInForce, Faults};
+pub use look::*;
 pub use routes::{
     RouteCompare, RouteCopies, RouteDifference, RouteExample, RouteFallback, RouteTarget,
     RouteTraffic, Routes,
@@ -338,6 +342,11 @@ pub struct Job {
     pub next_at_ms: Option<u64>,
     pub running: u32,
     pub last: Option<JobRun>,
+    #[serde(default)]
+    pub command: String,
+    /// The last ones since Archipel started, the latest first.
+    #[serde(default)]
+    pub runs: Vec<JobRun>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -428,10 +437,15 @@ pub struct GraphTopic {
 /// A public route, as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Route {
+    /// As its numbers name it.
+    pub label: String,
     pub host: Option<String>,
     pub method: Option<String>,
     pub path: String,
+    /// In a few words.
     pub to: String,
+    /// The services and externals among that.
+    pub targets: Vec<String>,
     pub strip: Option<String>,
     pub timeout_ms: Option<u64>,
     pub body_bytes_max: Option<u64>,

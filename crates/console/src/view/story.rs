@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLetter, Event, LogLine, TraceSummary};
+use super::{DeadLetter, Event, LogLine, TraceSummary, Workflow};
 
 /// `archipel find KEY --json`, `GET /v1/find?key=&since_ms=&until_ms=`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Found {
     pub events: Vec<Event>,
     /// Which of these events could not be delivered.
     pub dead: Vec<DeadLetter>,
+    /// Whose id holds the key.
+    #[serde(default)]
+    pub workflows: Vec<Workflow>,
     /// There is more than was looked at.
     pub cut: bool,
 }

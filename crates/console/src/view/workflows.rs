@@ -39,6 +39,9 @@ pub struct Workflow {
     pub scheduled_at_ms: Option<u64>,
     pub parent: Option<WorkflowRef>,
     pub custom_status: Option<String>,
+    /// Why it was given up until somebody resumes it.
+    #[serde(default)]
+    pub parked: Option<String>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -62,8 +65,6 @@ pub struct WorkflowWhole {
     pub failure: Option<WorkflowFailure>,
     /// What it waits for, in one sentence; none when it has ended.
     pub waits: Option<String>,
-    /// Why it was given up until somebody resumes it.
-    pub parked: Option<String>,
     /// `idle`, `waiting` (for a worker) or `running`.
     pub turn: String,
     pub activities: Vec<OpenActivity>,
@@ -117,6 +118,9 @@ pub struct WorkflowHistory {
     pub schema: String,
     pub service: String,
     pub id: String,
+    /// Events before these, when fewer were asked for.
+    #[serde(default)]
+    pub left_out: u64,
     pub events: Vec<WorkflowEvent>,
 }
 
@@ -139,7 +143,13 @@ pub struct WorkflowEvent {
     /// Of a child: its id. Of a timer: its instant. Of the end: the state.
     pub about: Option<String>,
     pub payload: Option<String>,
+    /// Of the whole payload, also when less of it was asked for.
+    #[serde(default)]
+    pub payload_bytes: Option<u64>,
     pub failure: Option<String>,
+    /// In which it was asked for, where that was told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trace_id: Option<String>,
 }
 
 /// What was begun or changed: `POST /v1/workflows…`.

@@ -17,7 +17,7 @@ use crate::cache::stored::{self, CACHE_STATUS, Payload, Stored};
 use crate::cache::visit::{Visit, encoded, with_id};
 use crate::compress::{self, Wish};
 use crate::entry::entrance::refuse;
-use crate::hop;
+use crate::hop::{self, Passage};
 use crate::message::body::Body;
 use crate::message::headers::{self, Kinds};
 use crate::record::flow;
@@ -74,9 +74,9 @@ pub(crate) async fn fetch(mut visit: Visit, errand: Errand<'_>) -> Response<Body
     rest.sent = clock::now();
     let (way, shared) = (Arc::clone(&visit.flight.way), Arc::clone(&visit.shared));
     let (id, origin) = (visit.request_id.clone(), visit.origin.clone());
-    let forwarded =
-        hop::forward(&shared, &mut visit.flight, &way.policy, request, &id, origin).await;
-    let answer = match forwarded {
+    let passage =
+        Passage { shared: &shared, policy: &way.policy, request, request_id: &id, origin };
+    let answer = match hop::forward(&mut visit.flight, passage).await {
         Ok((answer, _)) => answer,
         Err(refusal) => {
             tell(leading, Outcome::Through);

@@ -23,6 +23,7 @@ mod feed;
 mod fetch;
 mod key;
 mod ledger;
+mod purge;
 mod respond;
 mod rules;
 mod store;
@@ -37,6 +38,7 @@ use http::{Method, Request, Response, Uri as HttpUri};
 use http_body::Body as _;
 
 use crate::cache::key::{Key, Parts, Uri};
+pub use crate::cache::purge::Purge;
 use crate::cache::rules::Defaults;
 pub use crate::cache::store::CacheCount;
 pub(crate) use crate::cache::store::Store;

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::cache::collapse::Leads;
 use crate::cache::key::{Key, Uri};
 use crate::cache::ledger::Ledger;
+use crate::cache::purge::Purge;
 use crate::cache::stored::Stored;
 
 /// Answers to the same URI that differ by what they vary by; the oldest goes.
@@ -177,11 +178,8 @@ impl Store {
     }
 
     /// Forgets what fits, and what is being fetched now. Returns how many answers that were.
-    pub(crate) fn purge(&self, route: Option<&str>, path: Option<&str>) -> usize {
-        let fits = |key: &Key, stored: &Stored| {
-            route.is_none_or(|route| stored.variant.route() == route)
-                && path.is_none_or(|path| is_at(&key.target, path))
-        };
+    pub(crate) fn purge(&self, what: &Purge) -> usize {
+        let fits = |key: &Key, stored: &Stored| what.fits(key, stored);
         *lock(&self.purged) = Some(clock::now());
         let _writing = lock(&self.writing);
         let all: Vec<(Key, Resource)> = self.found.iter().collect();
@@ -233,17 +231,6 @@ impl Store {
     /// Bytes of all stored answers that are held, also by those who are being sent one.
     pub(crate) fn bytes(&self) -> usize {
         self.ledger.alive()
-    }
-}
-
-/// `/a` is `/a` with any query, `/a/**` is also all below it.
-fn is_at(target: &str, path: &str) -> bool {
-    let at = target.split('?').next().unwrap_or_default();
-    match path.strip_suffix("/**") {
-        Some(top) => {
-            at.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
-        None => at == path || target == path,
     }
 }
 

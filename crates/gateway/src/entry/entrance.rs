@@ -20,17 +20,17 @@ use crate::guard::client::is_trusted;
 use crate::guard::crowd::Seat;
 use crate::guard::gate::{Gate, Stop, Visit};
 use crate::guard::ward;
-use crate::hop;
 use crate::hop::outgoing::{self, Origin};
 use crate::hop::tunnel;
+use crate::hop::{self, Passage};
 use crate::message::body::Body;
-use crate::message::headers;
 use crate::message::trace::{REQUEST_ID, Trace};
+use crate::message::{forwards, headers};
 use crate::record::flow::{Flight, Start};
 use crate::refusal::{Form, Problem, Refusal};
 use crate::route::sticky::Visitor;
 use crate::route::{Found, Router, canonical_host, condition, path, steer};
-use crate::safeguard::fallback;
+use crate::safeguard::{fallback, rank};
 use crate::shared::{Limits, Shared};
 use crate::way::Way;
 
@@ -58,6 +58,11 @@ impl WayIn {
             Self::Public { gate, .. } => Some(gate),
             Self::Edge(_) => None,
         }
+    }
+
+    /// Whether anybody may come in.
+    pub(crate) fn is_public(&self) -> bool {
+        self.gate().is_some()
     }
 
     /// A place for one more connection of this address; `None` when it has enough of them. Of our
@@ -133,6 +138,7 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     let to_tunnel = over_http2 && tunnel::is_written_as_upgrade(&request);
     let mut flight = Flight::new(Arc::clone(&shared), start);
     flight.visitor = visitor.hash;
+    rank::settle(&shared, &mut flight, request.headers(), public);
     let admitted = match (&way.ward, &mut visit) {
         (Some(ward), Some(visit)) => {
             flight.note = ward.gate.note(&request, visit);
@@ -186,13 +192,16 @@ pub(crate) async fn enter(conn: Arc<Conn>, mut request: Request<Incoming>) -> Re
     };
     let mut ready = None;
     let forwarded = match admitted {
-        Ok(request) => {
-            if let Some(answer) = steer::own_answer(&way, &request) {
+        Ok(mut request) => {
+            let own_answer = steer::own_answer(&way, &request);
+            if let Some(answer) = own_answer.or_else(|| forwards::count_down(&mut request)) {
                 outgoing::swallow(request).await;
                 return dressed(&way, visit, own(flight, answer, request_id));
             }
             ready = if to_tunnel { None } else { fallback::ready(&way, &request) };
-            hop::forward(&shared, &mut flight, &way.policy, request, &request_id, origin).await
+            let (shared, policy, request_id) = (&shared, &way.policy, &request_id);
+            let passage = Passage { shared, policy, request, request_id, origin };
+            hop::forward(&mut flight, passage).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -291,6 +300,9 @@ fn sane(request: &mut Request<Incoming>, headers_max: usize) -> Result<(), Refus
         tunnel::as_upgrade(request);
     } else if *request.method() == Method::CONNECT {
         let detail = "CONNECT asks for a tunnel to anywhere, which this gateway does not offer";
+        return refuse(Problem::Unsupported, detail.to_owned());
+    } else if *request.method() == Method::TRACE {
+        let detail = "TRACE would show what we add for the app: its token, and who calls";
         return refuse(Problem::Unsupported, detail.to_owned());
     }
     // hyper counts for HTTP/1; HTTP/2 limits bytes alone.

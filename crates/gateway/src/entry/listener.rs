@@ -23,6 +23,8 @@ use crate::Body;
 use crate::entry::aside::Aside;
 use crate::entry::entrance::{self, WayIn};
 use crate::entry::redirect;
+use crate::entry::stall::{self, Handed};
+use crate::entry::watch::{Verdict, watch};
 use crate::entry::wire::{Client, Marks, Stream};
 use crate::message::headers;
 use crate::shared::Shared;
@@ -57,8 +59,10 @@ pub(crate) struct Conn {
     moved_to: Option<u16>,
     pub(crate) marks: Arc<Marks>,
     pub(crate) addr: std::net::IpAddr,
-    inflight: AtomicU32,
-    requests: AtomicU32,
+    /// Of a client outside on HTTP/2, whose streams may stall one by one.
+    pub(super) handed: Option<Handed>,
+    pub(super) inflight: AtomicU32,
+    pub(super) requests: AtomicU32,
 }
 
 impl Conn {
@@ -76,19 +80,36 @@ impl Conn {
 }
 
 /// Held while a request of the connection is under way.
-pub(crate) struct Busy(Arc<Conn>);
+pub(crate) struct Busy {
+    conn: Arc<Conn>,
+    /// The last piece of its answer, until the client takes it.
+    piece: Option<stall::Turn>,
+}
 
 impl Busy {
     pub(crate) fn new(conn: Arc<Conn>) -> Self {
         conn.inflight.fetch_add(1, Relaxed);
         conn.requests.fetch_add(1, Relaxed);
-        Self(conn)
+        Self { conn, piece: None }
+    }
+
+    /// A piece of the answer goes out.
+    pub(crate) fn hand(&mut self) {
+        self.piece = self.conn.handed.as_ref().map(Handed::hand);
+    }
+
+    /// The client has taken it.
+    pub(crate) fn taken(&mut self) {
+        if let (Some(handed), Some(piece)) = (&self.conn.handed, self.piece.take()) {
+            handed.taken(piece);
+        }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.inflight.fetch_sub(1, Relaxed);
+        self.taken();
+        self.conn.inflight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -180,6 +201,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
         secure,
         moved_to,
         marks: Arc::default(),
+        handed: (is_http2 && door.way_in.load().is_public()).then(Handed::default),
         inflight: AtomicU32::new(0),
         requests: AtomicU32::new(0),
         door,
@@ -203,7 +225,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
             builder.max_headers(max);
         }
         let connection = builder
-            // Ours costs nothing per request; see `Watch`.
+            // Ours costs nothing per request; see `watch`.
             .header_read_timeout(None)
             .max_header_size(heads.bytes_max as usize)
             .serve_connection(io, service)
@@ -296,64 +318,5 @@ where
         _ = connection => {}
         () = shared.cut.cancelled() => {}
         () = clock::sleep(shared.limits.close_grace) => {}
-    }
-}
-
-/// Until the connection should end.
-async fn watch(conn: &Conn, is_http2: bool) -> Verdict {
-    let tick = conn.door.shared.limits.head_timeout / 2;
-    let mut watch = Watch::new(conn, is_http2);
-    loop {
-        tokio::select! {
-            biased;
-            () = conn.door.close.cancelled() => return Verdict::Idle,
-            () = clock::sleep(tick) => match watch.look(tick) {
-                Verdict::Fine => {}
-                verdict => return verdict,
-            },
-        }
-    }
-}
-
-/// Notices clients that hold a connection without using it.
-///
-/// Looks every few seconds at two counters instead of setting a timer per request, which would
-/// cost as much as parsing the request. So the limits hold to within one tick.
-struct Watch<'a> {
-    conn: &'a Conn,
-    is_http2: bool,
-    seen: u32,
-    quiet: u32,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Fine,
-    /// Nothing for so long, or the door closes: what is under way ends, and nothing begins.
-    Idle,
-    /// A request head that does not get finished.
-    Stalled,
-}
-
-impl<'a> Watch<'a> {
-    fn new(conn: &'a Conn, is_http2: bool) -> Self {
-        Self { conn, is_http2, seen: 0, quiet: 0 }
-    }
-
-    fn look(&mut self, tick: Duration) -> Verdict {
-        let requests = self.conn.requests.load(Relaxed);
-        if self.conn.inflight.load(Relaxed) > 0 || requests != self.seen {
-            self.seen = requests;
-            self.quiet = 0;
-            self.conn.marks.came.store(false, Relaxed);
-            return Verdict::Fine;
-        }
-        self.quiet += 1;
-        let unfinished = !self.is_http2 && (requests == 0 || self.conn.marks.came.load(Relaxed));
-        if unfinished && self.quiet >= 2 {
-            return Verdict::Stalled;
-        }
-        let idle = self.conn.door.shared.limits.idle_client;
-        if tick * self.quiet >= idle { Verdict::Idle } else { Verdict::Fine }
     }
 }

@@ -4,5 +4,7 @@ pub(crate) mod aside;
 pub(crate) mod entrance;
 pub(crate) mod listener;
 pub(crate) mod redirect;
+pub(crate) mod stall;
 pub(crate) mod upload;
+mod watch;
 pub(crate) mod wire;

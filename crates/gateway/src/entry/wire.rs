@@ -2,7 +2,9 @@
 //!
 //! [`Upstream`] can be asked to look at the socket itself before a pooled connection is used
 //! again: the runtime learns of a close a moment after the kernel did, and a request with
-//! effects must not be sent into that gap. [`Client`] gives back the bytes that were read to
+//! effects must not be sent into that gap. And an instance may answer and close while the body is
+//! still being sent to it: that the rest cannot be written must not hide the answer, which is
+//! there to be read (RFC 9112, section 9.6). [`Client`] gives back the bytes that were read to
 //! tell the protocol, notes that bytes came, and stays for a moment after the last answer when
 //! the client is still sending: closing at once would make the kernel reset the connection, and
 //! the client would see that instead of the answer (RFC 9112, section 9.6).
@@ -10,7 +12,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -42,13 +44,38 @@ impl Stream {
 pub(crate) struct Upstream {
     stream: Stream,
     look: Arc<AtomicBool>,
+    /// The instance takes nothing more; what is still written goes nowhere, and what it said
+    /// before is read.
+    deaf: bool,
 }
 
 impl Upstream {
     /// Setting the flag makes the next read that would wait ask the kernel once more.
     pub(crate) fn new(stream: Stream) -> (Self, Arc<AtomicBool>) {
         let look = Arc::new(AtomicBool::new(false));
-        (Self { stream, look: Arc::clone(&look) }, look)
+        (Self { stream, look: Arc::clone(&look), deaf: false }, look)
+    }
+
+    /// Takes a broken connection for written to. Reading says how it stands: there is an answer,
+    /// or the end, and either comes at once.
+    fn unless_deaf<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        all: impl FnOnce() -> T,
+    ) -> Poll<io::Result<T>> {
+        use io::ErrorKind as K;
+        match written {
+            Poll::Ready(Err(error))
+                if matches!(
+                    error.kind(),
+                    K::BrokenPipe | K::ConnectionReset | K::ConnectionAborted
+                ) =>
+            {
+                self.deaf = true;
+                Poll::Ready(Ok(all()))
+            }
+            written => written,
+        }
     }
 }
 
@@ -76,6 +103,18 @@ impl AsyncRead for Upstream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.deaf
+            && let Stream::Plain(tcp) = &self.stream
+        {
+            // The kernel knows all that will ever come; the runtime may not have heard of it, and
+            // a dead connection that seems to wait would be used again.
+            match rustix::net::recv(tcp, buf.initialize_unfilled(), RecvFlags::DONTWAIT) {
+                Ok((read, _)) => buf.advance(read),
+                Err(error) if error == rustix::io::Errno::AGAIN => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+            return Poll::Ready(Ok(()));
+        }
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         // An end of file makes hyper drop the connection, which is right for either news.
         if read.is_pending() && self.look.load(Relaxed) && has_news(self.stream.tcp()) {
@@ -92,6 +131,21 @@ pub(crate) struct Marks {
     pub(crate) came: AtomicBool,
     /// A request body was given up before its end: the client may still be sending it.
     pub(crate) unread: AtomicBool,
+    /// Odd while something waits to be written; the same odd number later: nothing of it could be.
+    pub(crate) full: AtomicU32,
+}
+
+impl Marks {
+    fn wrote<T>(&self, written: &Poll<io::Result<T>>) {
+        let full = self.full.load(Relaxed);
+        if written.is_pending() != Self::is_full(full) {
+            self.full.store(full.wrapping_add(1), Relaxed);
+        }
+    }
+
+    pub(crate) fn is_full(full: u32) -> bool {
+        full % 2 == 1
+    }
 }
 
 pub(crate) struct Client {
@@ -156,48 +210,85 @@ impl AsyncRead for Client {
     }
 }
 
-macro_rules! write_through {
-    ($wire:ident) => {
-        impl AsyncWrite for $wire {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.stream).poll_write(cx, buf)
-            }
-
-            fn poll_write_vectored(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.stream).poll_flush(cx)
-            }
-
-            fn poll_shutdown(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-            ) -> Poll<io::Result<()>> {
-                self.close(cx)
-            }
+impl AsyncWrite for Upstream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(buf.len()));
         }
-    };
-}
-write_through!(Upstream);
-write_through!(Client);
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.unless_deaf(written, || buf.len())
+    }
 
-impl Upstream {
-    fn close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let all = || bufs.iter().map(|buf| buf.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(all()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.unless_deaf(written, all)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.deaf {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_deaf(flushed, || ())
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.marks.wrote(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.marks.wrote(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // TCP itself has nothing to flush.
+        if matches!(self.stream, Stream::Tls(_)) {
+            self.marks.wrote(&flushed);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close(cx)
     }
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::uri::Uri;
 use http::{HeaderMap, Method, Request, header};
 
-use crate::hop;
 use crate::hop::outgoing::Origin;
+use crate::hop::{self, Passage};
 use crate::message::body::Body;
 use crate::message::trace::Trace;
 use crate::record::access::Caller;
@@ -87,9 +87,14 @@ async fn ask(shared: &Arc<Shared>, service: &Arc<Service>, path: &str) -> Result
         busy: None,
     };
     let mut flight = Flight::new(Arc::clone(shared), start);
-    let sent =
-        hop::forward(shared, &mut flight, &policy, request, &request_id, Origin::Inside).await;
-    let answer = match sent {
+    let passage = Passage {
+        shared,
+        policy: &policy,
+        request,
+        request_id: &request_id,
+        origin: Origin::Inside,
+    };
+    let answer = match hop::forward(&mut flight, passage).await {
         Ok((answer, _)) => hop::answer(flight, answer, request_id, policy.idle),
         Err(refusal) => {
             flight.refused(refusal.problem);

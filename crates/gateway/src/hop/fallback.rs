@@ -9,17 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use archipel_model::{Elsewhere, FallbackOn};
-use http::{HeaderValue, Method, Request, header};
+use http::{Method, Request, header};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 
-use crate::hop::{self, outgoing::Origin};
+use crate::hop::{self, Forwarded, Passage};
 use crate::message::body::{Body, BodyError};
 use crate::record::flow::Flight;
 use crate::refusal::{Problem, Refusal};
 use crate::shadow::head_of;
 use crate::shadow::report::{Skipped, Watch};
-use crate::shared::Shared;
 use crate::upstream::instance::Answer;
 use crate::way::Way;
 
@@ -69,17 +67,15 @@ impl Fallback {
 
 /// Sends the request to its way, and to the fallback's if that must be.
 pub(crate) async fn forward(
-    shared: &Shared,
     flight: &mut Flight,
     fallback: &Fallback,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
-    let way = Arc::clone(&flight.way);
-    if !fallback.concerns(&request) {
-        return hop::plain(shared, flight, &way.policy, request, request_id, origin).await;
+    passage: Passage<'_>,
+) -> Forwarded {
+    if !fallback.concerns(&passage.request) {
+        return hop::plain(flight, passage).await;
     }
+    let way = Arc::clone(&flight.way);
+    let Passage { shared, request, request_id, origin, .. } = passage;
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let head = head_of(&request);
     let (parts, body) = request.into_parts();
@@ -89,7 +85,9 @@ pub(crate) async fn forward(
     };
     let again = || body.clone().map_or_else(Body::empty, Body::full);
     let request = Request::from_parts(parts, again());
-    let first = hop::plain(shared, flight, &way.policy, request, request_id, origin.clone()).await;
+    let policy = &way.policy;
+    let first = Passage { shared, policy, request, request_id, origin: origin.clone() };
+    let first = hop::plain(flight, first).await;
     // It did not ask to switch protocols, so there is nothing beside the answer.
     let first = first.map(|(answer, _)| answer);
     if !fallback.takes_over(&first, safe) {
@@ -113,9 +111,8 @@ pub(crate) async fn forward(
             passed.end();
         }
     }
-    let request = head.map(|()| again());
-    let way = &fallback.way;
-    hop::plain(shared, flight, &way.policy, request, request_id, origin).await
+    let (request, policy) = (head.map(|()| again()), &fallback.way.policy);
+    hop::plain(flight, Passage { shared, policy, request, request_id, origin }).await
 }
 
 fn unread(error: &BodyError, way: &Way) -> Refusal {

@@ -7,18 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use archipel_model::{EdgePolicy, ServiceName};
+use archipel_model::ServiceName;
 use archipel_rt::clock::{self, Instant};
 use archipel_rt::random;
-use http::{HeaderValue, Request};
+use http::Request;
 
 use crate::Caller;
-use crate::hop;
-use crate::hop::outgoing::Origin;
+use crate::hop::{self, Passage};
 use crate::message::body::Body;
 use crate::record::flow::{Flight, Start};
 use crate::refusal::{Problem, Refusal};
-use crate::shared::Shared;
 
 /// Larger requests, and those that switch protocols, are not copied: they pass unharmed.
 const COPY_BYTES_MAX: usize = 1 << 20;
@@ -117,31 +115,27 @@ impl Fault {
 }
 
 /// What is left of the hop for a request that was struck.
-pub(crate) enum Struck {
+pub(crate) enum Struck<'a> {
     /// It goes on.
-    Go(Request<Body>),
+    Go(Passage<'a>),
     /// It goes on, and its answer does not come back.
-    GoUnheard(Request<Body>),
+    GoUnheard(Passage<'a>),
 }
 
 /// Lets faults happen to one request.
-pub(crate) async fn strike(
-    shared: &Shared,
+pub(crate) async fn strike<'a>(
     flight: &Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: &Origin,
-) -> Result<Struck, Refusal> {
+    passage: Passage<'a>,
+) -> Result<Struck<'a>, Refusal> {
     let key = flight.way.series.key();
-    let Some(kind) = shared.faults.draw(&key.caller, key.callee.as_ref()) else {
-        return Ok(Struck::Go(request));
+    let Some(kind) = passage.shared.faults.draw(&key.caller, key.callee.as_ref()) else {
+        return Ok(Struck::Go(passage));
     };
     let refuse = |problem, detail: &str| Refusal::new(problem, flight.way.rule.clone(), detail);
     match kind {
         FaultKind::Delay { min, max } => {
             clock::sleep(between(min, max)).await;
-            Ok(Struck::Go(request))
+            Ok(Struck::Go(passage))
         }
         FaultKind::Cut => {
             Err(refuse(Problem::ConnectFailed, "`archipel chaos` has cut this connection"))
@@ -149,17 +143,17 @@ pub(crate) async fn strike(
         FaultKind::Refuse => {
             Err(refuse(Problem::Fault, "`archipel chaos` refuses this request in its stead"))
         }
-        FaultKind::LoseAnswer => Ok(Struck::GoUnheard(request)),
-        FaultKind::Twice => match twin(request).await? {
+        FaultKind::LoseAnswer => Ok(Struck::GoUnheard(passage)),
+        FaultKind::Twice => match twin(passage).await? {
             (first, Some(second)) => {
-                detach(flight, policy, second, request_id, origin, Duration::ZERO);
+                detach(flight, second, &first, Duration::ZERO);
                 Ok(Struck::Go(first))
             }
             (first, None) => Ok(Struck::Go(first)),
         },
-        FaultKind::Late { min, max } => match twin(request).await? {
-            (_, Some(second)) => {
-                detach(flight, policy, second, request_id, origin, between(min, max));
+        FaultKind::Late { min, max } => match twin(passage).await? {
+            (first, Some(second)) => {
+                detach(flight, second, &first, between(min, max));
                 let detail =
                     "`archipel chaos` broke the connection; the request is still on its way";
                 Err(refuse(Problem::UpstreamReset, detail))
@@ -176,14 +170,15 @@ pub(crate) fn unheard(rule: &str) -> Refusal {
 }
 
 /// The request and a copy of it, if it can be copied.
-async fn twin(request: Request<Body>) -> Result<(Request<Body>, Option<Request<Body>>), Refusal> {
+async fn twin(passage: Passage<'_>) -> Result<(Passage<'_>, Option<Request<Body>>), Refusal> {
     use http_body::Body as _;
+    let request = &passage.request;
     let small = request.body().size_hint().upper();
     let small = small.is_some_and(|bytes| bytes <= COPY_BYTES_MAX as u64);
     if !small || request.headers().contains_key(http::header::UPGRADE) {
-        return Ok((request, None));
+        return Ok((passage, None));
     }
-    let (head, body) = request.into_parts();
+    let (head, body) = passage.request.into_parts();
     let body = body.collect(COPY_BYTES_MAX).await.map_err(|error| {
         Refusal::new(Problem::CallerGone, "chaos", format!("the body broke off: {error}"))
     })?;
@@ -192,18 +187,12 @@ async fn twin(request: Request<Body>) -> Result<(Request<Body>, Option<Request<B
     *copy.method_mut() = head.method.clone();
     *copy.uri_mut() = head.uri.clone();
     *copy.version_mut() = head.version;
-    Ok((Request::from_parts(head, Body::full(body)), Some(copy)))
+    let request = Request::from_parts(head, Body::full(body));
+    Ok((Passage { request, ..passage }, Some(copy)))
 }
 
-/// Delivers a request for which nobody waits.
-fn detach(
-    flight: &Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: &Origin,
-    after: Duration,
-) {
+/// Delivers a request for which nobody waits, like the one that it is a copy of.
+fn detach(flight: &Flight, request: Request<Body>, like: &Passage<'_>, after: Duration) {
     let shared = flight.shared();
     let detached = Arc::clone(&shared.faults.detached);
     if detached.fetch_add(1, Relaxed) >= DETACHED_MAX {
@@ -218,13 +207,15 @@ fn detach(
         path: request.uri().path_and_query().cloned(),
         busy: None,
     };
-    let (policy, request_id, origin) = (policy.clone(), request_id.clone(), origin.clone());
+    let (policy, request_id) = (like.policy.clone(), like.request_id.clone());
+    let origin = like.origin.clone();
     let task = Arc::clone(shared);
     shared.tasks.spawn("gateway.detached", async move {
         clock::sleep(after).await;
         let mut flight = Flight::new(Arc::clone(&task), start);
-        let done = hop::carry(&task, &mut flight, &policy, request, &request_id, origin).await;
-        match done {
+        let passage =
+            Passage { shared: &task, policy: &policy, request, request_id: &request_id, origin };
+        match hop::carry(&mut flight, passage).await {
             Ok((answer, _)) => {
                 let answer = hop::answer(flight, answer, request_id, policy.idle);
                 // Taken in, so that the instance can finish it.

@@ -6,13 +6,15 @@
 //!
 //! `Host` passes as the caller wrote it, also on an edge: apps build links and check hosts by
 //! it, and the address of the listener is the one that works for the caller. Foreign systems
-//! get their own. `Expect: 100-continue` ends here: the caller is told to go on when an instance
-//! begins to take the body.
+//! get their own. `Expect: 100-continue` reaches apps on HTTP/1; on HTTP/2 the caller is told to
+//! go on when an instance begins to take the body. Other answers of 1xx end here: hyper reads
+//! them and has no way to send them.
 
 pub(crate) mod budget;
 pub(crate) mod choice;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
+pub(crate) mod expect;
 pub(crate) mod fallback;
 pub(crate) mod fault;
 pub(crate) mod hedge;
@@ -37,101 +39,78 @@ use crate::message::headers::{self, Kinds};
 use crate::message::trace::REQUEST_ID;
 use crate::record::flow::{self, Flight, FlowBody};
 use crate::refusal::{Problem, Refusal};
+use crate::safeguard::rank;
 use crate::shadow;
 use crate::shared::Shared;
 use crate::upstream::instance::Answer;
 
-/// Brings one request to an instance and its answer back. `request` has its path in the URI and
-/// its authority in `Host`. With the answer comes the caller's end of the connection when it
-/// asked to switch protocols.
-pub(crate) async fn forward(
-    shared: &Shared,
-    flight: &mut Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
-    if flight.way.steering.as_ref().is_some_and(|steering| steering.is_busy()) {
-        // In a box, so that the requests that go straight do not carry the room for it.
-        return Box::pin(steered(shared, flight, policy, request, request_id, origin)).await;
-    }
-    plain(shared, flight, policy, request, request_id, origin).await
+/// A request that is to be brought to an instance. It has its path in the URI and its authority
+/// in `Host`.
+pub(crate) struct Passage<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) policy: &'a EdgePolicy,
+    pub(crate) request: Request<Body>,
+    pub(crate) request_id: &'a HeaderValue,
+    pub(crate) origin: Origin,
 }
 
-async fn steered(
-    shared: &Shared,
-    flight: &mut Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+/// What came back, with the caller's end of the connection when it asked to switch protocols.
+pub(crate) type Forwarded = Result<(Answer, Option<OnUpgrade>), Refusal>;
+
+/// Brings one request to an instance and its answer back.
+pub(crate) async fn forward(flight: &mut Flight, passage: Passage<'_>) -> Forwarded {
+    if flight.way.steering.as_ref().is_some_and(|steering| steering.is_busy()) {
+        // In a box, so that the requests that go straight do not carry the room for it.
+        return Box::pin(steered(flight, passage)).await;
+    }
+    plain(flight, passage).await
+}
+
+async fn steered(flight: &mut Flight, mut passage: Passage<'_>) -> Forwarded {
     let way = Arc::clone(&flight.way);
-    let Some(steering) = &way.steering else {
-        return plain(shared, flight, policy, request, request_id, origin).await;
-    };
-    let request = match &steering.copies {
-        Some(copies) => shadow::begin(flight, copies, request, request_id, &origin),
-        None => request,
-    };
+    let Some(steering) = &way.steering else { return plain(flight, passage).await };
+    if let Some(copies) = &steering.copies {
+        let Passage { request, request_id, origin, .. } = passage;
+        let request = shadow::begin(flight, copies, request, request_id, &origin);
+        passage = Passage { request, origin, ..passage };
+    }
     match &steering.fallback {
-        Some(fallback) => {
-            fallback::forward(shared, flight, fallback, request, request_id, origin).await
-        }
-        None => plain(shared, flight, policy, request, request_id, origin).await,
+        Some(fallback) => fallback::forward(flight, fallback, passage).await,
+        None => plain(flight, passage).await,
     }
 }
 
 /// The same without what its route adds.
-pub(crate) async fn plain(
-    shared: &Shared,
-    flight: &mut Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
-    if shared.faults.is_any() {
-        return Box::pin(through_faults(shared, flight, policy, request, request_id, origin)).await;
+pub(crate) async fn plain(flight: &mut Flight, passage: Passage<'_>) -> Forwarded {
+    if passage.shared.faults.is_any() {
+        return Box::pin(through_faults(flight, passage)).await;
     }
-    carry(shared, flight, policy, request, request_id, origin).await
+    carry(flight, passage).await
 }
 
 /// In a box where it is called, so that requests that meet no faults do not carry the room for it.
-async fn through_faults(
-    shared: &Shared,
-    flight: &mut Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
-    match fault::strike(shared, flight, policy, request, request_id, &origin).await? {
-        Struck::Go(request) => carry(shared, flight, policy, request, request_id, origin).await,
-        Struck::GoUnheard(request) => {
-            carry(shared, flight, policy, request, request_id, origin).await?;
+async fn through_faults(flight: &mut Flight, passage: Passage<'_>) -> Forwarded {
+    match fault::strike(flight, passage).await? {
+        Struck::Go(passage) => carry(flight, passage).await,
+        Struck::GoUnheard(passage) => {
+            carry(flight, passage).await?;
             Err(fault::unheard(&flight.way.rule))
         }
     }
 }
 
 /// The hop without faults on purpose.
-pub(crate) async fn carry(
-    shared: &Shared,
-    flight: &mut Flight,
-    policy: &EdgePolicy,
-    request: Request<Body>,
-    request_id: &HeaderValue,
-    origin: Origin,
-) -> Result<(Answer, Option<OnUpgrade>), Refusal> {
+pub(crate) async fn carry(flight: &mut Flight, passage: Passage<'_>) -> Forwarded {
+    let Passage { shared, policy, request, request_id, origin } = passage;
     let way = Arc::clone(&flight.way);
     let Some(service) = &way.service else {
         let detail = "the route leads to a service that does not exist";
         return Err(Refusal::new(Problem::UnknownService, way.rule.clone(), detail));
     };
-    let Outgoing { request, upgrade, deadline } =
+    let outside = origin.is_outside();
+    let Outgoing { mut request, upgrade, deadline } =
         outgoing::prepare(request, &way, service, &flight.trace, request_id, origin);
+    rank::pass_on(flight, request.headers_mut(), outside);
     let terms = Terms { way: &way, policy, deadline, upgrade: upgrade.is_some() };
     let answer = exchange::exchange(shared, flight, service, &terms, request).await?;
     if is_switch(&answer) && !terms.upgrade {

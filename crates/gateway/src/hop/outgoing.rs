@@ -4,9 +4,10 @@ use archipel_rt::clock::Instant;
 use http::header;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Version};
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
-use crate::hop::{deadline, tunnel};
+use crate::hop::{deadline, expect, tunnel};
 use crate::message::body::Body;
 use crate::message::headers::{self, Kinds, Outside};
 use crate::message::trace::Trace;
@@ -24,7 +25,7 @@ pub(crate) struct Outgoing {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// Remembers `Expect: 100-continue`, which does not go on to the instance.
+/// Remembers `Expect: 100-continue`, which the client of a refused request still waits by.
 #[derive(Clone, Copy)]
 struct WaitsToSend;
 
@@ -34,6 +35,12 @@ pub(crate) enum Origin {
     /// Nothing it says about itself is believed; this is what we know.
     Outside(Outside),
     Inside,
+}
+
+impl Origin {
+    pub(crate) fn is_outside(&self) -> bool {
+        matches!(self, Self::Outside(..))
+    }
 }
 
 pub(crate) fn prepare(
@@ -47,6 +54,10 @@ pub(crate) fn prepare(
     let live = service.live.load();
     let from_http2 = request.version() == Version::HTTP_2;
     let waits = request.headers().contains_key(header::EXPECT);
+    let asks_first = waits
+        && live.speaks == Speaks::Http1
+        && !request.body().is_end_stream()
+        && expect::is_100(&request);
     let kinds = Kinds::of(request.headers());
     let wish = headers::strip_hop(request.headers_mut(), kinds, live.speaks == Speaks::Http2);
     // `h2c` would change how we talk to the instance, which is not the caller's to choose.
@@ -64,7 +75,7 @@ pub(crate) fn prepare(
     let target = request.headers_mut();
     headers::strip_claims(target, kinds);
     let deadline = match kinds.has_deadline() {
-        true => deadline::take(target, matches!(origin, Origin::Outside(..))),
+        true => deadline::take(target, origin.is_outside()),
         false => None,
     };
     if let Origin::Outside(outside) = origin {
@@ -89,6 +100,9 @@ pub(crate) fn prepare(
     }
     *request.version_mut() = Version::HTTP_11;
     address(&mut request, way, &live);
+    if asks_first {
+        request = expect::pass_on(request);
+    }
     Outgoing { request, upgrade: upgrade.map(|(_, upgrade)| upgrade), deadline }
 }
 

@@ -161,7 +161,7 @@ fn speaks_of_the_message(name: &HeaderName) -> bool {
 }
 
 /// Removes what only we may say: who calls, who is called, and the token between us and an app;
-/// and `Expect`, which has been met when the body is taken.
+/// and `Expect`, which is said anew where the app shall meet it.
 pub(crate) fn strip_claims(headers: &mut HeaderMap, kinds: Kinds) {
     kinds.remove(IDENTITY, headers);
     kinds.remove(EXPECT, headers);

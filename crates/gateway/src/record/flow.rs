@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use archipel_model::Priority;
 use archipel_rt::clock::{self, Instant};
 use bytes::Bytes;
 use http::Method;
@@ -53,6 +54,10 @@ pub(crate) struct Flight {
     ended: bool,
     /// Who sends it, when the choice of an instance depends on that.
     pub(crate) visitor: Option<u64>,
+    /// How much what its caller does matters, where the way does not say it.
+    pub(crate) inherited: Option<Priority>,
+    /// That is remembered until the end.
+    pub(crate) ranked: bool,
     /// Who is told of the answer, beside the caller.
     pub(crate) watching: Option<Box<Watching>>,
     fallback: Option<&'static str>,
@@ -96,6 +101,8 @@ impl Flight {
             broken: false,
             ended: false,
             visitor: None,
+            inherited: None,
+            ranked: false,
             watching: None,
             fallback: None,
             tried: None,
@@ -122,7 +129,7 @@ impl Flight {
             busy: self.busy.take(),
         };
         let mut next = Self::new(Arc::clone(&self.shared), start);
-        next.visitor = self.visitor;
+        (next.visitor, next.inherited) = (self.visitor, self.inherited);
         std::mem::replace(self, next)
     }
 
@@ -203,6 +210,9 @@ impl Flight {
         }
         self.leave();
         self.place = None;
+        if self.ranked {
+            self.shared.ranks.forget(self.trace.span);
+        }
         self.way.series.inflight.fetch_sub(1, Relaxed);
         let duration = clock::now() - self.started;
         let finished = Finished {
@@ -302,6 +312,9 @@ impl FlowBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(busy) = &mut self.flight.busy {
+            busy.taken();
+        }
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -327,6 +340,9 @@ impl FlowBody {
         match &frame {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
+                if let Some(busy) = &mut self.flight.busy {
+                    busy.hand();
+                }
                 if let Some(data) = frame.data_ref() {
                     self.flight.add_bytes(data.len() as u64);
                 }

@@ -54,7 +54,7 @@ pub(crate) async fn admit<'a>(
         })?,
         None => None,
     };
-    let priority = way.policy.safeguards.priority.unwrap_or_default();
+    let priority = way.policy.safeguards.priority.or(flight.inherited).unwrap_or_default();
     let slot = match &way.limiter {
         Some(limiter) => Some(limiter.enter(priority).map_err(|full| {
             let detail = format!(

@@ -10,6 +10,7 @@ pub(crate) mod bulkhead;
 pub(crate) mod fallback;
 pub(crate) mod hedge;
 pub(crate) mod limiter;
+pub(crate) mod rank;
 pub(crate) mod stale;
 
 use std::collections::{BTreeSet, HashMap};

@@ -21,7 +21,8 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::hop::{self, outgoing::Origin};
+use crate::hop::outgoing::Origin;
+use crate::hop::{self, Passage};
 use crate::message::body::Body;
 use crate::record::flow::{Flight, Start};
 use crate::refusal::Refusal;
@@ -174,9 +175,14 @@ impl Sending {
     async fn send(self, start: Start, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let Self { shared, way, request_id, origin } = self;
         let mut flight = Flight::new(Arc::clone(&shared), start);
-        let sent =
-            hop::plain(&shared, &mut flight, &way.policy, request, &request_id, origin).await;
-        match sent {
+        let passage = Passage {
+            shared: &shared,
+            policy: &way.policy,
+            request,
+            request_id: &request_id,
+            origin,
+        };
+        match hop::plain(&mut flight, passage).await {
             Ok((answer, _)) => Ok(hop::answer(flight, answer, request_id, way.policy.idle)),
             Err(refusal) => {
                 flight.refused(refusal.problem);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use archipel_gateway::Body;
-use archipel_model::{Bytes as Size, RouteCache};
+use archipel_gateway::{Body, Purge};
+use archipel_model::{Bytes as Size, Condition, Part, RouteCache, Want};
 use archipel_rt::clock;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -317,6 +317,8 @@ async fn nobody_waits_for_what_turns_out_to_be_for_another() {
     let open = async {
         let inflight = || world.gateway.counters().series.iter().map(|s| s.inflight).sum();
         eventually(inflight, |count: &usize| *count == 10).await;
+        // It is on its way by now, and the others wait for it.
+        eventually(|| app.count(), |count| *count > 0).await;
         assert_eq!(app.count(), 1, "one leads");
         go.notify_one();
     };
@@ -476,9 +478,11 @@ async fn memory_stays_within_its_bound_and_can_be_emptied() {
     }
     let bytes = || world.gateway.counters().cache_bytes;
     assert!((1 << 20..=20 << 20).contains(&bytes()), "{}", bytes());
-    assert!(world.gateway.purge_cache(None, Some("/a/**")) > 3);
+    let below_a = Purge { path: Some("/a/**".to_owned()), ..Purge::default() };
+    assert!(world.gateway.purge_cache(&below_a) > 3);
     eventually(bytes, |bytes| *bytes == 0).await;
-    assert_eq!(world.gateway.purge_cache(Some("/**"), None), 0);
+    let all = Purge { route: Some("/**".to_owned()), ..Purge::default() };
+    assert_eq!(world.gateway.purge_cache(&all), 0);
 }
 
 #[tokio::test]
@@ -490,4 +494,74 @@ async fn a_caller_may_insist_on_memory() {
     assert_eq!(response.status(), 504);
     assert_eq!(response.headers()["x-archipel-refused"], "not-cached; route /**");
     assert_eq!(app.count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_true_is_forgotten_by_name() {
+    let world = World::new();
+    let app = world
+        .app(|request: Request<Incoming>| async move {
+            let response = Response::builder().header("cache-control", "max-age=60");
+            let response = match request.uri().path() {
+                "/lamp" => response.header("cache-tag", "lamps, product-7"),
+                "/tea" => response.header("surrogate-key", "teas product-8"),
+                _ => response,
+            };
+            response.body(Body::from("ok")).unwrap()
+        })
+        .await;
+    let addr = cached(&world, &app, RouteCache::default()).await;
+    let ask_all = async || {
+        let before = app.count();
+        for path in ["/lamp", "/lamp?big", "/tea", "/deep/1", "/deep/2", "/deeper"] {
+            assert_eq!(text(world.send(addr, ask(path, &[])).await).await, "ok");
+        }
+        app.count() - before
+    };
+    assert_eq!((ask_all().await, ask_all().await), (6, 0));
+    let check = async |what: Purge, count: usize| {
+        assert_eq!(world.gateway.purge_cache(&what), count, "{what:?}");
+        assert_eq!(ask_all().await, count, "{what:?}");
+    };
+    let some = |text: &str| Some(text.to_owned());
+    check(Purge { tag: some("product-7"), ..Purge::default() }, 2).await;
+    check(Purge { tag: some("teas"), ..Purge::default() }, 1).await;
+    check(Purge { tag: some("product"), ..Purge::default() }, 0).await;
+    check(Purge { path: some("/lamp"), ..Purge::default() }, 2).await;
+    check(Purge { path: some("/lamp?big"), ..Purge::default() }, 1).await;
+    check(Purge { path: some("/deep/**"), ..Purge::default() }, 2).await;
+    check(Purge { host: some("other.local"), path: some("/tea"), ..Purge::default() }, 0).await;
+    check(Purge { host: some("Shop.local"), path: some("/tea"), ..Purge::default() }, 1).await;
+    check(Purge { route: some("/**"), ..Purge::default() }, 6).await;
+    check(Purge::default(), 6).await;
+}
+
+#[tokio::test]
+async fn routes_that_conditions_tell_apart_have_answers_of_their_own() {
+    let world = World::new();
+    let (old, new) = tokio::join!(
+        world.app(|_| async { Response::new(Body::from("old")) }),
+        world.app(|_| async { Response::new(Body::from("new")) }),
+    );
+    let beta = Condition {
+        part: Part::Header,
+        name: "x-beta".to_owned(),
+        want: Want::Exact("1".to_owned()),
+    };
+    let kept = |line: &str, when: Vec<Condition>| {
+        let mut route = route(line);
+        route.steer.when = when;
+        route.cache =
+            Some(RouteCache { ttl: Some(Duration::from_secs(60)), ..RouteCache::default() });
+        route
+    };
+    let routes = vec![kept("/** -> old", vec![]), kept("/** -> new", vec![beta])];
+    let plan = Plan::default().service("old", &[old.addr]).service("new", &[new.addr]);
+    world.apply(plan.public_routes(&[], routes).table()).await;
+    let addr = world.addr("public");
+    for _ in 0..3 {
+        assert_eq!(text(world.send(addr, ask("/", &[])).await).await, "old");
+        assert_eq!(text(world.send(addr, ask("/", &[("x-beta", "1")])).await).await, "new");
+    }
+    assert_eq!((old.count(), new.count()), (1, 1));
 }

@@ -16,6 +16,7 @@ pub(super) fn check(names: &Names<'_>, out: &mut Sink) {
         check_own(draft, out);
         check_fallback(draft, out);
         check_compare(draft, out);
+        check_cache(draft, out);
         let steer = &draft.route.steer;
         if let Some(mirror) = &steer.mirror {
             check_other(draft, "mirror", &mirror.to, out);
@@ -67,6 +68,21 @@ fn check_compare(draft: &RouteDraft, out: &mut Sink) {
         pointless(out, at, format!("{method} requests are never compared")).help(
             "a copy could do it a second time, so only GET and HEAD are; `mirror` copies the rest",
         );
+    }
+}
+
+/// Who is answered from memory is asked of nobody: no copy, no share, no second choice.
+fn check_cache(draft: &RouteDraft, out: &mut Sink) {
+    let by = match &draft.route.to {
+        Lead::Redirect { .. } | Lead::Respond(_) => return,
+        Lead::Split(_) => Some("split"),
+        Lead::Service(_) => draft.route.steer.uncached_by(),
+    };
+    if let (Some(by), Some(at)) = (by, at(draft, "cache")) {
+        pointless(out, at, format!("`cache` stores nothing on a route with `{by}`")).help(format!(
+            "remove one of the two; conditions (`headers`, `query`) do go with `cache`, so what \
+             needs no `{by}` can have a route of its own"
+        ));
     }
 }
 

@@ -20,8 +20,8 @@ const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
 /// Keys that a route may have and that may never act.
-const MAY_BE_POINTLESS: [&str; 7] =
-    ["strip", "rewrite", "sticky", "split", "mirror", "compare", "fallback"];
+const MAY_BE_POINTLESS: [&str; 8] =
+    ["strip", "rewrite", "sticky", "split", "mirror", "compare", "fallback", "cache"];
 
 pub(crate) struct GatewayDraft {
     pub(crate) listen: SocketAddr,

@@ -82,7 +82,7 @@ impl Reader<'_> {
         }
     }
 
-    fn schedule(&mut self, node: &Node) -> Option<String> {
+    pub(super) fn schedule(&mut self, node: &Node) -> Option<String> {
         let schedule = text(node, "schedule", Format::NonEmpty)?;
         match cron::check(schedule.value) {
             Ok(()) => Some(schedule.value.split_whitespace().collect::<Vec<_>>().join(" ")),
@@ -97,7 +97,7 @@ impl Reader<'_> {
         }
     }
 
-    fn timezone(&mut self, node: &Node) -> Option<String> {
+    pub(super) fn timezone(&mut self, node: &Node) -> Option<String> {
         let zone = text(node, "timezone", Format::NonEmpty)?;
         if timezone::is_known(zone.value) {
             return Some(zone.value.to_owned());

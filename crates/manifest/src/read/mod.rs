@@ -17,6 +17,7 @@ pub(crate) mod safeguards;
 pub(crate) mod service;
 mod steer;
 pub(crate) mod tls;
+mod workflows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use archipel_model::{
     Command, Database, DatabaseEngine, EdgePolicy, EnvValue, Protocol, SecretName, Service,
-    ServiceName, TopicName, TopicPattern, WorkflowPolicy,
+    ServiceName, TopicName, TopicPattern,
 };
 
 use super::command::Use;
@@ -108,7 +108,7 @@ impl Reader<'_> {
             restart: self.restart(node.get("restart")),
             log: self.log(node.get("log")),
             labels: labels(node),
-            workflows: workflows(node),
+            workflows: self.workflows(node),
             path,
             name,
         };
@@ -374,19 +374,6 @@ fn outbox(node: &Node) -> Option<String> {
         Some(false) => None,
         None => text(node, "outbox", Format::UrlPath).map(|path| path.value.to_owned()),
     }
-}
-
-fn workflows(node: &Node) -> WorkflowPolicy {
-    let limits = |key| {
-        let table = node.get("workflows");
-        let limits = table.into_iter().flat_map(|table| table.entries(key));
-        let limits = limits.filter_map(|(name, entry)| {
-            let limit = entry.node.integer()?;
-            Some((name.to_owned(), u32::try_from(limit).ok()?))
-        });
-        limits.collect()
-    };
-    WorkflowPolicy { at_once: limits("at_once"), activities_at_once: limits("activities_at_once") }
 }
 
 fn labels(node: &Node) -> BTreeMap<String, String> {

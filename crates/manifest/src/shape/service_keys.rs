@@ -79,10 +79,36 @@ static DEBUG: Keys = Keys {
 };
 static LABELS: Names = Names { key: Format::NonEmpty, of: ANY };
 static AT_ONCE: Names = Names { key: Format::NonEmpty, of: Shape::Integer(1, 1_000_000) };
+static WORKFLOW_SCHEDULE: Keys = Keys {
+    id: "workflow-schedule",
+    what: "the schedule of a workflow",
+    keys: &[
+        key("workflow", Shape::Text(Format::NonEmpty), "Name of the workflow that begins.")
+            .required(),
+        key("schedule", TEXT, "Five fields: minute, hour, day of month, month, day of week.")
+            .required(),
+        key("timezone", TEXT, "IANA name such as Europe/Paris. Default UTC."),
+        key("input", Shape::Text(Format::NonEmpty), "Its input, as JSON text."),
+    ],
+    rules: &[],
+    synonyms: &[
+        ("name", "workflow"),
+        ("cron", "schedule"),
+        ("tz", "timezone"),
+        ("time_zone", "timezone"),
+    ],
+};
+static WORKFLOW_SCHEDULES: Names = Names { key: Format::Name, of: Shape::Keys(&WORKFLOW_SCHEDULE) };
 static WORKFLOW_LIMITS: Keys = Keys {
     id: "workflow-limits",
     what: "the limits of workflows",
     keys: &[
+        key("keep", DURATION, "How long instances that have ended are kept. Default 30d."),
+        key(
+            "schedules",
+            Shape::Names(&WORKFLOW_SCHEDULES),
+            "Workflows that begin by the clock. An instance is called after its schedule and its time, so that each time is used at most once.",
+        ),
         key(
             "at_once",
             Shape::Names(&AT_ONCE),
@@ -98,6 +124,9 @@ static WORKFLOW_LIMITS: Keys = Keys {
     synonyms: &[
         ("max_concurrent", "at_once"),
         ("limits", "at_once"),
+        ("retention", "keep"),
+        ("retain", "keep"),
+        ("cron", "schedules"),
         ("activities", "activities_at_once"),
     ],
 };
@@ -159,7 +188,7 @@ pub(crate) static SERVICE: Keys = Keys {
         key("log", Shape::Keys(&LOG), "How much of its output is kept."),
         key("watch", Shape::Either(&WATCH), "Rebuild and restart when files change.").later_unless(Inert::Bool(false), LATER_WATCH),
         key("debug", Shape::Keys(&DEBUG), "How to attach a debugger.").later("no debugger is attached"),
-        key("workflows", Shape::Keys(&WORKFLOW_LIMITS), "How many workflows and activities of the same name may be at work at once."),
+        key("workflows", Shape::Keys(&WORKFLOW_LIMITS), "How many workflows and activities of the same name may be at work at once, how long ended ones are kept, and what begins by the clock."),
         key("labels", Shape::Names(&LABELS), "Free texts, shown with the service."),
         key("disabled", Shape::Bool, "Leave the service out."),
         key("depends_on", Shape::List(&NAMES), "Services that must be ready before this one starts. Order of start only; prefer `calls`, which never delays a start."),

@@ -141,3 +141,55 @@ async fn a_server_that_is_not_there_is_named_in_the_error() {
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
     assert!(!format!("{error:?}").contains("secret"));
 }
+
+#[tokio::test]
+async fn a_database_is_looked_into_and_not_written() {
+    use archipel_storage::inspect::{InspectError, ROWS_MAX, Source};
+    let Some(server) = server("a_database_is_looked_into") else { return };
+    let (app, orders, _) = names("looks");
+    let made = make(&server, &app, &orders, "password").await;
+    let fill = "CREATE TABLE t (id int, note text, at timestamptz); \
+                INSERT INTO t VALUES (1, 'first', '2026-01-31 12:00Z'), (2, NULL, NULL); \
+                CREATE VIEW v AS SELECT id FROM t; CREATE SCHEMA other; \
+                CREATE TABLE other.\"odd \"\"name\" (a int); CREATE SEQUENCE s";
+    run(&made.url, fill).await.expect("owns it");
+    let source = Source::Postgres(made.url.clone());
+
+    let tables = source.tables().await.expect("tables");
+    let told: Vec<_> = tables.iter().map(|t| (&*t.name, &*t.kind, t.rows)).collect();
+    let odd = ("other.odd \"name", "table", Some(0));
+    assert_eq!(told, [odd, ("t", "table", Some(2)), ("v", "view", None)]);
+    assert_eq!(tables[1].columns, ["id", "note", "at"]);
+
+    let found = source.query("SELECT id, note FROM t ORDER BY id;").await.expect("rows");
+    assert_eq!(found.columns, ["id", "note"]);
+    assert_eq!(found.rows[1], [Some("2".to_owned()), None]);
+    for sql in [
+        "DELETE FROM t RETURNING id",
+        "UPDATE t SET note = 'x' RETURNING id",
+        "DROP TABLE t",
+        "COMMIT",
+        "COMMIT; DELETE FROM t",
+        "SELECT 1; SELECT 2",
+        "SELECT nextval('s')",
+        "DO $$ BEGIN EXECUTE 'SET TRANSACTION READ WRITE'; DELETE FROM t; END $$",
+        "SELECT set_config('transaction_read_only', 'off', false)",
+        "WITH gone AS (DELETE FROM t RETURNING id) SELECT * FROM gone",
+        "SELECT * FROM nothing",
+        "",
+    ] {
+        let refused = source.query(sql).await;
+        assert!(matches!(refused, Err(InspectError::Statement(_))), "{sql}: {refused:?}");
+    }
+    let many = source.query("SELECT generate_series(1, 100000)").await.expect("rows");
+    assert_eq!((many.rows.len(), many.more), (ROWS_MAX, true));
+    let slow = source.query("SELECT pg_sleep(30)").await;
+    assert!(matches!(slow, Err(InspectError::TooLong(_))), "{slow:?}");
+    let left = source.query("SELECT count(*) FROM t").await.expect("rows");
+    assert_eq!(left.rows[0][0].as_deref(), Some("2"));
+    // An error names the server's words and never the password.
+    let wrong = Source::Postgres(made.url.replace(":password@", ":pass-words@"));
+    let told = wrong.tables().await.expect_err("refused").to_string();
+    assert!(!told.contains("pass-words"), "{told}");
+    drop_postgres_database(&server, &app, &orders, orders.as_str()).await.expect("drops");
+}

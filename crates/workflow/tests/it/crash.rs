@@ -4,12 +4,16 @@
 //! The child is this same test binary, told by the environment to work. It starts instances until
 //! there are enough, prints each that it was promised and each activity that it runs, and goes on
 //! with what it finds. The parent kills it, looks into the file, and starts it again.
+//!
+//! An activity has an effect under its key: a line in a file, unless one with that key is there,
+//! as a payment provider does with an idempotency key. In the end there is one for each activity.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use archipel_rt::CancellationToken;
 use archipel_storage::Kv as _;
@@ -58,12 +62,17 @@ async fn open(file: &Path) -> (Arc<EmbeddedKv>, Engine) {
 async fn child_that_is_killed() {
     let file = std::env::var(FILE).expect("set by the parent");
     let (_kv, engine) = open(Path::new(&file)).await;
-    let activity = |request: &dapr_durabletask_proto::ActivityRequest| {
-        let instance = request.workflow_instance.as_ref().map_or("", |i| &i.instance_id);
-        println!("ran\t{instance}\t{}", request.task_id);
-        "ok".to_owned()
+    let effects = Arc::new(Mutex::new(Effects::open(Path::new(&file))));
+    let activity = |effects: Arc<Mutex<Effects>>| {
+        move |request: &dapr_durabletask_proto::ActivityRequest| {
+            let instance = request.workflow_instance.as_ref().map_or("", |i| &i.instance_id);
+            effects.lock().expect("no panic").perform(instance, request.task_id);
+            println!("ran\t{instance}\t{}", request.task_id);
+            "ok".to_owned()
+        }
     };
-    let _workers = [work(&engine, APP, code, activity), work(&engine, APP, code, activity)];
+    let worker = || work(&engine, APP, code, activity(Arc::clone(&effects)));
+    let _workers = [worker(), worker()];
     let mut starts = tokio::task::JoinSet::new();
     for i in 0..INSTANCES {
         let engine = engine.clone();
@@ -87,6 +96,43 @@ async fn child_that_is_killed() {
         }
         archipel_rt::clock::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+/// Somebody who does what he is asked for once per key.
+struct Effects {
+    file: File,
+    keys: BTreeSet<(String, i32)>,
+}
+
+impl Effects {
+    fn open(store: &Path) -> Self {
+        let keys = effects(store).into_keys().collect();
+        let file = OpenOptions::new().create(true).append(true).open(effects_file(store));
+        Self { file: file.expect("opens"), keys }
+    }
+
+    fn perform(&mut self, instance: &str, task: i32) {
+        if self.keys.insert((instance.to_owned(), task)) {
+            // One write: a kill leaves all of the line or nothing.
+            let line = format!("{instance}\t{task}\n");
+            self.file.write_all(line.as_bytes()).expect("written");
+        }
+    }
+}
+
+fn effects_file(store: &Path) -> PathBuf {
+    store.with_extension("effects")
+}
+
+/// How often each key had its effect.
+fn effects(store: &Path) -> BTreeMap<(String, i32), u32> {
+    let mut found = BTreeMap::new();
+    for line in std::fs::read_to_string(effects_file(store)).unwrap_or_default().lines() {
+        let (instance, task) = line.split_once('\t').expect("a whole line");
+        let key = (instance.to_owned(), task.parse().expect("an id"));
+        *found.entry(key).or_default() += 1;
+    }
+    found
 }
 
 #[derive(Default)]
@@ -156,7 +202,7 @@ fn check_grown(before: &Histories, now: &Histories) {
     }
 }
 
-fn check_end(now: &Histories, heard: &Heard) {
+fn check_end(now: &Histories, heard: &Heard, mut effects: BTreeMap<(String, i32), u32>) {
     assert_eq!(now.len(), ALL);
     for id in &heard.promised {
         assert!(now.contains_key(&key(id)), "{id} was promised");
@@ -168,17 +214,28 @@ fn check_end(now: &Histories, heard: &Heard) {
             if matches!(event.event_type, Some(EventType::TaskScheduled(_))) {
                 let ran = heard.ran.get(&(key.id.to_string(), event.event_id));
                 assert!(ran.is_some(), "{key}: activity {} never ran", event.event_id);
+                let effect = effects.remove(&(key.id.to_string(), event.event_id));
+                assert_eq!(effect, Some(1), "{key}: the effect of activity {}", event.event_id);
             }
         }
     }
+    assert!(effects.is_empty(), "effects that no history knows of: {effects:?}");
+}
+
+fn asked(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 #[test]
 fn killed_at_any_moment_every_instance_ends_and_no_history_diverges() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let count = std::env::var("ARC_CRASH_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
-    let (mut kills, mut repeated) = (0, 0);
+    let rounds = asked("ARC_CRASH_ROUNDS").unwrap_or_default();
+    let count = asked("ARC_CRASH_SEEDS").unwrap_or(if rounds > 0 { rounds } else { 2 });
+    let (mut kills, mut repeated) = (0_u64, 0);
     seeds(count, |seed| {
+        if rounds > 0 && kills >= rounds {
+            return;
+        }
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("workflows.db");
         let (mut rng, mut heard, mut before) = (Rng::new(seed), Heard::default(), BTreeMap::new());
@@ -187,10 +244,13 @@ fn killed_at_any_moment_every_instance_ends_and_no_history_diverges() {
             let now = runtime.block_on(histories(&file));
             check_grown(&before, &now);
             before = now;
-            kills += u32::from(!heard.all);
+            kills += u64::from(!heard.all);
         }
-        check_end(&before, &heard);
+        check_end(&before, &heard, effects(&file));
         repeated += heard.ran.values().filter(|times| **times > 1).count();
+        if rounds > 0 {
+            println!("seed {seed}: {kills} kills so far, {repeated} activities ran again");
+        }
     });
     println!("{kills} kills, {repeated} activities ran more than once");
     assert!(kills > 0, "nothing was ever killed");

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use archipel_rt::CancellationToken;
 use archipel_storage::KvExt as _;
 use archipel_storage::memory::MemoryKv;
 use archipel_testkit::eventually;
-use archipel_workflow::{Config, Engine, Filter, Rerun, Reuse, WorkflowError};
+use archipel_workflow::{Filter, Key, Rerun, Reuse, WorkflowError};
 use dapr_durabletask_proto::OrchestrationStatus as Status;
 
 use crate::fake::{
@@ -96,9 +95,9 @@ async fn nothing_is_left_of_what_was_purged_or_replaced() {
     eventually(WITHIN, || async {
         let all = kv.list_all("").await.expect("lists");
         let left: Vec<_> = all.into_iter().map(|(key, _)| key).collect();
-        // The index of ends is cleared by retention; the counter stays.
-        let left: Vec<_> =
-            left.into_iter().filter(|key| key != "meta" && !key.starts_with("d/")).collect();
+        // The index of ends is cleared by retention; the counter and the layout stay.
+        let stays = |key: &String| key == "meta" || key == "layout" || key.starts_with("d/");
+        let left: Vec<_> = left.into_iter().filter(|key| !stays(key)).collect();
         if left.is_empty() { Ok(()) } else { Err(left) }
     })
     .await;
@@ -107,27 +106,26 @@ async fn nothing_is_left_of_what_was_purged_or_replaced() {
 #[tokio::test]
 async fn what_ended_long_ago_is_not_kept() {
     let kv = MemoryKv::default();
-    let config = Config { retention: Some(Duration::ZERO), ..Config::default() };
-    let stop = CancellationToken::new();
-    let engine = Engine::open(Arc::new(kv.clone()), config, &stop).await.expect("opens");
+    let engine = engine_on(Arc::new(kv.clone())).await;
     let _worker = work(&engine, APP, three_steps, echo);
     for id in ["a", "b"] {
-        start(&engine, "steps", id).await;
+        let key = start(&engine, "steps", id).await;
+        ended(&engine, &key).await;
     }
-    let waiting = start(&engine, "steps", "c").await;
+    let other = Key::new("billing", "c").expect("valid");
+    let _other = work(&engine, "billing", three_steps, echo);
+    engine.create("billing", named("steps", "c"), Reuse::Ended).await.expect("created");
+    ended(&engine, &other).await;
+    engine.keep(APP, Some(Duration::ZERO));
     eventually(WITHIN, || async {
-        // Each end wakes it, because each creation does.
-        start(&engine, "steps", &uuid()).await;
         let all = kv.list_all("").await.expect("lists");
-        let a = all.iter().filter(|(key, _)| key.ends_with("/a") || key.contains("/a/")).count();
-        if a == 0 { Ok(()) } else { Err(a) }
+        let of_app = |key: &str| key.split('/').nth(1) == Some(APP);
+        let left: Vec<_> = all.into_iter().map(|(key, _)| key).filter(|key| of_app(key)).collect();
+        if left.is_empty() { Ok(()) } else { Err(left) }
     })
     .await;
-    drop(waiting);
-}
-
-fn uuid() -> String {
-    format!("filler-{}", archipel_rt::random::u64())
+    let kept = engine.history(&other).await.expect("another app keeps its own");
+    assert_eq!(kept.len(), 12);
 }
 
 #[tokio::test]

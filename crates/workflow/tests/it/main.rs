@@ -1,6 +1,7 @@
 //! Workflows as clients and workers see them, over memory storage; and over files, killed.
 
 mod crash;
+mod endurance;
 mod failures;
 mod fake;
 mod lifecycle;

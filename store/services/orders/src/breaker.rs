@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
 use store_kit::{Problem, Stop};
 
 use crate::App;
-use crate::machine::{Party, Status};
+use crate::machine::{Input, Party, Status};
+use crate::signal;
 
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 
@@ -33,23 +33,10 @@ pub(crate) async fn run(app: App, stop: Stop) {
     }
 }
 
-/// Makes every order due that is backing off from this party.
+/// Every order that asks this party asks again now.
 async fn send_on(app: &App, party: Party) -> Result<(), Problem> {
-    let waiting: Vec<&str> = Status::ALL
-        .iter()
-        .filter(|status| status.asks() == Some(party))
-        .map(|status| status.as_str())
-        .collect();
-    let (wake, waiting) = (app.wake.clone(), serde_json::to_string(&waiting)?);
-    app.db
-        .write(move |tx| {
-            tx.execute(
-                "UPDATE saga SET next_run_at = ?1 WHERE attempt > 0 AND next_run_at > ?1 AND order_id IN \
-                 (SELECT id FROM orders WHERE status IN (SELECT value FROM json_each(?2)))",
-                params![tx.now(), waiting],
-            )?;
-            tx.after_commit(move || wake.all());
-            Ok(())
-        })
-        .await
+    let waiting: Vec<Status> =
+        Status::ALL.iter().copied().filter(|status| status.asks() == Some(party)).collect();
+    let of_writer = app.clone();
+    app.db.write(move |tx| signal::tell_all(&of_writer, tx, &waiting, &Input::RetryNow)).await
 }

@@ -1,4 +1,4 @@
-//! Taking an order: it is checked as a whole, written once, and the saga starts with the commit.
+//! Taking an order: it is checked as a whole, written once, and its workflow is started for certain.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use store_kit::{
 use crate::App;
 use crate::machine::Saga;
 use crate::order::{Address, Agreed, Cart, Line, Order, Totals};
-use crate::saga;
+use crate::signal;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,7 +158,7 @@ pub(crate) fn take(app: &App, tx: &Tx<'_>, new: NewOrder) -> Result<Reply, Probl
     };
     let saga = Saga::received(tx.now(), &app.policy);
     Order::insert(tx, &agreed, &saga, &payment_token, &print)?;
-    saga::wake_if_due(app, tx, &agreed.id, &saga);
+    signal::begin(app, tx, &agreed.id)?;
     reply(201, &agreed.id, &saga)
 }
 

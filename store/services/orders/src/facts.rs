@@ -4,8 +4,11 @@ use serde::Deserialize;
 use store_kit::{Event, OrderId, Problem, Tx, Verdict as Received};
 
 use crate::App;
-use crate::machine::{Fulfilment, Input, MoneyState, ParcelState, Payment, Verdict};
-use crate::saga::{self, Met};
+use crate::machine::{
+    Circumstances, Fulfilment, Input, MoneyState, ParcelState, Payment, Verdict, step,
+};
+use crate::order::Order;
+use crate::signal;
 
 /// What every event says that we listen to; the rest is read where it is needed.
 #[derive(Deserialize)]
@@ -77,14 +80,18 @@ pub(crate) fn on_event(app: &App, tx: &Tx<'_>, event: &Event) -> Result<Received
     meet(app, tx, &about.order_id, &input)
 }
 
+/// A fact that comes too early is refused here, by the row, and comes again: the row is never
+/// behind what the order has asked for, so no fact that follows from that can be too early.
 fn meet(app: &App, tx: &Tx<'_>, id: &OrderId, input: &Input) -> Result<Received, Problem> {
-    let step = match saga::meet(app, tx, id, None, input)? {
-        Met::Step(step) => step,
-        Met::Unknown | Met::Stale => return Ok(unknown(id)),
-    };
-    saga::wake_if_due(app, tx, id, &step.saga);
+    let Some(order) = Order::find(tx, id)? else { return Ok(unknown(id)) };
+    let at = Circumstances { now: tx.now(), random: 0.0, policy: &app.policy };
+    let step = step(&order.saga, input, at);
     Ok(match step.verdict {
-        Verdict::Taken => Received::Applied,
+        Verdict::Taken if step.saga == order.saga => Received::Applied,
+        Verdict::Taken => {
+            signal::tell(app, tx, id, input)?;
+            Received::Applied
+        }
         Verdict::NotYet(why) => Received::NotYet(format!("{id}: {why}")),
         Verdict::TooLate => Received::Applied,
         Verdict::Impossible(why) => {

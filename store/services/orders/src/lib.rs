@@ -1,11 +1,13 @@
 //! Takes orders and leads each to its end: the saga.
 //!
-//! `machine` decides and knows nothing of the world. Around it: `create` takes an order,
-//! `worker` leads it by asking the other services through `remote`, `facts` hears what they
-//! publish, `routes` and `view` show it to its customer, `live` tells open pages. Whatever comes
-//! in, `saga` lets the order meet it in one transaction, which also writes the log and the
-//! outbox.
+//! `machine` decides and knows nothing of the world; `conductor` is one order under way by it.
+//! The workflow `order` (`workflow`) holds a conductor and does what it says: activities ask the
+//! other services through `remote` and record in the database (`order`) what became of the order.
+//! `create` takes an order, `facts` hears what others publish, `routes` and `view` show an order
+//! to its customer; what they have for its workflow goes through `signal`, `live` tells open
+//! pages.
 
+pub mod conductor;
 pub mod machine;
 
 mod breaker;
@@ -15,21 +17,22 @@ mod live;
 mod order;
 mod remote;
 mod routes;
-mod saga;
 mod schema;
+mod signal;
 mod view;
-mod worker;
+mod workflow;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
 use store_kit::{Db, Env, Event, Service, StartError, Stop, Sync, Tx, Verifier};
+use tonic::transport::{Channel, Endpoint};
 
 use crate::live::Live;
 use crate::machine::Policy;
 use crate::remote::Remote;
-use crate::worker::Wake;
+use crate::signal::Mail;
 
 pub use schema::MIGRATIONS;
 
@@ -40,7 +43,7 @@ pub(crate) struct App {
     policy: Arc<Policy>,
     remote: Arc<Remote>,
     live: Live,
-    wake: Wake,
+    mail: Mail,
     verifier: Verifier,
     stop: Stop,
 }
@@ -57,17 +60,33 @@ pub async fn service(env: Env) -> Result<Service, StartError> {
     let db = Db::open(&path, Sync::Full, MIGRATIONS)?;
     let keys = path.with_file_name("customers-jwks.json");
     let verifier = Verifier::new(env.callee("customers")?, Some(keys));
-    let (wake, wakes) = worker::wake();
+    let hint = "set it to where a durabletask sidecar listens, such as http://127.0.0.1:4001";
+    let url = env.require("ARCHIPEL_GRPC_URL", hint)?.to_owned();
+    let channel = channel(&url)?;
     let (policy, remote) = (Arc::new(policy(&env)?), Arc::new(Remote::new(&env)?));
     let service = Service::new("orders", env!("CARGO_PKG_VERSION"), env).database(&db);
     let stop = service.stop_signal();
-    let app = App { db, policy, remote, live: Live::default(), wake, verifier, stop };
-    let (of_inbox, of_worker, of_breaker) = (app.clone(), app.clone(), app.clone());
+    let app =
+        App { db, policy, remote, live: Live::default(), mail: Mail::default(), verifier, stop };
+    let (of_inbox, of_worker) = (app.clone(), app.clone());
+    let (of_mail, of_breaker) = (app.clone(), app.clone());
     Ok(service
         .routes(routes::routes(app))
         .inbox(move |tx: &Tx<'_>, event: &Event| facts::on_event(&of_inbox, tx, event))
-        .task("saga", |stop| worker::run(of_worker, wakes, stop))
+        .task("workflows", |stop| workflow::run(of_worker, url, stop))
+        .task("signals", |stop| signal::run(of_mail, channel, stop))
         .task("breaker", |stop| breaker::run(of_breaker, stop)))
+}
+
+/// The way to the workflow engine, whether it is there now or not.
+fn channel(url: &str) -> Result<Channel, StartError> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| StartError::Invalid {
+        name: "ARCHIPEL_GRPC_URL".to_owned(),
+        value: "as it is".to_owned(), // it may hold a token
+        expected: "a URL like http://127.0.0.1:4001".to_owned(),
+    })?;
+    let nodelay = endpoint.connect_timeout(Duration::from_secs(2)).tcp_nodelay(true);
+    Ok(nodelay.connect_lazy())
 }
 
 /// The times of the saga; those that people like to change come from the environment.

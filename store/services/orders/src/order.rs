@@ -1,4 +1,5 @@
-//! An order as it is stored: what was agreed, which never changes, and its saga, which does.
+//! An order as it is stored: what was agreed, which never changes, and how far its saga is
+//! recorded. Pages, the API and the audit read this; the workflow writes it, and nobody else.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,9 @@ use store_kit::{
     CartId, CheckoutId, Currency, CustomerId, Money, OrderId, Problem, Sku, Timestamp, Trace, Tx,
 };
 
-use crate::machine::{Effect, Saga, Step};
+use crate::conductor::Work;
+use crate::live::Live;
+use crate::machine::{Effect, Saga};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,7 +67,10 @@ pub(crate) struct Agreed {
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
     pub(crate) agreed: Agreed,
+    /// As far as it is recorded.
     pub(crate) saga: Saga,
+    /// Of what is recorded.
+    pub(crate) revision: u32,
     /// The card of the current attempt, as the provider names it.
     pub(crate) method_token: String,
     pub(crate) trace: Option<Trace>,
@@ -75,9 +81,9 @@ pub(crate) struct Order {
 
 const COLUMNS: &str = "o.id, o.checkout_id, o.customer_id, o.cart_id, o.cart_version, o.subtotal_minor, \
     o.discount_minor, o.shipping_minor, o.tax_minor, o.total_minor, o.currency, o.ship_to, o.shipping_option, \
-    o.status, o.version, s.next_run_at, s.deadline, s.attempt, s.generation, s.looking, s.cancel_requested, \
-    s.pay_attempt, s.hold_extended, s.capture_id, s.action_url, o.tracking, o.reason, o.payment_state, \
-    o.fulfilment_state, s.method_token, o.traceparent, o.created_at, o.texted_at, o.counted_down_at";
+    o.status, o.version, s.revision, s.cancel_requested, s.pay_attempt, s.capture_id, s.action_url, o.tracking, \
+    o.reason, o.payment_state, o.fulfilment_state, o.traceparent, o.created_at, o.texted_at, o.counted_down_at, \
+    (SELECT c.token FROM card c WHERE c.order_id = o.id AND c.attempt = s.pay_attempt)";
 
 impl Order {
     pub(crate) fn find(conn: &Connection, id: &OrderId) -> Result<Option<Self>, Problem> {
@@ -86,6 +92,11 @@ impl Order {
         );
         let order = conn.prepare_cached(&sql)?.query_row([id], from_row).optional()?;
         order.map(|order| order.with_lines(conn)).transpose()
+    }
+
+    /// The order, or 404.
+    pub(crate) fn require(conn: &Connection, id: &OrderId) -> Result<Self, Problem> {
+        Self::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("order {id}")))
     }
 
     /// The customer's orders, the newest first, older than `before`.
@@ -153,10 +164,10 @@ impl Order {
             .execute(params![id, line.sku, line.title, line.qty, line.unit.amount_minor, line.weight_g])?;
         }
         tx.prepare_cached(
-            "INSERT INTO saga(order_id, next_run_at, deadline, attempt, generation, looking, cancel_requested, \
-             pay_attempt, method_token, hold_extended) VALUES(?1,?2,?3,0,1,0,0,1,?4,0)",
+            "INSERT INTO saga(order_id, revision, cancel_requested, pay_attempt) VALUES(?,0,0,1)",
         )?
-        .execute(params![id, saga.next_run_at, saga.deadline, method_token])?;
+        .execute([id])?;
+        Self::add_card(tx, id, 1, method_token)?;
         log(tx, id, 1, "", saga.status.as_str(), "the checkout submitted it")?;
         let skus: Vec<Value> =
             agreed.lines.iter().map(|line| json!({"sku": line.sku, "qty": line.qty})).collect();
@@ -166,43 +177,72 @@ impl Order {
         tx.publish("order.received", id, &data)
     }
 
-    /// Stores what a step made of this order, and publishes what follows.
-    pub(crate) fn store(&self, tx: &Tx<'_>, step: &Step) -> Result<(), Problem> {
-        let (id, saga) = (&self.agreed.id, &step.saga);
+    /// The card of an attempt, unless it has one. Says which one it has now.
+    pub(crate) fn add_card(
+        tx: &Tx<'_>,
+        id: &OrderId,
+        attempt: u32,
+        token: &str,
+    ) -> Result<String, Problem> {
+        tx.prepare_cached("INSERT OR IGNORE INTO card(order_id, attempt, token) VALUES(?,?,?)")?
+            .execute((id, attempt, token))?;
+        Ok(tx
+            .prepare_cached("SELECT token FROM card WHERE order_id = ? AND attempt = ?")?
+            .query_row((id, attempt), |row| row.get(0))?)
+    }
+
+    /// Writes what became of an order, and publishes what follows. What is written already is
+    /// not written again. The order as it is then; `None`: there is no such order.
+    pub(crate) fn record(
+        live: &Live,
+        tx: &Tx<'_>,
+        id: &OrderId,
+        work: &Work,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(order) = Self::find(tx, id)? else { return Ok(None) };
+        if work.revision <= order.revision {
+            return Ok(Some(order));
+        }
+        order.write(tx, work)?;
+        let (live, changed) = (live.clone(), id.clone());
+        tx.after_commit(move || live.changed(&changed));
+        Self::find(tx, id)
+    }
+
+    fn write(&self, tx: &Tx<'_>, work: &Work) -> Result<(), Problem> {
+        let (id, saga) = (&self.agreed.id, &work.saga);
+        let news = || work.entries.iter().filter(|entry| entry.version > self.saga.version);
+        let gapless = (self.saga.version + 1..=saga.version).eq(news().map(|e| e.version));
+        if !gapless {
+            return Err(Problem::internal(format!(
+                "{id} is at version {}, and its workflow does not say how it came to {}",
+                self.saga.version, saga.version
+            )));
+        }
         tx.prepare_cached(
-            "UPDATE saga SET next_run_at = ?2, deadline = ?3, attempt = ?4, generation = ?5, looking = ?6, \
-             cancel_requested = ?7, pay_attempt = ?8, hold_extended = ?9, capture_id = ?10, action_url = ?11 \
+            "UPDATE saga SET revision = ?2, cancel_requested = ?3, pay_attempt = ?4, capture_id = ?5, action_url = ?6 \
              WHERE order_id = ?1",
         )?
         .execute(params![
-            id, saga.next_run_at, saga.deadline, saga.attempt, saga.generation, saga.looking,
-            saga.cancel_requested, saga.pay_attempt, saga.hold_extended, saga.capture_id, saga.action_url,
+            id, work.revision, saga.cancel_requested, saga.pay_attempt, saga.capture_id, saga.action_url,
         ])?;
-        let refund = if step.effects.contains(&Effect::Refunded) {
-            self.agreed.totals.total.amount_minor
-        } else {
-            0
-        };
-        let changed = tx
-            .prepare_cached(
-                "UPDATE orders SET status = ?3, payment_state = ?4, fulfilment_state = ?5, version = ?6, tracking = ?7, \
-                 reason = ?8, updated_at = ?9, agreed_refund_minor = max(agreed_refund_minor, ?10) \
-                 WHERE id = ?1 AND version = ?2",
-            )?
-            .execute(params![
-                id, self.saga.version, saga.status, saga.payment, saga.fulfilment, saga.version, saga.tracking,
-                saga.reason, tx.now(), refund,
-            ])?;
-        if changed != 1 {
-            return Err(Problem::internal(format!(
-                "{id} is not at version {} any more",
-                self.saga.version
-            )));
+        let refunded = news().any(|entry| entry.effects.contains(&Effect::Refunded));
+        let refund = if refunded { self.agreed.totals.total.amount_minor } else { 0 };
+        tx.prepare_cached(
+            "UPDATE orders SET status = ?2, payment_state = ?3, fulfilment_state = ?4, version = ?5, tracking = ?6, \
+             reason = ?7, updated_at = ?8, agreed_refund_minor = max(agreed_refund_minor, ?9) WHERE id = ?1",
+        )?
+        .execute(params![
+            id, saga.status, saga.payment, saga.fulfilment, saga.version, saga.tracking, saga.reason, tx.now(),
+            refund,
+        ])?;
+        for entry in news() {
+            let (from, to, why) = (entry.from.as_str(), entry.to.as_str(), &entry.why);
+            log(tx, id, entry.version, from, to, why)?;
+            tracing::info!(order_id = %id, from, to, why, "order moved");
+            entry.effects.iter().try_for_each(|effect| self.publish(tx, *effect, saga))?;
         }
-        for (version, made) in (self.saga.version + 1..).zip(&step.moves) {
-            log(tx, id, version, made.from.as_str(), made.to.as_str(), &made.why)?;
-        }
-        step.effects.iter().try_for_each(|effect| self.publish(tx, *effect, saga))
+        Ok(())
     }
 
     fn publish(&self, tx: &Tx<'_>, effect: Effect, saga: &Saga) -> Result<(), Problem> {
@@ -284,7 +324,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Order> {
     let currency: Currency = currency.parse().map_err(|e| bad_column(10, e))?;
     let money = |at: usize| Ok::<_, rusqlite::Error>(Money::new(row.get(at)?, currency));
     let ship_to: String = row.get(11)?;
-    let trace: Option<String> = row.get(30)?;
+    let trace: Option<String> = row.get(24)?;
     Ok(Order {
         agreed: Agreed {
             id: row.get(0)?,
@@ -305,26 +345,28 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Order> {
         saga: Saga {
             status: row.get(13)?,
             version: row.get(14)?,
-            next_run_at: row.get(15)?,
-            deadline: row.get(16)?,
-            attempt: row.get(17)?,
-            generation: row.get(18)?,
-            looking: row.get(19)?,
-            cancel_requested: row.get(20)?,
-            pay_attempt: row.get(21)?,
-            hold_extended: row.get(22)?,
-            capture_id: row.get(23)?,
-            action_url: row.get(24)?,
-            tracking: row.get(25)?,
-            reason: row.get(26)?,
-            payment: row.get(27)?,
-            fulfilment: row.get(28)?,
+            cancel_requested: row.get(16)?,
+            pay_attempt: row.get(17)?,
+            capture_id: row.get(18)?,
+            action_url: row.get(19)?,
+            tracking: row.get(20)?,
+            reason: row.get(21)?,
+            payment: row.get(22)?,
+            fulfilment: row.get(23)?,
+            // What only the workflow knows.
+            next_run_at: None,
+            deadline: None,
+            attempt: 0,
+            generation: 1,
+            looking: false,
+            hold_extended: false,
         },
-        method_token: row.get(29)?,
+        revision: row.get(15)?,
         trace: trace.and_then(|text| Trace::parse(&text)),
-        created_at: row.get(31)?,
-        texted_at: row.get(32)?,
-        counted_down_at: row.get(33)?,
+        created_at: row.get(25)?,
+        texted_at: row.get(26)?,
+        counted_down_at: row.get(27)?,
+        method_token: row.get::<_, Option<String>>(28)?.unwrap_or_default(),
     })
 }
 
@@ -333,20 +375,4 @@ fn bad_column(
     error: impl std::error::Error + Send + std::marker::Sync + 'static,
 ) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// Ids of orders that are due, the longest waiting first, and when the next one after them is.
-pub(crate) fn due(
-    conn: &Connection,
-    now: Timestamp,
-    max: u32,
-) -> Result<(Vec<OrderId>, Option<Timestamp>), Problem> {
-    let sql = "SELECT order_id FROM saga WHERE next_run_at <= ? ORDER BY next_run_at LIMIT ?";
-    let mut rows = conn.prepare_cached(sql)?;
-    let ids =
-        rows.query_map(params![now, max], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let next = conn
-        .prepare_cached("SELECT min(next_run_at) FROM saga WHERE next_run_at > ?")?
-        .query_row([now], |row| row.get(0))?;
-    Ok((ids, next))
 }

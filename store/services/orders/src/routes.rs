@@ -12,14 +12,18 @@ use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store_kit::{Bearer, CustomerId, Input, OrderId, Problem, Reply, Stop, Tx, UrlPath, UrlQuery};
+use tokio::time::{Instant, timeout_at};
 
 use crate::App;
 use crate::create::{self, NewOrder};
 use crate::live::Watching;
-use crate::machine::{Input as Wish, Status, Verdict};
+use crate::machine::{Circumstances, Input as Wish, Status, Step, Verdict, step};
 use crate::order::{Address, Order};
-use crate::saga::{self, Met};
+use crate::signal;
 use crate::view::View;
+
+/// How long the answer to a wish may wait for the workflow.
+const HEARD_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) fn routes(app: App) -> Router {
     Router::new()
@@ -80,7 +84,7 @@ async fn show(
 async fn view(app: &App, id: OrderId, customer: CustomerId) -> Result<View, Problem> {
     app.db
         .read(move |conn| {
-            let order = own(saga::require(conn, &id)?, &customer)?;
+            let order = own(Order::require(conn, &id)?, &customer)?;
             View::of(conn, order)
         })
         .await
@@ -150,18 +154,24 @@ async fn cancel(
     UrlPath(id): UrlPath<OrderId>,
     who: Bearer,
 ) -> Result<Reply, Problem> {
-    let of_writer = app.clone();
+    let too_late = || {
+        Problem::new(409, "too-late-to-cancel", "Too late to cancel")
+            .detail("The parcel is packed and being paid for or has left; you can send it back.")
+    };
+    let (of_writer, own_id) = (app.clone(), id.clone());
     app.db
         .write(move |tx| {
-            own(saga::require(tx, &id)?, who.customer())?;
-            let too_late = || {
-                Problem::new(409, "too-late-to-cancel", "Too late to cancel").detail(
-                    "The parcel is packed and being paid for or has left; you can send it back.",
-                )
-            };
-            wish(&of_writer, tx, &id, &Wish::Cancel, too_late)
+            let order = own(Order::require(tx, &own_id)?, who.customer())?;
+            wish(&of_writer, tx, &order, &Wish::Cancel, too_late)
         })
-        .await
+        .await?;
+    // The workflow may be a step ahead of the row: what it says counts.
+    let heard = |order: &Order| order.saga.cancel_requested || !order.saga.is_cancellable();
+    let order = heard_out(&app, &id, heard).await?;
+    if order.saga.is_called_off() || order.saga.is_cancellable() {
+        return accepted(&order);
+    }
+    Err(too_late())
 }
 
 #[derive(Deserialize)]
@@ -179,34 +189,40 @@ async fn payment_method(
     if !(1..=200).contains(&method.payment_token.trim().len()) {
         return Err(Problem::validation("No card.").field("/payment_token", "1 to 200 characters"));
     }
-    let of_writer = app.clone();
-    app.db
+    let not_now = || {
+        Problem::new(409, "no-card-needed", "No card is needed now")
+            .detail("The order does not wait for another card.")
+    };
+    let (of_writer, own_id) = (app.clone(), id.clone());
+    let attempt = app
+        .db
         .write(move |tx| {
-            let order = own(saga::require(tx, &id)?, who.customer())?;
+            let order = own(Order::require(tx, &own_id)?, who.customer())?;
+            let (given, current) = (&method.payment_token, order.saga.pay_attempt);
             let asked = order.saga.status == Status::AwaitingMethod;
-            if !asked && order.method_token == method.payment_token && order.saga.pay_attempt > 1 {
+            if !asked && order.method_token == *given && current > 1 {
                 // The same wish again: a double click, or a lost answer.
-                return Reply::json(202, &json!({"order_id": id, "status": order.saga.status}));
+                return Ok(current);
             }
-            let not_now = || {
-                Problem::new(409, "no-card-needed", "No card is needed now")
-                    .detail("The order does not wait for another card.")
-            };
-            let reply = wish(&of_writer, tx, &id, &Wish::NewMethod, not_now)?;
-            tx.execute(
-                "UPDATE saga SET method_token = ? WHERE order_id = ?",
-                (&method.payment_token, &id),
-            )?;
-            Ok(reply)
+            wish(&of_writer, tx, &order, &Wish::NewMethod, not_now)?;
+            // An attempt has one card, whatever is given twice.
+            if Order::add_card(tx, &own_id, current + 1, given)? != *given {
+                return Err(not_now());
+            }
+            Ok(current + 1)
         })
-        .await
+        .await?;
+    let order = heard_out(&app, &id, |order| {
+        order.saga.pay_attempt >= attempt || order.saga.status != Status::AwaitingMethod
+    });
+    accepted(&order.await?)
 }
 
 async fn ship_to(
     State(app): State<App>,
     UrlPath(id): UrlPath<OrderId>,
 ) -> Result<axum::Json<Address>, Problem> {
-    let order = app.db.read(move |conn| saga::require(conn, &id)).await?;
+    let order = app.db.read(move |conn| Order::require(conn, &id)).await?;
     Ok(axum::Json(order.agreed.ship_to))
 }
 
@@ -214,30 +230,55 @@ async fn retry(State(app): State<App>, UrlPath(id): UrlPath<OrderId>) -> Result<
     let of_writer = app.clone();
     app.db
         .write(move |tx| {
-            saga::require(tx, &id)?;
+            let order = Order::require(tx, &id)?;
             let over = || {
                 Problem::new(409, "order-closed", "The order is closed")
                     .detail("There is nothing left to do.")
             };
-            wish(&of_writer, tx, &id, &Wish::RetryNow, over)
+            wish(&of_writer, tx, &order, &Wish::RetryNow, over)?;
+            accepted(&order)
         })
         .await
 }
 
-/// What a person asks for: granted with 202, or refused.
+/// Passes on what a person asks for, unless it is clear already that it comes too late, or
+/// needless.
 fn wish(
     app: &App,
     tx: &Tx<'_>,
-    id: &OrderId,
+    order: &Order,
     wish: &Wish,
     refusal: impl Fn() -> Problem,
-) -> Result<Reply, Problem> {
-    let Met::Step(step) = saga::meet(app, tx, id, None, wish)? else {
-        return Err(Problem::not_found(format!("order {id}")));
-    };
-    if step.verdict == Verdict::TooLate {
-        return Err(refusal());
+) -> Result<(), Problem> {
+    let at = Circumstances { now: tx.now(), random: 0.0, policy: &app.policy };
+    match step(&order.saga, wish, at) {
+        Step { verdict: Verdict::TooLate, .. } => Err(refusal()),
+        Step { saga, .. } if saga == order.saga => Ok(()),
+        _ => signal::tell(app, tx, &order.agreed.id, wish),
     }
-    saga::wake_if_due(app, tx, id, &step.saga);
-    Reply::json(202, &json!({"order_id": id, "status": step.saga.status}))
+}
+
+/// Waits until the workflow has `heard`, so that the page that follows shows it; not for long,
+/// because it hears it in any case.
+async fn heard_out(
+    app: &App,
+    id: &OrderId,
+    heard: impl Fn(&Order) -> bool,
+) -> Result<Order, Problem> {
+    let until = Instant::now() + HEARD_MAX;
+    let mut watching = app.live.watch(id);
+    loop {
+        let own_id = id.clone();
+        let order = app.db.read(move |conn| Order::require(conn, &own_id)).await?;
+        let Some(watching) = watching.as_mut().filter(|_| !heard(&order)) else {
+            return Ok(order);
+        };
+        if timeout_at(until, watching.changed()).await.is_err() {
+            return Ok(order);
+        }
+    }
+}
+
+fn accepted(order: &Order) -> Result<Reply, Problem> {
+    Reply::json(202, &json!({"order_id": order.agreed.id, "status": order.saga.status}))
 }

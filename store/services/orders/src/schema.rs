@@ -71,4 +71,30 @@ CREATE TRIGGER saga_log_is_not_changed BEFORE UPDATE ON saga_log
   BEGIN SELECT RAISE(ABORT, 'saga_log is append-only'); END;
 CREATE TRIGGER saga_log_is_not_deleted BEFORE DELETE ON saga_log
   BEGIN SELECT RAISE(ABORT, 'saga_log is append-only'); END;
+", "
+-- The workflow leads an order and knows when it is due; here stands what others look at.
+-- A program from before this does not lead orders any more: there is no way back.
+DROP INDEX saga_due;
+CREATE TABLE card(
+  order_id TEXT NOT NULL REFERENCES orders(id),
+  attempt INTEGER NOT NULL,
+  token TEXT NOT NULL,
+  PRIMARY KEY(order_id, attempt)
+) WITHOUT ROWID;
+INSERT INTO card(order_id, attempt, token) SELECT order_id, pay_attempt, method_token FROM saga;
+ALTER TABLE saga DROP COLUMN next_run_at;
+ALTER TABLE saga DROP COLUMN deadline;
+ALTER TABLE saga DROP COLUMN attempt;
+ALTER TABLE saga DROP COLUMN generation;
+ALTER TABLE saga DROP COLUMN looking;
+ALTER TABLE saga DROP COLUMN hold_extended;
+ALTER TABLE saga DROP COLUMN method_token;
+ALTER TABLE saga ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+
+-- What workflows are told; input NULL: the order begins. A number is never used twice.
+CREATE TABLE signal(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  order_id TEXT NOT NULL REFERENCES orders(id),
+  input TEXT
+);
 "];

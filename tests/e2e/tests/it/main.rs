@@ -9,6 +9,7 @@ mod databases;
 mod events;
 mod fixture;
 mod lifecycle;
+mod polyglot;
 mod store;
 mod strangler;
 mod traces;

@@ -1,5 +1,6 @@
 //! The online store: a person buys something, everything is killed in turn, and the books agree.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use archipel_e2e::{App, get};
 use archipel_testkit::{Rng, eventually_blocking};
+use serde_json::Value;
 
 use crate::browser::{self, root};
 use crate::lifecycle::kill;
@@ -115,6 +117,66 @@ fn stopwatch() -> Instant {
     Instant::now()
 }
 
+/// A person orders something and leaves; its id.
+fn order(app: &App, shots: &Path) -> String {
+    let (url, dir) = (app.url(""), browser::dir());
+    let buyer = Command::new("node").arg("order.mjs").arg(url).arg(shots).current_dir(dir).status();
+    assert!(buyer.expect("node is there").success());
+    std::fs::read_to_string(shots.join("placed")).expect("it was placed").trim().to_owned()
+}
+
+fn status_of(app: &App, order: &str) -> String {
+    let sql = format!("SELECT status FROM orders WHERE id = '{order}'");
+    app.run(&["db", "shell", "orders", "-c", &sql]).out
+}
+
+fn completed(app: &App, order: &str) {
+    eventually_blocking(Duration::from_secs(120), || {
+        let status = status_of(app, order);
+        if status.contains("COMPLETED") { Ok(()) } else { Err(status) }
+    });
+}
+
+/// Somebody guesses passwords a thousand times; who has one comes in.
+fn a_login_storm_is_limited(app: &App) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = dir.path().join("login_storm.py");
+    std::fs::write(&script, include_str!("../../fixtures/login_storm.py")).expect("written");
+    let output = Command::new("python3").arg(script).arg(app.gateway_port.to_string()).output();
+    let output = output.expect("python3 is there");
+    let (out, err) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
+    let storm: Value = serde_json::from_slice(out).unwrap_or_else(|_| panic!("{err}"));
+    eprintln!("login storm: {storm}");
+    let tried = |status: &str| storm["one"][status].as_u64().unwrap_or_default();
+    assert_eq!(tried("422") + tried("429"), 1_000, "wrong, or refused with retry-after: {storm}");
+    assert!(tried("429") > 900, "the limit is 20 a minute: {storm}");
+    assert_eq!(storm["meanwhile"], true, "the others come in the middle of it: {storm}");
+    let others = storm["others"].as_array().expect("others");
+    let entered = |other: &Value| *other == serde_json::json!([303, true]);
+    assert!(others.iter().all(entered), "who has the right password signs in: {storm}");
+}
+
+/// Stock badges are missing on the pages, and orders are taken in and confirmed later.
+fn orders_are_taken_without_inventory(app: &App, shots: &Path) {
+    let found = get(&app.url("/search?q=lamp")).expect("an answer").body;
+    let link = found.split('"').find(|text| text.starts_with("/p/")).expect("a lamp");
+    let badge = || {
+        let page = get(&app.url(link)).expect("an answer");
+        assert_eq!(page.status, 200, "a page without badges is a page");
+        page.body.contains("class=\"stock ")
+    };
+    assert!(badge(), "what is left is on the page");
+    app.run(&["stop", "inventory"]).ok();
+    app.wait_for("inventory", |s| s["state"] == "stopped");
+    eventually_blocking(Duration::from_secs(30), || if badge() { Err("a badge") } else { Ok(()) });
+    let order = order(app, shots);
+    assert!(!badge(), "still dead");
+    let status = status_of(app, &order);
+    assert!(status.contains("RECEIVED"), "taken in, and not confirmed yet: {status}");
+    app.run(&["start", "inventory"]).ok();
+    completed(app, &order);
+}
+
 /// One test, because the store is built and started once: about two minutes of real life.
 #[test]
 fn a_person_buys_something_while_everything_is_killed_in_turn() {
@@ -122,6 +184,15 @@ fn a_person_buys_something_while_everything_is_killed_in_turn() {
     let shots = root().join("target/screenshots");
     let bought = browser::run("shop.mjs", &[&app.url(""), &shots.to_string_lossy()]);
     eprintln!("delivered after {} s: {}", bought["seconds"], bought["order"]);
+
+    // The browser has had pictures from the cache; it forgets them when asked.
+    let forgotten = |what: &[&str]| {
+        let purged = app.run(&[&["routes", "purge", "--json"], what].concat()).ok().json();
+        purged["answers"].as_u64().expect("a number")
+    };
+    assert!(forgotten(&["/media/**"]) > 0);
+    assert_eq!(forgotten(&["/media/**"]), 0);
+    assert!(forgotten(&["--all"]) > 0, "/static");
 
     // Every service once, under light load; the pages of the others go on.
     let visitors = Visitors::start(&app, 2);
@@ -144,28 +215,17 @@ fn a_person_buys_something_while_everything_is_killed_in_turn() {
     eprintln!("{asked} pages, {} failed (only while the storefront itself was dead)", failed.len());
     assert!(asked > 0);
 
+    a_login_storm_is_limited(&app);
+    orders_are_taken_without_inventory(&app, &shots.join("without-inventory"));
+
     // Archipel itself, in the middle of an order.
     let pids: Vec<i32> = SERVICES.iter().map(|name| app.pid(name).expect("a process")).collect();
-    let buyer = {
-        let (url, shots) = (app.url(""), shots.join("while-archipel-dies"));
-        let dir = browser::dir();
-        Command::new("node").arg("order.mjs").arg(url).arg(shots).current_dir(dir).spawn()
-    };
-    let mut buyer = buyer.expect("node is there");
-    let placed = eventually_blocking(Duration::from_secs(90), || {
-        let path = shots.join("while-archipel-dies/placed");
-        std::fs::read_to_string(path).map_err(|error| error.to_string())
-    });
-    assert!(buyer.wait().expect("it ends").success());
+    let placed = order(&app, &shots.join("while-archipel-dies"));
     kill(app.archipel_pid(), "KILL");
     let outcome = app.run(&["up", "--detach", "--dashboard-port", "0"]).ok();
     let now: Vec<i32> = SERVICES.iter().map(|name| app.pid(name).expect("a process")).collect();
     assert_eq!(now, pids, "adopted, not started again: {}", outcome.err);
-    eventually_blocking(Duration::from_secs(120), || {
-        let sql = format!("SELECT status FROM orders WHERE id = '{}'", placed.trim());
-        let status = app.run(&["db", "shell", "orders", "-c", &sql]).out;
-        if status.contains("COMPLETED") { Ok(()) } else { Err(status) }
-    });
+    completed(&app, &placed);
     audit(&app);
     let dead = app.run(&["events", "dead", "--json"]).ok().json();
     assert_eq!(dead["dead"], serde_json::json!([]), "no dead letters");

@@ -64,10 +64,10 @@ impl Access {
 }
 
 /// What workers did, by their service.
-type Done = Arc<Mutex<Vec<String>>>;
+pub(crate) type Done = Arc<Mutex<Vec<String>>>;
 
 /// Two workers, each of which comes back when its connection breaks, until the runtime ends.
-fn work(runtime: &tokio::runtime::Runtime, app: &App, services: &[&'static str]) -> Done {
+pub(crate) fn work(runtime: &tokio::runtime::Runtime, app: &App, services: &[&'static str]) -> Done {
     let done = Done::default();
     for service in services {
         let (service, access, done) = (*service, Access::of(app, service), Arc::clone(&done));
@@ -170,7 +170,7 @@ fn order(events: &[&HistoryEvent]) -> Vec<WorkflowAction> {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

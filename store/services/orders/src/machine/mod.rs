@@ -20,7 +20,7 @@ pub use table::{ALLOWED, Policy};
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use store_kit::{Timestamp, text_enum};
 
 text_enum! {
@@ -92,7 +92,7 @@ text_enum! {
 }
 
 /// Where one order stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saga {
     pub status: Status,
     /// Counts the transitions.
@@ -146,14 +146,31 @@ impl Saga {
         }
     }
 
+    /// Goes on where it stands, after nobody led it for a while.
+    pub fn take_up(&mut self, now: Timestamp, policy: &Policy) {
+        self.next_run_at = match self.status {
+            Status::Delivered => policy.first_run(self.status, now),
+            status => (!status.is_final()).then_some(now),
+        };
+        self.deadline = policy.deadline(self.status, now);
+    }
+
     /// Whether the customer can still call it off. From PACKED on the capture may be under way.
     pub fn is_cancellable(&self) -> bool {
         !self.cancel_requested && self.status.honours_cancel()
     }
+
+    /// Whether it is called off or undone: a wish to cancel has what it wants.
+    pub fn is_called_off(&self) -> bool {
+        self.cancel_requested && self.status.honours_cancel()
+            || self.status.is_undoing()
+            || matches!(self.status, Status::Cancelled | Status::Refunded)
+    }
 }
 
 /// Something to ask of another service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     Reserve,
     ExtendHold,
@@ -193,6 +210,40 @@ impl Action {
         }
     }
 
+    /// What any of them is called in a history.
+    pub const NAMES: &[&str] = &[
+        "reserve",
+        "extend-hold",
+        "confirm",
+        "release-stock",
+        "authorise",
+        "look-at-payment",
+        "capture",
+        "void",
+        "refund",
+        "look-at-fulfilment",
+        "release",
+        "cancel-fulfilment",
+    ];
+
+    /// What it is called in a history.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reserve => "reserve",
+            Self::ExtendHold => "extend-hold",
+            Self::Confirm => "confirm",
+            Self::FreeStock => "release-stock",
+            Self::Authorise { .. } => "authorise",
+            Self::LookAtPayment => "look-at-payment",
+            Self::Capture => "capture",
+            Self::Void => "void",
+            Self::Refund => "refund",
+            Self::LookAtFulfilment => "look-at-fulfilment",
+            Self::Release { .. } => "release",
+            Self::CancelFulfilment { .. } => "cancel-fulfilment",
+        }
+    }
+
     /// The `Idempotency-Key`: made of the order and the step, so that a repetition, even after a
     /// restart, is the same request. `None` where the method alone makes it safe to repeat.
     pub fn key(self, order: &str) -> Option<String> {
@@ -213,7 +264,8 @@ impl Action {
 }
 
 /// What an action came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// Done; there is nothing more to know.
     Done,
@@ -226,7 +278,7 @@ pub enum Answer {
 }
 
 /// A payment as payments tells it, in a reply or in an event.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
     /// 0 when there is none: the answer to the void of an order that payments never saw.
     #[serde(default)]
@@ -255,7 +307,7 @@ text_enum! {
 }
 
 /// A fulfilment as warehouse tells it, in a reply or in an event.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fulfilment {
     pub state: ParcelState,
     #[serde(default)]
@@ -276,7 +328,8 @@ text_enum! {
 }
 
 /// Something that happens to an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// `next_run_at` has come.
     Due,
@@ -304,8 +357,9 @@ pub struct Move {
     pub why: String,
 }
 
-/// What the world is told, in the transaction that stores the saga.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the world is told, in the transaction that records the transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     Confirmed,
     AuthenticationNeeded,

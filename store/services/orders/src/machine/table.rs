@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use store_kit::{Backoff, Timestamp};
 
 use super::Status::*;
@@ -79,7 +80,7 @@ impl Status {
 }
 
 /// The times of the saga.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     pub reserve_max: Duration,
     pub authorise_max: Duration,

@@ -1,11 +1,17 @@
 //! The real program among simple callees, held against its contract.
+//!
+//! It needs a workflow engine: `archipel sidecar`, by `ARCHIPEL_BIN` or as the build beside the
+//! store left it. Where there is none these tests say that they are skipped; what an order does
+//! is tested without one in `conductor`, `machine` and `saga_model`.
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod engine;
 mod world;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use engine::Engine;
 use serde_json::{Value, json};
 use store_kit::{Callee, CartId, CheckoutId, CustomerId, OrderId, Outcome};
 use store_testing::{Checked, Contract, Program, eventually};
@@ -16,6 +22,7 @@ struct Orders {
     callee: Callee,
     contract: Contract,
     world: World,
+    engine: Engine,
     bus: tokio::task::JoinHandle<()>,
     customer: CustomerId,
     db: PathBuf,
@@ -28,14 +35,15 @@ impl Drop for Orders {
     }
 }
 
-fn program(db: &std::path::Path, world: &World, port: &str) -> Program {
-    let url = world.url();
+fn program(db: &std::path::Path, world: &World, engine: &Engine, port: &str) -> Program {
+    let (url, workflows) = (world.url(), engine.url());
     let vars = [
         ("PORT", port),
         ("INVENTORY_URL", &url),
         ("PAYMENTS_URL", &url),
         ("WAREHOUSE_URL", &url),
         ("CUSTOMERS_URL", &url),
+        ("ARCHIPEL_GRPC_URL", &workflows),
     ];
     // Another build of it can be tried by name, such as the optimised one for the figures.
     let other = std::env::var("ORDERS_PROGRAM");
@@ -43,23 +51,26 @@ fn program(db: &std::path::Path, world: &World, port: &str) -> Program {
 }
 
 impl Orders {
-    async fn start() -> Self {
-        let (world, dir) = (World::start().await, tempfile::tempdir().unwrap());
-        let db = dir.path().join("orders.db");
-        let program = program(&db, &world, "0");
+    /// `None`: there is no engine to be had.
+    async fn start() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::start(dir.path())?;
+        let (world, db) = (World::start().await, dir.path().join("orders.db"));
+        let program = program(&db, &world, &engine, "0");
         let callee = program.callee();
         let bus = tokio::spawn(world.clone().carry(callee.clone()));
         let contract = Contract::load(env!("CARGO_MANIFEST_DIR"));
-        Self {
+        Some(Self {
             program: Some(program),
             callee,
             contract,
             world,
+            engine,
             bus,
             customer: CustomerId::new(),
             db,
             _dir: dir,
-        }
+        })
     }
 
     /// kill -9, and a new one at the same place.
@@ -67,7 +78,7 @@ impl Orders {
         let old = self.program.take().unwrap();
         let port = old.port().to_owned();
         old.kill();
-        let new = program(&self.db, &self.world, &port);
+        let new = program(&self.db, &self.world, &self.engine, &port);
         // Connections of our own, not to the dead one.
         self.callee = new.callee();
         self.program = Some(new);
@@ -160,7 +171,7 @@ fn steps(view: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_good_order_goes_all_the_way() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let id = orders.place("LAMP-1", "tok_ok").await;
     orders.until(&id, "COMPLETED").await;
     let view = eventually("all facts are in", || async {
@@ -222,7 +233,7 @@ async fn a_good_order_goes_all_the_way() {
 
 #[tokio::test]
 async fn an_open_page_sees_every_status_in_order_and_none_twice() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     orders.world.books.lock().unwrap().picker_sleeps = true;
     let id = orders.place("LAMP-1", "tok_ok").await;
     let call = orders.callee.get(format!("/v1/orders/{id}/events")).bearer(orders.token());
@@ -267,7 +278,7 @@ async fn an_open_page_sees_every_status_in_order_and_none_twice() {
 
 #[tokio::test]
 async fn the_same_order_again_is_the_same_order() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let order = orders.new_order("LAMP-1", "tok_ok");
     assert_eq!(orders.post(&order).await.status, 201);
     assert_eq!(orders.post(&order).await.status, 200);
@@ -284,7 +295,7 @@ async fn the_same_order_again_is_the_same_order() {
 
 #[tokio::test]
 async fn a_wrong_order_is_refused_and_told_where() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let good = orders.new_order("LAMP-1", "tok_ok");
     for (member, value, pointer) in [
         ("/totals/total", eur(3389), "/totals/total"),
@@ -319,7 +330,7 @@ async fn a_wrong_order_is_refused_and_told_where() {
 
 #[tokio::test]
 async fn another_customer_sees_nothing() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let (mine, other) = (orders.place("LAMP-1", "tok_ok").await, CustomerId::new());
     let second = orders.place("LAMP-1", "tok_ok").await;
     let call = orders.callee.get(format!("/v1/orders/{mine}")).bearer(orders.world.token(&other));
@@ -344,7 +355,7 @@ async fn another_customer_sees_nothing() {
 
 #[tokio::test]
 async fn a_declined_card_may_be_replaced_twice() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let id = orders.place("LAMP-1", "tok_decline").await;
     let view = orders.until(&id, "AWAITING_METHOD").await;
     assert_eq!(
@@ -376,7 +387,7 @@ async fn a_declined_card_may_be_replaced_twice() {
 
 #[tokio::test]
 async fn the_bank_may_want_to_see_the_customer() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let id = orders.place("LAMP-1", "tok_3ds").await;
     let view = orders.until(&id, "AWAITING_ACTION").await;
     assert_eq!(view["action"], json!({"kind": "authenticate", "url": "/psp/3ds/pi_1"}));
@@ -387,7 +398,7 @@ async fn the_bank_may_want_to_see_the_customer() {
 
 #[tokio::test]
 async fn a_slow_provider_is_waited_for() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let id = orders.place("LAMP-1", "tok_slow").await;
     eventually("the payment is pending", || async {
         let view = orders.view(&id).await;
@@ -400,7 +411,7 @@ async fn a_slow_provider_is_waited_for() {
 
 #[tokio::test]
 async fn what_is_sold_out_is_not_sold() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     orders.world.books.lock().unwrap().sold_out.insert("LAMP-1".into());
     let id = orders.place("LAMP-1", "tok_ok").await;
     let view = orders.until(&id, "CANCELLED").await;
@@ -411,7 +422,7 @@ async fn what_is_sold_out_is_not_sold() {
 
 #[tokio::test]
 async fn a_cancelled_order_is_undone_in_order() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     orders.world.books.lock().unwrap().picker_sleeps = true;
     let id = orders.place("LAMP-1", "tok_ok").await;
     assert_eq!(orders.until(&id, "CONFIRMED").await["cancellable"], true);
@@ -429,7 +440,7 @@ async fn a_cancelled_order_is_undone_in_order() {
 
 #[tokio::test]
 async fn what_goes_wrong_late_is_undone_too() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let id = orders.place("LAMP-1", "tok_capture_fails").await;
     assert_eq!(orders.until(&id, "CANCELLED").await["reason"], "capture_failed");
 
@@ -454,7 +465,7 @@ async fn what_goes_wrong_late_is_undone_too() {
 
 #[tokio::test]
 async fn facts_are_taken_once_in_their_order_or_not_at_all() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     orders.world.books.lock().unwrap().picker_sleeps = true;
     let id = orders.place("LAMP-1", "tok_ok").await;
     orders.until(&id, "CONFIRMED").await;
@@ -486,7 +497,7 @@ async fn facts_are_taken_once_in_their_order_or_not_at_all() {
 
 #[tokio::test]
 async fn an_order_waits_for_those_who_are_away_and_goes_on_when_they_are_back() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     let first = orders.place("LAMP-1", "tok_ok").await;
     orders.until(&first, "COMPLETED").await;
     orders.world.go_away().await;
@@ -519,7 +530,7 @@ async fn an_order_waits_for_those_who_are_away_and_goes_on_when_they_are_back() 
 
 #[tokio::test]
 async fn a_lost_reply_is_asked_for_again_under_the_same_key() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     orders.world.books.lock().unwrap().replies_lost = 2;
     let id = orders.place("LAMP-1", "tok_ok").await;
     orders.until(&id, "COMPLETED").await;
@@ -533,8 +544,44 @@ async fn a_lost_reply_is_asked_for_again_under_the_same_key() {
 }
 
 #[tokio::test]
+async fn orders_go_on_when_the_engine_was_killed_and_even_when_it_has_lost_its_memory() {
+    let Some(mut orders) = Orders::start().await else { return };
+    let mut placed = Vec::new();
+    for round in 0..6_u32 {
+        for _ in 0..5 {
+            placed.push(orders.place("LAMP-1", "tok_ok").await);
+        }
+        // At another point of the flow each time.
+        let asked = || orders.world.books.lock().unwrap().asked.len();
+        let goal = asked() + round as usize * 3;
+        let _ = tokio::time::timeout(Duration::from_secs(2), async {
+            while asked() < goal {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        orders.engine.kill();
+        // Taken while nobody leads orders, and for certain.
+        placed.push(orders.place("LAMP-1", "tok_ok").await);
+        orders.engine.restart();
+    }
+    for id in &placed {
+        orders.until(id, "COMPLETED").await;
+        assert_eq!(orders.world.books.lock().unwrap().keys[id].len(), 5);
+    }
+    orders.world.books.lock().unwrap().picker_sleeps = true;
+    let id = orders.place("LAMP-1", "tok_ok").await;
+    orders.until(&id, "CONFIRMED").await;
+    orders.engine.kill();
+    orders.engine.forget();
+    orders.engine.restart();
+    orders.world.say("fulfilment.packed", &id, json!({}));
+    orders.until(&id, "COMPLETED").await;
+}
+
+#[tokio::test]
 async fn kill_9_at_any_moment_loses_nothing_and_doubles_nothing() {
-    let mut orders = Orders::start().await;
+    let Some(mut orders) = Orders::start().await else { return };
     let mut placed = Vec::new();
     for round in 0..12_u32 {
         for n in 0..5 {
@@ -567,7 +614,7 @@ async fn kill_9_at_any_moment_loses_nothing_and_doubles_nothing() {
 /// Not a benchmark, a guard: our own share of an order is small, and nothing polls.
 #[tokio::test]
 async fn a_good_order_flows_without_pauses() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     orders.until(&orders.place("LAMP-1", "tok_ok").await, "COMPLETED").await;
     let mut fastest = Duration::MAX;
     for _ in 0..5 {
@@ -584,7 +631,7 @@ async fn a_good_order_flows_without_pauses() {
 #[tokio::test]
 #[ignore = "prints figures, asserts nothing"]
 async fn figures() {
-    let orders = Orders::start().await;
+    let Some(orders) = Orders::start().await else { return };
     orders.until(&orders.place("LAMP-1", "tok_ok").await, "COMPLETED").await;
     let program = orders.program.as_ref().unwrap();
     let (idle, before) = program.usage();
