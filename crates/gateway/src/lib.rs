@@ -17,7 +17,6 @@
 
 mod cache;
 mod compress;
-mod cores;
 mod entry;
 mod gateway;
 mod guard;

@@ -11,7 +11,6 @@ mod balance;
 mod cache;
 mod chaos;
 mod compress;
-mod cores;
 mod early;
 mod edges;
 mod errors;
