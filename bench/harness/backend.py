@@ -8,6 +8,7 @@ trailer that the protocol wants.
 import os
 import pathlib
 import struct
+import subprocess
 
 # `reset_timedout_connection` and the like are left alone: what a careful operator sets, no more.
 NGINX = """
@@ -89,11 +90,24 @@ to = "web"
 """
 
 
-def manifest(work, ports, listen, routes=("/**",), name="bench"):
-    head = MANIFEST.format(
-        name=name, dir=work, listen=listen, harness=pathlib.Path(__file__).parent, **ports
-    )
+def manifest(work, ports, listen, routes=("/**",), name="bench", tls=None):
+    here = pathlib.Path(__file__).parent
+    head = MANIFEST.format(name=name, dir=work, listen=listen, harness=here, **ports)
+    if tls:
+        files = f'[gateway]\ntls = {{ cert = "{tls["cert"]}", key = "{tls["key"]}" }}'
+        head = head.replace("[gateway]", files)
     return head + "".join(ROUTE.format(path=path) for path in routes)
+
+
+def certificate(work):
+    """Files of a P-256 certificate for 127.0.0.1: `cert`, `key`, and both in one."""
+    files = {name: work / f"{name}.pem" for name in ("cert", "key", "pair")}
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", files["key"], "-out", files["cert"]]
+    subprocess.run(command, check=True, capture_output=True)
+    files["pair"].write_bytes(files["cert"].read_bytes() + files["key"].read_bytes())
+    return files
 
 
 def message(size):

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from harness.process import ROOT
 
 
+# A peer may fail once in so many; Archipel may not.
+FEW = 1_000
+
+
 @dataclass(frozen=True)
 class Load:
     name: str
@@ -47,6 +51,10 @@ def answered(output, http2, what):
         done = int(re.search(r"requests: .* (\d+) succeeded", output).group(1))
         codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
         wrong = sum(int(codes.group(n)) for n in (2, 3, 4))
+        # nginx answers a few of a hundred thousand with 502 when its gRPC backend is busy.
+        if 0 < wrong * FEW < done and not what.startswith("archipel"):
+            print(f"{what}: {wrong} of {done} answers were failures", flush=True)
+            wrong = 0
     else:
         done = int(re.search(r"(\d+) requests in", output).group(1))
         wrong = re.search(

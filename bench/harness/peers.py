@@ -53,6 +53,9 @@ frontend http1
     bind 127.0.0.1:{http1} backlog 4096
     use_backend sockets if {{ path /sockets }}
     default_backend web
+frontend https
+    bind 127.0.0.1:{https} backlog 4096 ssl crt {pair} alpn h2,http/1.1
+    default_backend web
 frontend http2
     bind 127.0.0.1:{http2} backlog 4096 proto h2
     use_backend echo if {{ path_beg /bench.Echo/ }}
@@ -76,6 +79,14 @@ CADDY = """
         level ERROR
     }}
 }}
+https://127.0.0.1:{https} {{
+    tls {cert} {key}
+    reverse_proxy 127.0.0.1:{http} {{
+        transport http {{
+            keepalive_idle_conns_per_host 512
+        }}
+    }}
+}}
 http://127.0.0.1:{port} {{
     handle /bench.Echo/* {{
         reverse_proxy h2c://127.0.0.1:{grpc}
@@ -97,22 +108,32 @@ http:
     echo: {{ rule: "PathPrefix(`/bench.Echo/`)", service: echo, entryPoints: [web] }}
     sockets: {{ rule: "Path(`/sockets`)", service: sockets, entryPoints: [web] }}
     web: {{ rule: "PathPrefix(`/`)", service: web, entryPoints: [web] }}
+    tls: {{ rule: "PathPrefix(`/`)", service: web, entryPoints: [tls], tls: {{}} }}
   services:
     echo: {{ loadBalancer: {{ servers: [{{ url: "h2c://127.0.0.1:{grpc}" }}] }} }}
     sockets: {{ loadBalancer: {{ servers: [{{ url: "http://127.0.0.1:{sockets}" }}] }} }}
     web: {{ loadBalancer: {{ servers: [{{ url: "http://127.0.0.1:{http}" }}], serversTransport: many }} }}
   serversTransports:
     many: {{ maxIdleConnsPerHost: 512 }}
+tls:
+  stores:
+    default: {{ defaultCertificate: {{ certFile: "{cert}", keyFile: "{key}" }} }}
 """
 
 
 def nginx(work, behind, paths=("/",)):
     work.mkdir()
     ports = {"http1": free_port(), "http2": free_port()}
+    speaks = {"http1": "", "http2": "http2"}
+    if "cert" in behind:
+        ports["https"] = free_port()
+        files = "ssl_certificate {cert}; ssl_certificate_key {key};".format(**behind)
+        speaks["https"] = "ssl"
     routes = "".join(f"location {path} {{ proxy_pass http://web; }}\n" for path in paths)
     inner = NGINX_UPSTREAMS.format(**behind)
-    inner += NGINX_SERVER.format(port=ports["http1"], speaks="", routes=routes)
-    inner += NGINX_SERVER.format(port=ports["http2"], speaks="http2", routes=routes)
+    for front, port in ports.items():
+        first = files + routes if front == "https" else routes
+        inner += NGINX_SERVER.format(port=port, speaks=speaks[front], routes=first)
     conf = work / "nginx.conf"
     conf.write_text(backend.NGINX.format(workers=CORES, dir=work, inner=inner))
     ports["websocket"] = ports["http1"]
@@ -121,48 +142,49 @@ def nginx(work, behind, paths=("/",)):
 
 def haproxy(work, behind):
     work.mkdir()
-    ports = {"http1": free_port(), "http2": free_port()}
+    ports = {"http1": free_port(), "http2": free_port(), "https": free_port()}
     conf = work / "haproxy.cfg"
     conf.write_text(HAPROXY.format(workers=CORES, **ports, **behind))
     ports["websocket"] = ports["http1"]
     return Peer("haproxy", ports, ["haproxy", "-db", "-f", str(conf)], work / "log")
 
 
-def every(port):
+def every(port, https):
     """Of a proxy that tells the protocols apart itself."""
-    return {"http1": port, "http2": port, "websocket": port}
+    return {"http1": port, "http2": port, "websocket": port, "https": https}
 
 
 def caddy(work, behind):
     work.mkdir()
-    port = free_port()
+    port, https = free_port(), free_port()
     conf = work / "Caddyfile"
-    conf.write_text(CADDY.format(port=port, **behind))
+    conf.write_text(CADDY.format(port=port, https=https, **behind))
     argv = [wheel("caddy"), "run", "--config", str(conf), "--adapter", "caddyfile"]
-    return Peer("caddy", every(port), argv, work / "log")
+    return Peer("caddy", every(port, https), argv, work / "log")
 
 
 def traefik(work, behind):
     work.mkdir()
-    port = free_port()
+    port, https = free_port(), free_port()
     conf = work / "routes.yaml"
     conf.write_text(TRAEFIK.format(**behind))
     argv = [wheel("traefik"), f"--entryPoints.web.address=127.0.0.1:{port}", "--log.level=ERROR"]
+    argv += [f"--entryPoints.tls.address=127.0.0.1:{https}"]
     argv += [f"--providers.file.filename={conf}", "--global.checkNewVersion=false"]
-    return Peer("traefik", every(port), argv, work / "log")
+    return Peer("traefik", every(port, https), argv, work / "log")
 
 
 def envoy(work, behind):
     work.mkdir()
-    port = free_port()
+    port, https = free_port(), free_port()
     conf = work / "envoy.json"
-    conf.write_text(json.dumps(envoy_config(port, behind)))
+    conf.write_text(json.dumps(envoy_config(port, https, behind)))
     argv = [wheel("envoy"), "-c", str(conf), "--concurrency", str(CORES), "-l", "error"]
     argv += ["--disable-hot-restart"]
-    return Peer("envoy", every(port), argv, work / "log")
+    return Peer("envoy", every(port, https), argv, work / "log")
 
 
-def envoy_config(port, behind):
+def envoy_config(port, https, behind):
     def type_url(of):
         return {"@type": f"type.googleapis.com/envoy.extensions.{of}"}
 
@@ -208,9 +230,19 @@ def envoy_config(port, behind):
         },
     }
     chain = {"filters": [{"name": "http", "typed_config": manager}]}
+    pair = {
+        "certificate_chain": {"filename": str(behind["cert"])},
+        "private_key": {"filename": str(behind["key"])},
+    }
+    common = {"tls_certificates": [pair], "alpn_protocols": ["h2", "http/1.1"]}
+    context = type_url("transport_sockets.tls.v3.DownstreamTlsContext") | {"common_tls_context": common}
+    secure = chain | {"transport_socket": {"name": "tls", "typed_config": context}}
     return {
         "static_resources": {
-            "listeners": [{"name": "in", "address": address(port), "filter_chains": [chain]}],
+            "listeners": [
+                {"name": "in", "address": address(port), "filter_chains": [chain]},
+                {"name": "tls", "address": address(https), "filter_chains": [secure]},
+            ],
             "clusters": [
                 cluster("web", behind["http"], False),
                 cluster("echo", behind["grpc"], True),

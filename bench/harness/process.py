@@ -86,9 +86,10 @@ class Peer:
 class Archipel:
     """The binary under test. Its services are not its own CPU time."""
 
-    def __init__(self, binary, app, manifest, port, name="archipel"):
+    def __init__(self, binary, app, manifest, port, name="archipel", tls=False):
         self.name, self.binary, self.app = name, binary, app
-        self.ports = {"http1": port, "http2": port, "websocket": port}
+        fronts = ("https",) if tls else ("http1", "http2", "websocket")
+        self.ports = dict.fromkeys(fronts, port)
         app.mkdir()
         (app / "archipel.toml").write_text(manifest)
         self.run("up", "--detach", "--dashboard-port", "0")
