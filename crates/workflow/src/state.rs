@@ -192,6 +192,7 @@ impl State {
         self.along(unit);
         let incarnation = self.next_incarnation(unit);
         unit.delete(stored::instance_key(key));
+        self.recent.remove(key);
         self.release(key, unit);
         let active = self.active.remove(key).map(|active| active.incarnation);
         for old in active.into_iter().chain([stored]) {
