@@ -128,9 +128,12 @@ async fn stream(address: &str, done: &Arc<Done>) -> Result<(), Box<dyn std::erro
     let mut client = connect(address).await?;
     let items = client.get_work_items(GetWorkItemsRequest::default()).await?;
     let mut items = items.into_inner();
+    // What is in hand ends with the stream, as with a worker that dies.
+    let mut serving = tokio::task::JoinSet::new();
     while let Some(item) = items.message().await? {
         let (mut client, done) = (client.clone(), Arc::clone(done));
-        tokio::spawn(async move { serve(&mut client, &done, item).await });
+        while serving.try_join_next().is_some() {}
+        serving.spawn(async move { serve(&mut client, &done, item).await });
     }
     Ok(())
 }
@@ -225,6 +228,7 @@ fn order(events: &[&HistoryEvent]) -> Result<Vec<WorkflowAction>, String> {
 fn action(id: i32) -> WorkflowAction {
     let kind = match id {
         1 => {
+            #[expect(clippy::disallowed_methods, reason = "a workflow's own clock")]
             let fire_at = SystemTime::now() + Duration::from_millis(300);
             Action::CreateTimer(CreateTimerAction {
                 fire_at: Some(fire_at.into()),
