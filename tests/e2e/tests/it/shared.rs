@@ -1,6 +1,8 @@
 //! Several Archipel processes over one PostgreSQL, killed, stopped and cut off in the middle of
 //! work. The test is the worker of each; run by `crates/storage/tests/with-postgres.sh`.
 
+#![expect(clippy::disallowed_methods, reason = "real time is what is measured and slept")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -228,7 +230,6 @@ fn order(events: &[&HistoryEvent]) -> Result<Vec<WorkflowAction>, String> {
 fn action(id: i32) -> WorkflowAction {
     let kind = match id {
         1 => {
-            #[expect(clippy::disallowed_methods, reason = "a workflow's own clock")]
             let fire_at = SystemTime::now() + Duration::from_millis(300);
             Action::CreateTimer(CreateTimerAction {
                 fire_at: Some(fire_at.into()),
