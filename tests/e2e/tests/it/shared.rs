@@ -1,6 +1,8 @@
 //! Several Archipel processes over one PostgreSQL, killed, stopped and cut off in the middle of
 //! work. The test is the worker of each; run by `crates/storage/tests/with-postgres.sh`.
 
+#![expect(clippy::disallowed_methods, reason = "real time is what is measured and slept")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -128,9 +130,12 @@ async fn stream(address: &str, done: &Arc<Done>) -> Result<(), Box<dyn std::erro
     let mut client = connect(address).await?;
     let items = client.get_work_items(GetWorkItemsRequest::default()).await?;
     let mut items = items.into_inner();
+    // What is in hand ends with the stream, as with a worker that dies.
+    let mut serving = tokio::task::JoinSet::new();
     while let Some(item) = items.message().await? {
         let (mut client, done) = (client.clone(), Arc::clone(done));
-        tokio::spawn(async move { serve(&mut client, &done, item).await });
+        while serving.try_join_next().is_some() {}
+        serving.spawn(async move { serve(&mut client, &done, item).await });
     }
     Ok(())
 }
