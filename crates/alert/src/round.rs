@@ -428,14 +428,16 @@ impl Round {
     /// The oldest message of each channel whose time has come.
     fn send(&mut self, config: &Arc<Config>) {
         let now_ms = clock::wall_ms();
-        let (ready, console) = self.alerts.with(|state| {
+        let told = self.alerts.with(|state| {
+            // Before the first facts nobody knows where the console is, to which messages lead.
+            let console = state.facts.as_ref()?.console.clone();
             let mut first: BTreeMap<String, Delivery> = BTreeMap::new();
             for delivery in &state.book.outbox {
                 first.entry(delivery.channel.clone()).or_insert_with(|| delivery.clone());
             }
-            let console = state.facts.as_ref().and_then(|facts| facts.console.clone());
-            (first, console)
+            Some((first, console))
         });
+        let Some((ready, console)) = told else { return };
         for (name, delivery) in ready {
             let Some(channel) = config.channels.get(name.as_str()) else { continue };
             // Further away than it can be, the clock was put back.

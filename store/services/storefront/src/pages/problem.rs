@@ -51,10 +51,7 @@ pub(crate) async fn away(visit: Visit, title: &str, text: &str) -> Response {
             ("/", visit.t("To the shop", "Vers la boutique")),
         ],
     );
-    let mut response =
-        visit.page(Page::new(title, body).status(StatusCode::SERVICE_UNAVAILABLE)).await;
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("3"));
-    response
+    visit.page(Page::new(title, body).status(StatusCode::SERVICE_UNAVAILABLE)).await
 }
 
 /// The same for something that was to be done and was not.
