@@ -15,6 +15,7 @@ use crate::facts::Facts;
 use crate::measure::Stores;
 use crate::mute::{Explains, Silence};
 use crate::phase::Phase;
+use crate::quiet::Quiet;
 use crate::round::Round;
 use crate::rule::Labels;
 use crate::send::{Outcome, Secrets, deliver};
@@ -52,8 +53,7 @@ pub(crate) struct State {
     pub(crate) facts: Option<Arc<Facts>>,
     /// Counts what was told.
     pub(crate) facts_told: u64,
-    /// Nothing new fires before this moment.
-    pub(crate) quiet_until_ms: u64,
+    pub(crate) quiet: Quiet,
     /// Why a rule could not be read.
     pub(crate) problems: BTreeMap<String, String>,
     pub(crate) left_out: BTreeMap<String, usize>,
@@ -125,7 +125,8 @@ impl Alerts {
         let config = Config::new(app, watch, secrets);
         let grace = u64::try_from(watch.pace.grace.as_millis()).unwrap_or(u64::MAX);
         self.with(|state| {
-            state.quiet_until_ms = clock::wall_ms().saturating_add(grace);
+            state.quiet = Quiet::default();
+            state.quiet.ask(clock::wall_ms(), grace);
             let known = |channel: &String| config.channels.contains_key(channel.as_str());
             for alert in state.book.alerts.values_mut().flatten() {
                 alert.told.retain(|channel, _| known(channel));
@@ -151,10 +152,9 @@ impl Alerts {
     /// What is known now of services, queues and the machine.
     pub fn tell(&self, facts: Facts) {
         self.with(|state| {
-            if let Some(config) = state.config.as_ref().filter(|_| facts.preparing) {
+            if let Some(config) = &state.config {
                 let grace = u64::try_from(config.pace.grace.as_millis()).unwrap_or(u64::MAX);
-                let until = clock::wall_ms().saturating_add(grace);
-                state.quiet_until_ms = state.quiet_until_ms.max(until);
+                state.quiet.tell(facts.preparing, clock::wall_ms(), grace);
             }
             state.facts = Some(Arc::new(facts));
             state.facts_told += 1;
