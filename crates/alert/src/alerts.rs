@@ -24,6 +24,10 @@ use crate::snapshot::Snapshot;
 /// Longer is no silence but the end of the rule.
 const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
 
+/// They stand in the file of alerts, which is written as a whole.
+const SILENCE_LABELS_MAX: usize = 16;
+const SILENCE_LABEL_BYTES_MAX: usize = 500;
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SilenceError {
     #[error("there is no rule `{0}`")]
@@ -32,6 +36,10 @@ pub enum SilenceError {
     Length,
     #[error("{SILENCES_MAX} silences are in force already")]
     TooMany,
+    #[error(
+        "a silence names at most {SILENCE_LABELS_MAX} labels of {SILENCE_LABEL_BYTES_MAX} bytes"
+    )]
+    Labels,
 }
 
 /// A silence that somebody asks for.
@@ -181,6 +189,12 @@ impl Alerts {
         let now_ms = clock::wall_ms();
         if wanted.lasts < Duration::from_secs(1) || wanted.lasts > SILENCE_MAX {
             return Err(SilenceError::Length);
+        }
+        let long = |(key, value): (&String, &String)| key.len() + value.len();
+        if wanted.labels.len() > SILENCE_LABELS_MAX
+            || wanted.labels.iter().any(|label| long(label) > SILENCE_LABEL_BYTES_MAX)
+        {
+            return Err(SilenceError::Labels);
         }
         self.with(|state| {
             if let (Some(rule), Some(config)) = (&wanted.rule, &state.config)
