@@ -119,7 +119,6 @@ fn open(path: &Path, stopper: &Stopper) -> Result<Connection, InspectError> {
 }
 
 /// That nothing is written is not decided here: some modules prepare writes that they never run.
-#[expect(clippy::needless_pass_by_value, reason = "as it is called")]
 fn judge(context: AuthContext<'_>) -> Authorization {
     let is = |known: &[&str], name: &str| known.iter().any(|k| k.eq_ignore_ascii_case(name));
     match context.action {
