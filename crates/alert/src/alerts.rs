@@ -15,6 +15,7 @@ use crate::facts::Facts;
 use crate::measure::Stores;
 use crate::mute::{Explains, Silence};
 use crate::phase::Phase;
+use crate::quiet::Quiet;
 use crate::round::Round;
 use crate::rule::Labels;
 use crate::send::{Outcome, Secrets, deliver};
@@ -22,6 +23,10 @@ use crate::snapshot::Snapshot;
 
 /// Longer is no silence but the end of the rule.
 const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// They stand in the file of alerts, which is written as a whole.
+const SILENCE_LABELS_MAX: usize = 16;
+const SILENCE_LABEL_BYTES_MAX: usize = 500;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SilenceError {
@@ -31,6 +36,10 @@ pub enum SilenceError {
     Length,
     #[error("{SILENCES_MAX} silences are in force already")]
     TooMany,
+    #[error(
+        "a silence names at most {SILENCE_LABELS_MAX} labels of {SILENCE_LABEL_BYTES_MAX} bytes"
+    )]
+    Labels,
 }
 
 /// A silence that somebody asks for.
@@ -52,8 +61,7 @@ pub(crate) struct State {
     pub(crate) facts: Option<Arc<Facts>>,
     /// Counts what was told.
     pub(crate) facts_told: u64,
-    /// Nothing new fires before this moment.
-    pub(crate) quiet_until_ms: u64,
+    pub(crate) quiet: Quiet,
     /// Why a rule could not be read.
     pub(crate) problems: BTreeMap<String, String>,
     pub(crate) left_out: BTreeMap<String, usize>,
@@ -125,7 +133,8 @@ impl Alerts {
         let config = Config::new(app, watch, secrets);
         let grace = u64::try_from(watch.pace.grace.as_millis()).unwrap_or(u64::MAX);
         self.with(|state| {
-            state.quiet_until_ms = clock::wall_ms().saturating_add(grace);
+            state.quiet = Quiet::default();
+            state.quiet.ask(clock::wall_ms(), grace);
             let known = |channel: &String| config.channels.contains_key(channel.as_str());
             for alert in state.book.alerts.values_mut().flatten() {
                 alert.told.retain(|channel, _| known(channel));
@@ -151,10 +160,9 @@ impl Alerts {
     /// What is known now of services, queues and the machine.
     pub fn tell(&self, facts: Facts) {
         self.with(|state| {
-            if let Some(config) = state.config.as_ref().filter(|_| facts.preparing) {
+            if let Some(config) = &state.config {
                 let grace = u64::try_from(config.pace.grace.as_millis()).unwrap_or(u64::MAX);
-                let until = clock::wall_ms().saturating_add(grace);
-                state.quiet_until_ms = state.quiet_until_ms.max(until);
+                state.quiet.tell(facts.preparing, clock::wall_ms(), grace);
             }
             state.facts = Some(Arc::new(facts));
             state.facts_told += 1;
@@ -181,6 +189,12 @@ impl Alerts {
         let now_ms = clock::wall_ms();
         if wanted.lasts < Duration::from_secs(1) || wanted.lasts > SILENCE_MAX {
             return Err(SilenceError::Length);
+        }
+        let long = |(key, value): (&String, &String)| key.len() + value.len();
+        if wanted.labels.len() > SILENCE_LABELS_MAX
+            || wanted.labels.iter().any(|label| long(label) > SILENCE_LABEL_BYTES_MAX)
+        {
+            return Err(SilenceError::Labels);
         }
         self.with(|state| {
             if let (Some(rule), Some(config)) = (&wanted.rule, &state.config)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use archipel_rt::clock;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -50,7 +50,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// Until the end of the body.
+    /// Until the end of the body, or of what is looked at.
     pub(crate) took: Duration,
     pub(crate) certificate_ends_ms: Option<u64>,
 }
@@ -107,10 +107,16 @@ async fn send(ask: &Ask) -> Result<Answer, ClientError> {
     let request = request.body(Full::new(ask.body.clone())).map_err(|_| wrong())?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
-        Ok::<_, ClientError>((head, body))
+        let (head, mut body) = response.into_parts();
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            read.extend_from_slice(&data[..data.len().min(BODY_BYTES_MAX - read.len())]);
+            if read.len() == BODY_BYTES_MAX {
+                break;
+            }
+        }
+        Ok::<_, ClientError>((head, Bytes::from(read)))
     };
     tokio::pin!(connection, exchange);
     let (head, body) = tokio::select! {

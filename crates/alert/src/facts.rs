@@ -18,6 +18,8 @@ pub struct Facts {
     /// Spans, lines and records that were dropped since the start.
     pub dropped: u64,
     pub gateway: Option<Entrance>,
+    /// The manifest has one, whether it is open or not.
+    pub gateway_declared: bool,
     /// Where the console is, without its key.
     pub console: Option<String>,
 }

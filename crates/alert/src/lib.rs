@@ -23,6 +23,7 @@ mod message;
 mod mute;
 mod phase;
 mod post;
+mod quiet;
 mod round;
 mod rule;
 mod send;

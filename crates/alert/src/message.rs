@@ -70,7 +70,7 @@ impl Message {
         match (firing, resolved) {
             (1, 0) => format!("[{}] firing: {first}", self.app),
             (0, 1) => format!("[{}] resolved: {first}", self.app),
-            (0, n) => format!("[{}] {n} resolved", self.app),
+            (0, n) => format!("[{}] {} resolved", self.app, n + self.left_out),
             (n, 0) => format!("[{}] {} firing", self.app, n + self.left_out),
             (n, m) => format!("[{}] {} firing, {m} resolved", self.app, n + self.left_out),
         }
@@ -227,6 +227,8 @@ mod tests {
         let flood = Message::new("shop", 0, vec![told("a", "firing"); 120]);
         assert_eq!(flood.alerts.len(), TOLD_MAX);
         assert_eq!(flood.title(), "[shop] 120 firing");
+        let over = Message::new("shop", 0, vec![told("a", "resolved"); 120]);
+        assert_eq!(over.title(), "[shop] 120 resolved");
         assert_eq!(
             Message::new("shop", 0, vec![told("a", "resolved")]).webhook("", None)["type"],
             "alerts.resolved"

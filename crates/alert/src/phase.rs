@@ -28,19 +28,34 @@ impl Phase {
     /// The next phase. While it is `quiet` nothing begins to fire: instances come and go then.
     #[must_use]
     pub fn next(self, holds: bool, quiet: bool, timing: Timing, now_ms: u64) -> Self {
-        match self {
+        match self.not_after(now_ms) {
             Self::Ok if !holds || quiet => Self::Ok,
             Self::Ok if timing.hold_ms == 0 => Self::Firing { since_ms: now_ms, held_ms: now_ms },
             Self::Ok => Self::Pending { since_ms: now_ms },
             Self::Pending { .. } if !holds => Self::Ok,
-            Self::Pending { since_ms } if now_ms < since_ms.saturating_add(timing.hold_ms) => self,
-            Self::Pending { .. } if quiet => self,
+            Self::Pending { since_ms }
+                if quiet || now_ms < since_ms.saturating_add(timing.hold_ms) =>
+            {
+                Self::Pending { since_ms }
+            }
             Self::Pending { .. } => Self::Firing { since_ms: now_ms, held_ms: now_ms },
             Self::Firing { since_ms, .. } if holds => Self::Firing { since_ms, held_ms: now_ms },
             Self::Firing { held_ms, .. } if now_ms.saturating_sub(held_ms) >= timing.resolve_ms => {
                 Self::Ok
             }
-            Self::Firing { .. } => self,
+            firing @ Self::Firing { .. } => firing,
+        }
+    }
+
+    /// What seems to lie ahead was before the clock was put back: it counts from now on, or
+    /// nothing would begin or end until the clock is there again.
+    fn not_after(self, now_ms: u64) -> Self {
+        match self {
+            Self::Ok => Self::Ok,
+            Self::Pending { since_ms } => Self::Pending { since_ms: since_ms.min(now_ms) },
+            Self::Firing { since_ms, held_ms } => {
+                Self::Firing { since_ms: since_ms.min(now_ms), held_ms: held_ms.min(now_ms) }
+            }
         }
     }
 
@@ -123,6 +138,20 @@ mod tests {
                 phase = phase.next(holds, false, timing, now);
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_delays_nothing_by_more_than_its_time() {
+        let timing = Timing { hold_ms: 1_000, resolve_ms: 1_000 };
+        let day = 86_400_000;
+        let pending = Phase::Ok.next(true, false, timing, 10 * day);
+        let pending = pending.next(true, false, timing, day);
+        let firing = pending.next(true, false, timing, day + 1_000);
+        assert!(firing.is_firing(), "{firing:?}");
+        let (back, begins) = (Phase::Firing { since_ms: 9 * day, held_ms: 10 * day }, day);
+        let firing = back.next(false, false, timing, begins);
+        assert!(firing.is_firing());
+        assert_eq!(firing.next(false, false, timing, begins + 1_000), Phase::Ok);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn due(
                 true
             }
             (true, Some(told)) if wanted && !alert.muted => {
-                if now_ms.saturating_sub(told) >= repeat_ms {
+                if is_over(told, repeat_ms, now_ms) {
                     repeats.push(at);
                 }
                 false
@@ -66,7 +66,7 @@ pub(crate) fn due(
             oldest = Some(oldest.map_or(alert.since_ms, |known| known.min(alert.since_ms)));
         }
     }
-    let grouped = oldest.is_some_and(|oldest| now_ms.saturating_sub(oldest) >= group_ms);
+    let grouped = oldest.is_some_and(|oldest| is_over(oldest, group_ms, now_ms));
     if !grouped && repeats.is_empty() {
         return None;
     }
@@ -75,6 +75,11 @@ pub(crate) fn due(
     }
     due.firing.extend(repeats);
     Some(due)
+}
+
+/// What seems to lie ahead was before the clock was put back.
+fn is_over(since_ms: u64, after_ms: u64, now_ms: u64) -> bool {
+    now_ms.checked_sub(since_ms).is_none_or(|passed| passed >= after_ms)
 }
 
 fn millis(duration: std::time::Duration) -> u64 {
@@ -144,6 +149,16 @@ mod tests {
         all[0].since_ms = 50_000;
         assert_eq!(ask(&all, 79_999), None);
         assert_eq!(ask(&all, 80_000), Some(Due { firing: vec![], resolved: vec![0] }));
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_holds_no_message_up() {
+        let mut all = [fresh(86_400_000)];
+        assert!(ask(&all, 1_000).is_some());
+        all[0].told.insert("ops".into(), 86_400_000);
+        assert!(ask(&all, 1_000).is_some_and(|due| due.firing == [0]), "repeated, then as before");
+        all[0].told.insert("ops".into(), 1_000);
+        assert_eq!(ask(&all, 2_000), None);
     }
 
     #[test]

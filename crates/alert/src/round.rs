@@ -142,6 +142,7 @@ impl Round {
             }
         }
         self.forget(config, now_ms);
+        self.checks_gone(config, facts.as_deref(), now_ms);
         self.start_checks(config, facts.as_deref(), now_ms);
     }
 
@@ -195,6 +196,21 @@ impl Round {
             self.alerts.with(|state| {
                 step(state, &rule, Severity::Ticket, Class::Other, at_once, Vec::new(), now_ms);
             });
+        }
+    }
+
+    /// What was found by checks that are no more is over: nobody else would look again.
+    fn checks_gone(&self, config: &Config, facts: Option<&Facts>, now_ms: u64) {
+        let no_door = facts.is_some_and(|facts| facts.gateway.is_none() && !facts.gateway_declared);
+        let readings = self.alerts.with(|state| {
+            if no_door {
+                state.book.runs.remove(DOOR);
+            }
+            failing(state, config)
+        });
+        self.apply(config, shipped::CHECK_FAILING, readings, now_ms);
+        if no_door {
+            self.apply(config, shipped::CERTIFICATE, Vec::new(), now_ms);
         }
     }
 
@@ -511,3 +527,6 @@ fn said(alert: &Alert, firing: bool, config: &Config) -> Told {
         link: alert.link.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,7 +152,7 @@ impl Snapshot {
             history: book.history.iter().rev().cloned().collect(),
             waiting: book.outbox.iter().cloned().collect(),
             sent: book.sent.iter().rev().cloned().collect(),
-            quiet_until_ms: (state.quiet_until_ms > now_ms).then_some(state.quiet_until_ms),
+            quiet_until_ms: state.quiet.until(now_ms),
             unsaved: state.unsaved.clone(),
         }
     }

@@ -54,7 +54,7 @@ pub(crate) fn step(
     readings: Vec<Reading>,
     now_ms: u64,
 ) {
-    let quiet = now_ms < state.quiet_until_ms;
+    let quiet = state.quiet.until(now_ms).is_some();
     let count: usize = state.book.alerts.values().map(Vec::len).sum();
     let mut room = ALERTS_MAX.saturating_sub(count);
     let mut alerts = state.book.alerts.remove(rule).unwrap_or_default();

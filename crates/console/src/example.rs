@@ -7,6 +7,20 @@ const DEPTH_MAX: usize = 8;
 /// Nodes of one schema or example.
 const NODES_MAX: usize = 2_000;
 
+/// A long text, which may be referred to many times, weighs as much as many nodes.
+const NODE_BYTES: usize = 256;
+
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len() / NODE_BYTES,
+        Value::Array(of) => 1 + of.iter().map(weight).sum::<usize>(),
+        Value::Object(of) => {
+            1 + of.iter().map(|(k, v)| k.len() / NODE_BYTES + weight(v)).sum::<usize>()
+        }
+        _ => 1,
+    }
+}
+
 /// What `schema` stands for, taken from `root` where it refers to it.
 pub(crate) fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let mut now = schema;
@@ -43,7 +57,15 @@ fn inline(root: &Value, value: &Value, depth: usize, left: &mut usize) -> Value 
         Value::Array(of) => {
             Value::Array(of.iter().map(|v| inline(root, v, depth + 1, left)).collect())
         }
-        plain => plain.clone(),
+        plain => {
+            let weight = weight(plain);
+            if weight > *left {
+                *left = 0;
+                return json!({});
+            }
+            *left -= weight - 1;
+            plain.clone()
+        }
     }
 }
 
@@ -63,6 +85,12 @@ impl<'a> Maker<'a> {
         let given = schema.get("example").or_else(|| first("examples"));
         let given = given.or_else(|| schema.get("default")).or_else(|| schema.get("const"));
         if let Some(given) = given.or_else(|| first("enum")) {
+            let weight = weight(given);
+            if weight > self.left {
+                self.left = 0;
+                return Value::Null;
+            }
+            self.left -= weight - 1;
             return given.clone();
         }
         if let Some(choice) = first("oneOf").or(first("anyOf")) {

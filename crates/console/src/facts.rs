@@ -101,6 +101,7 @@ fn facts(
         dropped: shared.parts.spans.counts().dropped
             + shared.parts.logs.dropped()
             + counters.access_dropped,
+        gateway_declared: app.gateway.is_some(),
         gateway: gateway.map(entrance),
         console: shared
             .dashboard

@@ -8,6 +8,8 @@ use crate::example::{example, inlined, kind, resolved};
 use crate::view::{Operation, OperationBody, Parameter};
 
 const OPERATIONS_MAX: usize = 1_000;
+/// Of all operations as they are told: what is referred to stands in each of them.
+const TOLD_BYTES_MAX: usize = 16 << 20;
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
 pub(crate) struct Contract {
@@ -28,10 +30,15 @@ pub(crate) fn contract(root: &Value) -> Option<Contract> {
         let base = base.clone();
         each.map(move |(method, of)| operation(root, &format!("{base}{path}"), method, item, of))
     });
+    let mut told = 0;
+    let fits = |of: &Operation| {
+        told += serde_json::to_string(of).map_or(0, |text| text.len());
+        told <= TOLD_BYTES_MAX
+    };
     Some(Contract {
         title: info("title"),
         version: info("version"),
-        operations: operations.take(OPERATIONS_MAX).collect(),
+        operations: operations.take(OPERATIONS_MAX).take_while(fits).collect(),
     })
 }
 
@@ -168,6 +175,39 @@ fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A service tells its contract itself.
+    #[test]
+    fn a_contract_that_multiplies_itself_is_told_in_part() {
+        let long = "x".repeat(1 << 20);
+        let many: Map<String, Value> = (0..1_000)
+            .map(|i| (format!("f{i}"), serde_json::json!({ "$ref": "#/components/schemas/Long" })))
+            .collect();
+        let body = serde_json::json!({ "content": { "application/json": {
+            "schema": { "$ref": "#/components/schemas/Many" } } } });
+        let item = serde_json::json!({ "post": { "requestBody": body, "description": long } });
+        let again = serde_json::json!({ "$ref": "#/components/pathItems/One" });
+        let paths: Map<String, Value> =
+            (0..1_000).map(|i| (format!("/p{i}"), again.clone())).collect();
+        let root = serde_json::json!({
+            "openapi": "3.1.0",
+            "components": {
+                "pathItems": { "One": item },
+                "schemas": {
+                    "Many": { "type": "object", "properties": many },
+                    "Long": { "type": "string", "description": long, "example": long },
+                },
+            },
+            "paths": paths,
+        });
+        let told = contract(&root).expect("a contract").operations;
+        let bytes = serde_json::to_string(&told).expect("JSON").len();
+        assert!((1..=TOLD_BYTES_MAX + (1 << 20)).contains(&bytes), "{bytes}");
+        let body = told[0].body.as_ref().expect("a body");
+        assert!(
+            body.schema.to_string().len() < 1 << 20 && body.example.to_string().len() < 1 << 20
+        );
+    }
 
     const SHOP: &str = "
 openapi: 3.1.0

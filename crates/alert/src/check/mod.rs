@@ -102,12 +102,29 @@ pub(crate) async fn door(entrance: &Entrance) -> Result<Option<(String, u64)>, S
     Ok(earliest)
 }
 
+/// Our own door, or a host.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Door,
+    Host(String),
+}
+
+impl Whose {
+    fn of(ask: &Ask) -> Self {
+        match ask.own_door {
+            Some(_) => Self::Door,
+            None => Self::Host(ask.url.host().unwrap_or_default().to_ascii_lowercase()),
+        }
+    }
+}
+
 struct Walk<'a> {
     entrance: Option<&'a Entrance>,
     secrets: &'a Secrets,
     of: &'a Synthetic,
     taken: BTreeMap<String, String>,
-    cookies: BTreeMap<String, String>,
+    /// By whose they are, and their names.
+    cookies: BTreeMap<(Whose, String), String>,
     ends: Option<u64>,
 }
 
@@ -131,8 +148,10 @@ impl Walk<'_> {
         for cookie in answer.headers.get_all(http::header::SET_COOKIE) {
             let pair =
                 cookie.to_str().ok().and_then(|text| text.split(';').next()?.split_once('='));
-            if let Some((name, value)) = pair.filter(|_| self.cookies.len() < COOKIES_MAX) {
-                self.cookies.insert(name.trim().to_owned(), value.trim().to_owned());
+            let Some((name, value)) = pair else { continue };
+            let place = (Whose::of(&ask), name.trim().to_owned());
+            if self.cookies.len() < COOKIES_MAX || self.cookies.contains_key(&place) {
+                self.cookies.insert(place, value.trim().to_owned());
             }
         }
         if let Some(ends) = answer.certificate_ends_ms {
@@ -170,12 +189,6 @@ impl Walk<'_> {
             headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
             headers.push((name.clone(), value));
         }
-        // A cookie goes back only to where the walk began.
-        if !self.cookies.is_empty() && own_door.is_some() == step.url.starts_with('/') {
-            let all: Vec<String> =
-                self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            headers.push(("cookie".to_owned(), all.join("; ")));
-        }
         let body = step.body.as_ref().map(|body| fill(body, &self.taken)).unwrap_or_default();
         let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         if !body.is_empty() && !typed {
@@ -185,14 +198,22 @@ impl Walk<'_> {
             };
             headers.push(("content-type".to_owned(), kind.to_owned()));
         }
-        Ok(Ask {
+        let mut ask = Ask {
             method: Method::from_bytes(step.method.as_bytes()).map_err(|_| "it has no method")?,
             url: parsed,
             headers,
             body: Bytes::from(body),
             timeout: self.of.timeout,
             own_door,
-        })
+        };
+        // A cookie goes back only to whom it came from.
+        let whose = Whose::of(&ask);
+        let own = self.cookies.iter().filter(|((of, _), _)| *of == whose);
+        let all: Vec<String> = own.map(|((_, name), value)| format!("{name}={value}")).collect();
+        if !all.is_empty() {
+            ask.headers.push(("cookie".to_owned(), all.join("; ")));
+        }
+        Ok(ask)
     }
 }
 
@@ -223,6 +244,61 @@ fn fill(text: &str, taken: &BTreeMap<String, String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cookies_go_back_to_whom_they_came_from_and_to_nobody_else() {
+        let step = |url: &str| HttpStep {
+            name: None,
+            method: "GET".into(),
+            url: url.into(),
+            headers: BTreeMap::new(),
+            body: None,
+            status: Vec::new(),
+            contains: None,
+            json: BTreeMap::new(),
+            max_latency: None,
+            certificate: None,
+            extract: BTreeMap::new(),
+        };
+        let of = Synthetic {
+            steps: Vec::new(),
+            every: std::time::Duration::from_secs(1),
+            timeout: std::time::Duration::from_secs(1),
+            retries: 0,
+            failures: 1,
+            severity: archipel_model::Severity::Page,
+            notify: None,
+            description: None,
+        };
+        let entrance = Entrance {
+            connect: ([127, 0, 0, 1], 1).into(),
+            authority: "shop.test".into(),
+            tls: true,
+            hosts: Vec::new(),
+        };
+        let cookie = |whose, name: &str| ((whose, name.to_owned()), "1".to_owned());
+        let walk = Walk {
+            entrance: Some(&entrance),
+            secrets: &Secrets::default(),
+            of: &of,
+            taken: BTreeMap::from([("next".to_owned(), "/cart".to_owned())]),
+            cookies: BTreeMap::from([
+                cookie(Whose::Door, "own"),
+                cookie(Whose::Host("pay.test".into()), "pay"),
+            ]),
+            ends: None,
+        };
+        for (url, sent) in [
+            ("/", Some("own=1")),
+            ("{next}", Some("own=1")),
+            ("https://PAY.test/x", Some("pay=1")),
+            ("https://other.test/", None),
+        ] {
+            let ask = walk.ask(&step(url)).expect("a request");
+            let found = ask.headers.iter().find(|(name, _)| name == "cookie");
+            assert_eq!(found.map(|(_, value)| value.as_str()), sent, "{url}");
+        }
+    }
 
     #[test]
     fn holes_are_filled_once_and_what_is_not_known_stays() {

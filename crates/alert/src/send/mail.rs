@@ -9,7 +9,7 @@ use archipel_model::{Mail, MailTls};
 use archipel_rt::clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::Outcome;
@@ -113,14 +113,17 @@ impl<S: Stream> Talk<S> {
     }
 
     async fn reply(&mut self, expected: u16) -> Result<(), Fault> {
-        let mut read = 0;
+        // As bytes: some say it in an alphabet of their own. And no more than is asked for, also
+        // of a line that has no end.
+        let mut left = REPLY_BYTES_MAX as u64;
         loop {
-            let mut line = String::new();
-            let bytes = self.0.read_line(&mut line).await.map_err(fault)?;
-            read += bytes;
-            if bytes == 0 || read > REPLY_BYTES_MAX {
+            let mut line = Vec::new();
+            let read = (&mut self.0).take(left).read_until(b'\n', &mut line).await;
+            left -= read.map_err(fault)? as u64;
+            if !line.ends_with(b"\n") {
                 return Err(fault("the mail server broke off"));
             }
+            let line = String::from_utf8_lossy(&line);
             // `250-` goes on, `250 ` ends.
             if line.as_bytes().get(3) == Some(&b'-') {
                 continue;
@@ -179,6 +182,25 @@ fn encoded_words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn replied(said: &'static [u8]) -> Result<(), String> {
+        let (mut server, client) = tokio::io::duplex(64 << 10);
+        server.write_all(said).await.expect("room");
+        // Still open: an answer without an end must not be waited for.
+        let reply = async { Talk(BufReader::new(client)).reply(250).await.map_err(|f| f.why) };
+        let reply = clock::timeout(Duration::from_secs(20), reply).await;
+        drop(server);
+        reply.expect("it ends by itself")
+    }
+
+    #[tokio::test]
+    async fn replies_are_bounded_and_of_any_alphabet() {
+        assert_eq!(replied(b"250-gr\xfc\xdfe\r\n250 SIZE\r\n").await, Ok(()));
+        let refused = replied(b"451 sp\xe4ter\r\n").await;
+        assert!(refused.is_err_and(|why| why.contains("451")));
+        static ENDLESS: [u8; 32 << 10] = [b'2'; 32 << 10];
+        assert!(replied(&ENDLESS).await.is_err());
+    }
 
     #[test]
     fn no_text_can_become_a_command_or_a_header() {

@@ -114,7 +114,11 @@ impl Receiver {
                         let page = "<a href=\"/products/p-1?a=1&amp;b=2\">one</a>";
                         answer(&mut stream, 200, "set-cookie: visit=v1; Path=/\r\n", page).await;
                     }
-                    "/products/p-1?a=1&b=2" => answer(&mut stream, 200, "", "this is p-1").await,
+                    "/products/p-1?a=1&b=2" if cookie == "visit=v1" => {
+                        // Larger than what is looked at.
+                        let page = format!("this is p-1{}", " ".repeat(3 << 20));
+                        answer(&mut stream, 200, "", &page).await;
+                    }
                     "/cart" if cookie == "visit=v1" && body == "add=/products/p-1?a=1&b=2" => {
                         answer(&mut stream, 303, "location: /cart\r\n", "").await;
                     }

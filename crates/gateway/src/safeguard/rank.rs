@@ -73,10 +73,17 @@ const MEMBERS_MAX: usize = 32;
 /// Tells the app, and takes back what somebody outside has told it.
 pub(crate) fn pass_on(flight: &Flight, headers: &mut HeaderMap, outside: bool) {
     let priority = flight.way.policy.safeguards.priority.or(flight.inherited);
-    let untrue = || outside && members(headers).any(|member| own(member).is_some());
+    let untrue = || outside && claims(headers);
     if priority.is_some() || (flight.trace.parent.is_some() && untrue()) {
         write(headers, priority);
     }
+}
+
+/// Whether something is said in our name, or may be: a line that is no list is not read here, and
+/// libraries may find members in it nevertheless, which they would pass on as their own.
+fn claims(headers: &HeaderMap) -> bool {
+    headers.get_all(TRACESTATE).iter().any(|line| line.to_str().is_err())
+        || members(headers).any(|member| own(member).is_some())
 }
 
 /// What the one who calls is doing this for.
@@ -113,7 +120,8 @@ fn members(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 fn own(member: &str) -> Option<&str> {
-    member.strip_prefix(KEY)?.strip_prefix('=')
+    // As libraries read it that do not mind spaces.
+    member.strip_prefix(KEY)?.trim_start().strip_prefix('=').map(str::trim_start)
 }
 
 #[cfg(test)]
@@ -137,5 +145,28 @@ mod tests {
         assert_eq!(read(&headers), None);
         write(&mut headers, None);
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn nothing_outside_is_believed_however_it_is_written() {
+        for said in [
+            b"archipel=critical".as_slice(),
+            b"a=1,\tarchipel=critical",
+            b"archipel = critical",
+            b"a=\xff,archipel=critical",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(TRACESTATE, HeaderValue::from_static("b=2"));
+            headers.append(TRACESTATE, HeaderValue::from_bytes(said).unwrap());
+            assert!(claims(&headers), "{said:?}");
+            write(&mut headers, None);
+            let left = headers[TRACESTATE].to_str().unwrap();
+            assert!(!left.contains("critical") && left.contains("b=2"), "{said:?}: {left}");
+        }
+        let harmless = HeaderMap::from_iter([(
+            TRACESTATE,
+            HeaderValue::from_static("archipelago=1,a=archipel=critical"),
+        )]);
+        assert!(!claims(&harmless));
     }
 }

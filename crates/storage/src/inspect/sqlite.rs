@@ -1,18 +1,60 @@
 //! A SQLite file, opened for reading.
 //!
 //! `ATTACH` would reach other services' files and `VACUUM INTO` would write one: both need a
-//! place for another database, of which this connection has none.
+//! place for another database, of which this connection has none. Some pragmas set what all
+//! connections of the process share, Archipel's own among them, and do so while they are
+//! prepared: only those that tell something are taken.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use archipel_rt::clock;
+use archipel_rt::clock::{self, Instant};
 use rusqlite::fallible_iterator::FallibleIterator as _;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, InterruptHandle, OpenFlags};
 
 use super::{InspectError, QUERY_TIME_MAX, Rows, TABLES_MAX, Table, cut};
+
+/// One value, also one that is only computed: it stands in memory as a whole.
+const VALUE_BYTES_MAX: i32 = 64 << 20;
+/// Rows of one table that are counted.
+const COUNTED_MAX: u64 = 1_000_000;
+/// Tables that come later are not counted.
+const COUNTING_MAX: Duration = Duration::from_secs(2);
+
+/// Pragmas that tell something, whatever they are given.
+const TELLING: [&str; 17] = [
+    "collation_list",
+    "compile_options",
+    "data_version",
+    "database_list",
+    "foreign_key_check",
+    "foreign_key_list",
+    "freelist_count",
+    "function_list",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "integrity_check",
+    "page_count",
+    "quick_check",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+];
+/// Pragmas that tell something when they are given nothing.
+const ASKED: [&str; 7] = [
+    "application_id",
+    "auto_vacuum",
+    "encoding",
+    "foreign_keys",
+    "page_size",
+    "schema_version",
+    "user_version",
+];
 
 pub(super) async fn query(path: PathBuf, sql: String) -> Result<Rows, InspectError> {
     within(move |stopper| run(&open(&path, stopper)?, &sql)).await
@@ -61,16 +103,32 @@ async fn within<T: Send + 'static>(
 fn open(path: &Path, stopper: &Stopper) -> Result<Connection, InspectError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = (|| {
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(std::time::Duration::from_secs(1))?;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(Duration::from_secs(1))?;
         connection.execute_batch("PRAGMA query_only = 1; PRAGMA trusted_schema = 0")?;
         connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+        connection.authorizer(Some(judge))?;
         Ok(connection)
     })();
     let connection = opened.map_err(|error: rusqlite::Error| InspectError::Open(say(&error)))?;
     match stopper.watch(&connection) {
         true => Ok(connection),
         false => Err(InspectError::TooLong(QUERY_TIME_MAX)),
+    }
+}
+
+/// That nothing is written is not decided here: some modules prepare writes that they never run.
+fn judge(context: AuthContext<'_>) -> Authorization {
+    let is = |known: &[&str], name: &str| known.iter().any(|k| k.eq_ignore_ascii_case(name));
+    match context.action {
+        AuthAction::Pragma { pragma_name, pragma_value } => {
+            let tells =
+                is(&TELLING, pragma_name) || pragma_value.is_none() && is(&ASKED, pragma_name);
+            if tells { Authorization::Allow } else { Authorization::Deny }
+        }
+        AuthAction::Attach { .. } | AuthAction::Detach { .. } => Authorization::Deny,
+        _ => Authorization::Allow,
     }
 }
 
@@ -108,13 +166,11 @@ fn list(connection: &Connection) -> Result<Vec<Table>, InspectError> {
     let named = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
     let named = named.and_then(Iterator::collect::<Result<Vec<(String, String)>, _>>);
     let mut tables = Vec::new();
+    let until = clock::now() + COUNTING_MAX;
     for (name, kind) in named.map_err(refused)?.into_iter().take(TABLES_MAX) {
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
         let rows = match kind.as_str() {
-            "table" => {
-                let count = format!("SELECT count(*) FROM {quoted}");
-                connection.query_row(&count, [], |row| row.get(0)).ok()
-            }
+            "table" => count(connection, &quoted, until),
             _ => None,
         };
         let columns = connection.prepare("SELECT name FROM pragma_table_info(?1)");
@@ -122,9 +178,19 @@ fn list(connection: &Connection) -> Result<Vec<Table>, InspectError> {
             of.query_map([&name], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()
         });
         let columns = columns.map_err(refused)?;
-        tables.push(Table { name, kind, rows, estimated: false, bytes: None, columns });
+        let estimated = rows.is_some_and(|rows| rows >= COUNTED_MAX);
+        tables.push(Table { name, kind, rows, estimated, bytes: None, columns });
     }
     Ok(tables)
+}
+
+/// At most so many: a table of a hundred million must not hide the others.
+fn count(connection: &Connection, quoted: &str, until: Instant) -> Option<u64> {
+    if clock::now() >= until {
+        return None;
+    }
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {quoted} LIMIT {COUNTED_MAX})");
+    connection.query_row(&sql, [], |row| row.get(0)).ok()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -211,14 +277,32 @@ mod tests {
             "",
         ] {
             let refused = source.query(sql).await.map(|found| found.rows);
-            // A pragma may be taken and change nothing.
-            assert!(refused.is_err() || sql.starts_with("PRAGMA"), "{sql}: {refused:?}");
+            assert!(refused.is_err(), "{sql}: {refused:?}");
         }
         assert!(!dir.path().join("other.db").exists());
         let now = source.query("SELECT count(*), max(note) FROM orders").await.expect("rows");
         assert_eq!(now.rows[0], [Some("2".to_owned()), Some("first".to_owned())]);
         let version = source.query("PRAGMA user_version").await.expect("rows");
         assert_eq!(version.rows[0], [Some("0".to_owned())]);
+        for sql in ["PRAGMA table_info(orders)", "PRAGMA Page_Size", "PRAGMA quick_check"] {
+            assert!(source.query(sql).await.is_ok_and(|found| !found.rows.is_empty()), "{sql}");
+        }
+    }
+
+    /// One that is set holds for every connection of the process: Archipel's own stores too.
+    #[tokio::test]
+    async fn no_pragma_reaches_what_the_process_shares() {
+        let (dir, source) = made();
+        for sql in [
+            "PRAGMA hard_heap_limit = 1000",
+            "PRAGMA soft_heap_limit = 1000",
+            "PRAGMA temp_store_directory = '/nowhere'",
+        ] {
+            let refused = source.query(sql).await;
+            assert!(matches!(refused, Err(InspectError::Statement(_))), "{sql}: {refused:?}");
+        }
+        let other = Connection::open(dir.path().join("own.db")).expect("opens");
+        other.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").expect("memory");
     }
 
     const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
@@ -232,6 +316,8 @@ mod tests {
         assert_eq!((found.rows.len(), found.more), (ROWS_MAX, true));
         let big = source.query("SELECT hex(zeroblob(4000))").await.expect("rows");
         assert!(big.rows[0][0].as_ref().is_some_and(|cell| cell.ends_with("(8000 bytes)")));
+        let huge = source.query("SELECT length(hex(zeroblob(400000000)))").await;
+        assert!(matches!(huge, Err(InspectError::Statement(_))), "{huge:?}");
         let endless = source.query(ENDLESS).await;
         assert!(matches!(endless, Err(InspectError::TooLong(_))), "{endless:?}");
     }
