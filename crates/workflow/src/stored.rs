@@ -182,6 +182,16 @@ pub(crate) fn end_children_key(key: &Key) -> String {
     format!("t/{}", key.path())
 }
 
+/// Where a change is too large for one transaction: incarnations are given once, rows are found
+/// through the records, and those come last.
+pub(crate) fn rank(key: &str) -> u8 {
+    match key {
+        META => 0,
+        key if key.starts_with("h/") || key.starts_with("q/") => 1,
+        _ => 2,
+    }
+}
+
 /// The rows that hold `events`, in order: usually one.
 pub(crate) fn rows(events: &[HistoryEvent]) -> impl Iterator<Item = Bytes> {
     let mut rest = events;
