@@ -336,7 +336,7 @@ impl Engine {
         if self.get(key, false).await?.is_none() {
             return Err(WorkflowError::NotFound { id: key.id.to_string() });
         }
-        self.shared.change(|state, unit| state.end(key, output, unit)).wait().await
+        self.shared.change(|state, unit| state.end(key, output, None, unit)).wait().await
     }
 
     async fn tell(&self, key: &Key, event: HistoryEvent) -> Result<(), WorkflowError> {

@@ -551,16 +551,30 @@ impl State {
         let Some(instance) = self.active.get(key) else { return };
         let children: Vec<_> = instance.children.keys().cloned().collect();
         for child in &children {
-            self.end(child, output.map(str::to_owned), unit);
+            self.end(child, output.map(str::to_owned), Some(key), unit);
         }
     }
 
-    pub(crate) fn end(&mut self, key: &Key, output: Option<String>, unit: &mut Unit) {
+    /// Ends an instance and its children; with `of`, only if it is a child of that one: the name
+    /// may have been another's when it was to be begun.
+    pub(crate) fn end(
+        &mut self,
+        key: &Key,
+        output: Option<String>,
+        of: Option<&Key>,
+        unit: &mut Unit,
+    ) {
         if !self.mine(key) {
-            return self.post_end(key, output, unit);
+            return self.post_end(key, output, of, unit);
+        }
+        let active = self.active.get(key).filter(|instance| instance.completed.is_none());
+        if let (Some(of), Some((_, start))) = (of, active.and_then(Instance::start))
+            && turn::parent_of(start).is_none_or(|(parent, _)| parent != *of)
+        {
+            return;
         }
         if !self.deliver(key, event::terminated(output.clone(), true), unit) {
-            let record = EndChildrenV1 { version: 0, output };
+            let record = EndChildrenV1 { version: 0, output, of: of.map(Key::path) };
             unit.put(stored::end_children_key(key), record.write());
             unit.then(Effect::Chores);
         }

@@ -86,6 +86,9 @@ pub(crate) struct EndChildrenV1 {
     pub version: u32,
     #[prost(message, optional, tag = "2")]
     pub output: Option<String>,
+    /// Only if it is a child of this one.
+    #[prost(message, optional, tag = "3")]
+    pub of: Option<String>,
 }
 
 pub(crate) trait Record: Message + Default {
