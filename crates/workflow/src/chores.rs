@@ -58,11 +58,7 @@ async fn all(shared: &Shared) -> Result<(), WorkflowError> {
 }
 
 /// The children of an instance that was not there to be told.
-async fn end_children(
-    shared: &Shared,
-    key: &Key,
-    end: EndChildrenV1,
-) -> Result<(), WorkflowError> {
+async fn end_children(shared: &Shared, key: &Key, end: EndChildrenV1) -> Result<(), WorkflowError> {
     let of = end.of.as_deref().and_then(Key::from_path);
     let state = shared.record(key).await?.and_then(|record| record.state).unwrap_or_default();
     let meant = of.is_none_or(|of| instance::is_child_of(&state, &key.app, &of));

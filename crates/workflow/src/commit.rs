@@ -208,9 +208,8 @@ fn merged<E>(batch: &[Unit<E>], fence: Option<&(String, Version)>) -> Vec<Tx> {
     for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
         last.insert(key, value);
     }
-    let size = |(key, value): (&&str, &&Option<Bytes>)| {
-        key.len() + value.as_ref().map_or(0, Bytes::len)
-    };
+    let size =
+        |(key, value): (&&str, &&Option<Bytes>)| key.len() + value.as_ref().map_or(0, Bytes::len);
     let mut writes: Vec<_> = last.iter().map(|(key, value)| (*key, *value)).collect();
     let fits = last.iter().map(size).sum::<usize>() <= TX_BYTES_MAX;
     if !fits {

@@ -526,7 +526,8 @@ impl State {
             // One that begins anew for ever does not remember for ever.
             let open: Vec<_> = old.open_children.values().collect();
             instance.children.retain(|child, _| {
-                open.contains(&child) || self.active.get(child).is_some_and(|i| i.completed.is_none())
+                open.contains(&child)
+                    || self.active.get(child).is_some_and(|i| i.completed.is_none())
             });
         }
         self.active.insert(key.clone(), instance);

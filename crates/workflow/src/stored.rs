@@ -140,6 +140,21 @@ pub(crate) fn row_key(table: char, app: &str, incarnation: u64, row: u32) -> Str
     format!("{}{row:08x}", rows_prefix(table, app, incarnation))
 }
 
+/// All rows of an app.
+pub(crate) fn table_prefix(table: char, app: &str) -> String {
+    format!("{table}/{}", app_prefix(app))
+}
+
+/// What comes right before the rows of an execution.
+pub(crate) fn before_rows(table: char, app: &str, incarnation: u64) -> String {
+    of_execution(table, app, incarnation)
+}
+
+/// Of a key of `h/` or `q/`.
+pub(crate) fn incarnation_of(row: &str) -> Option<u64> {
+    u64::from_str_radix(row.split('/').nth(2)?, 16).ok()
+}
+
 pub(crate) fn row_of(key: &str) -> Option<u32> {
     u32::from_str_radix(key.rsplit_once('/')?.1, 16).ok()
 }

@@ -146,7 +146,11 @@ async fn who_only_has_the_name_that_a_child_was_to_have_is_left_alone() {
     let code = |seen: &Seen| match seen.name() {
         "parent" => stages(
             seen,
-            &[vec![child(1, "leaf", "done")], vec![child(2, "leaf", "open")], vec![to("nobody", task(3, "a"))]],
+            &[
+                vec![child(1, "leaf", "done")],
+                vec![child(2, "leaf", "open")],
+                vec![to("nobody", task(3, "a"))],
+            ],
             "",
         ),
         "leaf" => stages(seen, &[], "leaf"),
