@@ -96,14 +96,19 @@ impl Engine {
         if self.get(key, false).await?.is_none() {
             return Err(WorkflowError::NotFound { id: key.id.to_string() });
         }
-        let (mut all, mut next) = (BTreeSet::new(), vec![key.clone()]);
-        while let Some(key) = next.pop() {
+        let (mut all, mut next) = (BTreeSet::new(), vec![(key.clone(), None::<Key>)]);
+        while let Some((key, of)) = next.pop() {
             let Some(state) = self.get(&key, false).await? else { continue };
+            // Its name may have been another's when it was to be begun.
+            if of.is_some_and(|of| !instance::is_child_of(&state, &key.app, &of)) {
+                continue;
+            }
             if !force && !instance::is_terminal(state.workflow_status) {
                 return Err(WorkflowError::NotCompleted { id: key.id.to_string() });
             }
             if all.insert(key.clone()) && recursive {
-                next.extend(self.shared.stored_children(&key).await?);
+                let children = self.shared.stored_children(&key).await?;
+                next.extend(children.into_iter().map(|child| (child, Some(key.clone()))));
             }
         }
         let mut gone = 0;

@@ -10,6 +10,7 @@ use archipel_storage::KvExt as _;
 
 use crate::engine::Shared;
 use crate::error::WorkflowError;
+use crate::instance;
 use crate::key::{Key, app_prefix};
 use crate::state::discard;
 use crate::stored::{self, EndChildrenV1, MarkV1, Record as _};
@@ -48,7 +49,7 @@ async fn all(shared: &Shared) -> Result<(), WorkflowError> {
         if let Some(key) = record.strip_prefix("t/").and_then(Key::from_path)
             && !shared.elsewhere(&key)
         {
-            end_children(shared, &key, end.output).await?;
+            end_children(shared, &key, end).await?;
         }
     }
     shared.lock().rest_idle();
@@ -57,15 +58,14 @@ async fn all(shared: &Shared) -> Result<(), WorkflowError> {
 }
 
 /// The children of an instance that was not there to be told.
-async fn end_children(
-    shared: &Shared,
-    key: &Key,
-    output: Option<String>,
-) -> Result<(), WorkflowError> {
-    let children = shared.stored_children(key).await?;
+async fn end_children(shared: &Shared, key: &Key, end: EndChildrenV1) -> Result<(), WorkflowError> {
+    let of = end.of.as_deref().and_then(Key::from_path);
+    let state = shared.record(key).await?.and_then(|record| record.state).unwrap_or_default();
+    let meant = of.is_none_or(|of| instance::is_child_of(&state, &key.app, &of));
+    let children = if meant { shared.stored_children(key).await? } else { Vec::new() };
     let durable = shared.change(|state, unit| {
         for child in &children {
-            state.end(child, output.clone(), unit);
+            state.end(child, end.output.clone(), Some(key), unit);
         }
         unit.delete(stored::end_children_key(key));
     });

@@ -20,10 +20,12 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::WorkflowError;
+use crate::stored;
 
 /// Of one transaction; a unit that is larger goes alone.
 const BATCH_BYTES: usize = 8 << 20;
 const BATCH_UNITS: usize = 4_096;
+const TX_BYTES_MAX: usize = archipel_storage::BATCH_BYTES_MAX as usize;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -197,21 +199,42 @@ enum Written {
 }
 
 /// The writes of all, the last one of each key, in the order of the keys: neighbours in the store
-/// are written one after the other.
-fn merged<E>(batch: &[Unit<E>], fence: Option<&(String, Version)>) -> Tx {
+/// are written one after the other. One transaction, unless a single unit is more than the store
+/// takes at once: an engine that refused it could never write anything again. Then what nobody
+/// finds yet comes first, and last what makes it count, so that a crash in between leaves the
+/// rows of something that has not happened, or repeats a message.
+fn merged<E>(batch: &[Unit<E>], fence: Option<&(String, Version)>) -> Vec<Tx> {
     let mut last: BTreeMap<&str, &Option<Bytes>> = BTreeMap::new();
     for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
         last.insert(key, value);
     }
-    let mut tx = Tx::new();
-    tx.ring = batch.iter().any(|unit| unit.ring);
-    if let Some((key, version)) = fence {
-        tx = tx.expect(key, Expect::Version(*version));
+    let size =
+        |(key, value): (&&str, &&Option<Bytes>)| key.len() + value.as_ref().map_or(0, Bytes::len);
+    let mut writes: Vec<_> = last.iter().map(|(key, value)| (*key, *value)).collect();
+    let fits = last.iter().map(size).sum::<usize>() <= TX_BYTES_MAX;
+    if !fits {
+        writes.sort_by_key(|(key, value)| (value.is_none(), stored::rank(key)));
     }
-    last.into_iter().fold(tx, |tx, (key, value)| match value {
-        Some(value) => tx.put(key, value.clone()),
-        None => tx.delete(key),
-    })
+    let begin = || match fence {
+        Some((key, version)) => Tx::new().expect(key, Expect::Version(*version)),
+        None => Tx::new(),
+    };
+    let (mut all, mut tx, mut bytes) = (Vec::new(), begin(), 0);
+    for (key, value) in writes {
+        let own = size((&key, &value));
+        if bytes > 0 && bytes + own > TX_BYTES_MAX {
+            all.push(std::mem::replace(&mut tx, begin()));
+            bytes = 0;
+        }
+        bytes += own;
+        tx = match value {
+            Some(value) => tx.put(key, value.clone()),
+            None => tx.delete(key),
+        };
+    }
+    tx.ring = batch.iter().any(|unit| unit.ring);
+    all.push(tx);
+    all
 }
 
 /// Until it is written: going on without would break the order.
@@ -224,11 +247,21 @@ async fn write<E>(
     if batch.iter().all(|unit| unit.writes.is_empty()) {
         return Written::Yes;
     }
+    for tx in merged(batch, fence.as_ref()) {
+        match write_one(kv, tx, stop).await {
+            Written::Yes => {}
+            other => return other,
+        }
+    }
+    Written::Yes
+}
+
+async fn write_one(kv: &dyn Kv, tx: Tx, stop: &CancellationToken) -> Written {
     let mut pause = RETRY_FIRST;
     loop {
         // The same writes again have the same effect, so an attempt that may have happened is
         // repeated like one that has not.
-        let Err(error) = kv.commit(merged(batch, fence.as_ref())).await else {
+        let Err(error) = kv.commit(tx.clone()).await else {
             return Written::Yes;
         };
         if matches!(error, KvError::Conflict { .. }) && !stop.is_cancelled() {

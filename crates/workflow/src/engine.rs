@@ -204,7 +204,7 @@ impl Engine {
         check_size(&start)?;
         let purged = request.enforce_unique_instance_id || reuse == Reuse::Purged;
         // Held until the name is taken durably: the next one to ask will find it.
-        let _one_at_a_time = self.shared.stripe(&key).lock().await;
+        let one_at_a_time = self.shared.stripe(&key).lock().await;
         let replaced = if fresh { None } else { self.shared.record(&key).await? };
         if purged && replaced.is_some() {
             return Err(WorkflowError::AlreadyExists { id: key.id.to_string() });
@@ -220,6 +220,8 @@ impl Engine {
         match (created, again) {
             // Handed over since we looked.
             (Err(WorkflowError::Unavailable(_)), Some(again)) => {
+                // Whoever has it now may be us again.
+                drop(one_at_a_time);
                 return Box::pin(self.create(app, again, reuse)).await;
             }
             (created, _) => created?,
@@ -336,7 +338,7 @@ impl Engine {
         if self.get(key, false).await?.is_none() {
             return Err(WorkflowError::NotFound { id: key.id.to_string() });
         }
-        self.shared.change(|state, unit| state.end(key, output, unit)).wait().await
+        self.shared.change(|state, unit| state.end(key, output, None, unit)).wait().await
     }
 
     async fn tell(&self, key: &Key, event: HistoryEvent) -> Result<(), WorkflowError> {

@@ -285,6 +285,11 @@ pub(crate) fn child_of(app: &str, event: &HistoryEvent) -> Option<Key> {
     Key::new(target(event).unwrap_or(app), &child.instance_id).ok()
 }
 
+pub(crate) fn is_child_of(state: &WorkflowState, app: &str, parent: &Key) -> bool {
+    state.parent_instance_id.as_deref() == Some(&*parent.id)
+        && state.parent_app_id.as_deref().unwrap_or(app) == &*parent.app
+}
+
 /// The app that an event is addressed to, when it is not the instance's own.
 pub(crate) fn target(event: &HistoryEvent) -> Option<&str> {
     event.router.as_ref()?.target_app_id.as_deref().filter(|app| !app.is_empty())

@@ -1,4 +1,5 @@
-//! Runs an instance that has ended again from one of its steps, under another name.
+//! Runs an instance that has ended or was given up again from one of its steps, under another
+//! name. One that was given up stays as it is.
 //!
 //! The new instance has the history of the old one up to the step, without what came of it and
 //! of everything else that was open then: all that is begun anew. What was answered before is
@@ -6,7 +7,9 @@
 
 use dapr_durabletask_proto::HistoryEvent;
 use dapr_durabletask_proto::history_event::EventType;
-use dapr_durabletask_proto::{ParentInstanceInfo, RerunParentInstanceInfo, WorkflowInstance};
+use dapr_durabletask_proto::{
+    OrchestrationStatus, ParentInstanceInfo, RerunParentInstanceInfo, WorkflowInstance,
+};
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -44,7 +47,8 @@ impl Engine {
         }
         let state = self.get(source, false).await?;
         let state = state.ok_or_else(|| WorkflowError::NotFound { id: source.id.to_string() })?;
-        if !instance::is_terminal(state.workflow_status) {
+        let given_up = state.workflow_status() == OrchestrationStatus::Stalled;
+        if !given_up && !instance::is_terminal(state.workflow_status) {
             return Err(WorkflowError::NotCompleted { id: source.id.to_string() });
         }
         if state.parent_instance_id.is_some() {

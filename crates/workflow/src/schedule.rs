@@ -66,7 +66,7 @@ async fn look(engine: &Engine, looked: &mut Looked) -> Result<Duration, Workflow
     });
     let all: Vec<_> = all.collect();
     looked.retain(|key, _| all.contains(key));
-    let mut pause = LOOK;
+    let (mut pause, mut failed) = (LOOK, None);
     for key in all {
         let (app, schedule) = &key;
         let now = now();
@@ -74,8 +74,14 @@ async fn look(engine: &Engine, looked: &mut Looked) -> Result<Duration, Workflow
             Some(last) => *last,
             None => since(engine, app, &schedule.name, now).await?,
         };
-        if let Some(due) = schedule.last_between(last, now) {
-            begin(engine, app, schedule, &due).await?;
+        // A machine that slept is as one that was off.
+        let last = last.max(now.checked_sub(GRACE).unwrap_or(last));
+        if let Some(due) = schedule.last_between(last, now)
+            && let Err(error) = begin(engine, app, schedule, &due).await
+        {
+            // Tried again from where it was; the others need not wait for it.
+            failed = Some(error);
+            continue;
         }
         if looked.insert(key.clone(), now) != Some(now) {
             let mark = MarkV1 {
@@ -90,7 +96,7 @@ async fn look(engine: &Engine, looked: &mut Looked) -> Result<Duration, Workflow
             pause = pause.min(Duration::from_millis(wait.unwrap_or_default()));
         }
     }
-    Ok(pause)
+    failed.map_or(Ok(pause), Err)
 }
 
 /// Up to when a schedule was looked at in an earlier life; now, if it is new.
@@ -123,7 +129,11 @@ async fn begin(
         Ok(_) => Ok(()),
         // Before a crash, or by another process.
         Err(WorkflowError::AlreadyActive { .. } | WorkflowError::AlreadyExists { .. }) => Ok(()),
-        Err(error @ (WorkflowError::Closing | WorkflowError::Storage(_))) => Err(error),
+        Err(
+            error @ (WorkflowError::Closing
+            | WorkflowError::Storage(_)
+            | WorkflowError::Unavailable(_)),
+        ) => Err(error),
         Err(error) => {
             tracing::warn!(app, schedule = schedule.name, %error, "a scheduled workflow was not begun");
             Ok(())
@@ -167,6 +177,32 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("a time")
+    }
+
+    #[test]
+    fn where_clocks_are_set_time_goes_on_and_each_has_its_own_name() {
+        let of = |cron: &str, zone: &str| Schedule {
+            name: "s".to_owned(),
+            workflow: "w".to_owned(),
+            cron: cron.to_owned(),
+            timezone: Some(zone.to_owned()),
+            input: None,
+        };
+        for zone in ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo"] {
+            for cron in ["*/15 * * * *", "0 * * * *", "30 2 * * *", "0 0 * * *", "45 1 * * 0"] {
+                let schedule = of(cron, zone);
+                for from in ["2026-03-01T00:00:00Z", "2026-09-25T00:00:00Z"] {
+                    let (mut at, mut names) = (at(from), std::collections::BTreeSet::new());
+                    let end = at.checked_add(Duration::from_secs(60 * 86_400)).expect("a time");
+                    while at < end {
+                        let next = schedule.next(at).expect("there is always another");
+                        assert!(next.timestamp() > at, "{zone} {cron}: {next} after {at}");
+                        assert!(names.insert(schedule.instance(&next)), "{zone} {cron}: {next}");
+                        at = next.timestamp();
+                    }
+                }
+            }
+        }
     }
 
     #[test]

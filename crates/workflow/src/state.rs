@@ -32,6 +32,9 @@ use crate::sharing::Role;
 use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
 
+/// Over a new beginning, of children that have ended.
+const CHILDREN_KEPT: usize = 1_024;
+
 pub(crate) type Unit = commit::Unit<Effect>;
 
 /// What may happen once something is durable.
@@ -331,6 +334,10 @@ impl State {
 
     fn hand_out_turn(&mut self, app: &Arc<str>, stream_id: u64, key: &Key) {
         let Some(instance) = self.active.get_mut(key) else { return };
+        if instance.resting {
+            // A place in the line from before; it comes again when it has its history.
+            return;
+        }
         instance.queued = false;
         if !instance.wants_turn() {
             return;
@@ -515,6 +522,14 @@ impl State {
         let mut instance = Instance::new(key.clone(), incarnation);
         instance.custom_status.clone_from(&old.custom_status);
         instance.children.clone_from(&old.children);
+        if instance.children.len() > CHILDREN_KEPT {
+            // One that begins anew for ever does not remember for ever.
+            let open: Vec<_> = old.open_children.values().collect();
+            instance.children.retain(|child, _| {
+                open.contains(&child)
+                    || self.active.get(child).is_some_and(|i| i.completed.is_none())
+            });
+        }
         self.active.insert(key.clone(), instance);
         unit.delete(stored::active_key(&key.app, old.incarnation));
         unit.put(stored::active_key(&key.app, incarnation), active(key));
@@ -551,16 +566,30 @@ impl State {
         let Some(instance) = self.active.get(key) else { return };
         let children: Vec<_> = instance.children.keys().cloned().collect();
         for child in &children {
-            self.end(child, output.map(str::to_owned), unit);
+            self.end(child, output.map(str::to_owned), Some(key), unit);
         }
     }
 
-    pub(crate) fn end(&mut self, key: &Key, output: Option<String>, unit: &mut Unit) {
+    /// Ends an instance and its children; with `of`, only if it is a child of that one: the name
+    /// may have been another's when it was to be begun.
+    pub(crate) fn end(
+        &mut self,
+        key: &Key,
+        output: Option<String>,
+        of: Option<&Key>,
+        unit: &mut Unit,
+    ) {
         if !self.mine(key) {
-            return self.post_end(key, output, unit);
+            return self.post_end(key, output, of, unit);
+        }
+        let active = self.active.get(key).filter(|instance| instance.completed.is_none());
+        if let (Some(of), Some((_, start))) = (of, active.and_then(Instance::start))
+            && turn::parent_of(start).is_none_or(|(parent, _)| parent != *of)
+        {
+            return;
         }
         if !self.deliver(key, event::terminated(output.clone(), true), unit) {
-            let record = EndChildrenV1 { version: 0, output };
+            let record = EndChildrenV1 { version: 0, output, of: of.map(Key::path) };
             unit.put(stored::end_children_key(key), record.write());
             unit.then(Effect::Chores);
         }

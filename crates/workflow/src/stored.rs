@@ -86,6 +86,9 @@ pub(crate) struct EndChildrenV1 {
     pub version: u32,
     #[prost(message, optional, tag = "2")]
     pub output: Option<String>,
+    /// Only if it is a child of this one.
+    #[prost(message, optional, tag = "3")]
+    pub of: Option<String>,
 }
 
 pub(crate) trait Record: Message + Default {
@@ -137,6 +140,21 @@ pub(crate) fn row_key(table: char, app: &str, incarnation: u64, row: u32) -> Str
     format!("{}{row:08x}", rows_prefix(table, app, incarnation))
 }
 
+/// All rows of an app.
+pub(crate) fn table_prefix(table: char, app: &str) -> String {
+    format!("{table}/{}", app_prefix(app))
+}
+
+/// What comes right before the rows of an execution.
+pub(crate) fn before_rows(table: char, app: &str, incarnation: u64) -> String {
+    of_execution(table, app, incarnation)
+}
+
+/// Of a key of `h/` or `q/`.
+pub(crate) fn incarnation_of(row: &str) -> Option<u64> {
+    u64::from_str_radix(row.split('/').nth(2)?, 16).ok()
+}
+
 pub(crate) fn row_of(key: &str) -> Option<u32> {
     u32::from_str_radix(key.rsplit_once('/')?.1, 16).ok()
 }
@@ -180,6 +198,16 @@ pub(crate) fn garbage_key(app: &str, incarnation: u64) -> String {
 
 pub(crate) fn end_children_key(key: &Key) -> String {
     format!("t/{}", key.path())
+}
+
+/// Where a change is too large for one transaction: incarnations are given once, rows are found
+/// through the records, and those come last.
+pub(crate) fn rank(key: &str) -> u8 {
+    match key {
+        META => 0,
+        key if key.starts_with("h/") || key.starts_with("q/") => 1,
+        _ => 2,
+    }
 }
 
 /// The rows that hold `events`, in order: usually one.

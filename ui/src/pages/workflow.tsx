@@ -207,7 +207,7 @@ function History({ of, events, left }: { of: WorkflowWhole; events: WorkflowEven
   const begun = events.reduce((least, event) => Math.min(least, event.at_ms), Infinity);
   const turns = query.value.get("turns") !== null;
   const shown = turns ? events : events.filter((event) => event.kind !== "turn");
-  const mayRerun = ENDED.includes(of.status) && !of.parent;
+  const mayRerun = (ENDED.includes(of.status) || of.parked !== null) && !of.parent;
   const rerun = (event: WorkflowEvent) => change(() => post<WorkflowsChanged>(`/workflows/${encodeURIComponent(of.service)}/${encodeURIComponent(of.id)}/rerun`, { event_id: event.event_id }), "runs again from there");
   return (
     <Panel

@@ -32,8 +32,15 @@ impl State {
         self.post(key, LetterV1 { event: Some(event), ..to(key) }, unit);
     }
 
-    pub(crate) fn post_end(&mut self, key: &Key, output: Option<String>, unit: &mut Unit) {
-        self.post(key, LetterV1 { end: Some(End { output }), ..to(key) }, unit);
+    pub(crate) fn post_end(
+        &mut self,
+        key: &Key,
+        output: Option<String>,
+        of: Option<&Key>,
+        unit: &mut Unit,
+    ) {
+        let of = of.map(Key::path);
+        self.post(key, LetterV1 { end: Some(End { output, of }), ..to(key) }, unit);
     }
 
     pub(super) fn post_answer(&mut self, key: &Key, answer: stored::Answer, unit: &mut Unit) {
@@ -54,7 +61,8 @@ impl State {
             self.send(key, event, unit);
         }
         if let Some(end) = letter.end {
-            self.end(key, end.output, unit);
+            let of = end.of.as_deref().and_then(Key::from_path);
+            self.end(key, end.output, of.as_ref(), unit);
         }
         if let Some(answer) = letter.answer {
             self.take_answer(key, answer, unit);

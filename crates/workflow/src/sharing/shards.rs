@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use archipel_storage::{Expect, Kv, KvError, KvExt as _, Tx, Version};
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::lend::{Lent, lent_task};
 use super::stored::{self, LetterV1, ShardV1, TaskV1};
@@ -22,8 +21,6 @@ use crate::stored::{META, MarkV1, Record as _};
 /// Who takes shards may give so many incarnations before it takes others: all that are given
 /// later are higher, whoever gives them.
 const INCARNATIONS: u64 = 1 << 32;
-/// Instances that are read at the same time.
-const READS: usize = 32;
 
 /// The holder that the store names, and the version that says so.
 type Holder = (Option<String>, Option<Version>);
@@ -140,12 +137,7 @@ async fn read(
             keys.push((key, incarnation));
         }
     }
-    let mut reads = Vec::with_capacity(keys.len());
-    for (key, incarnation) in &keys {
-        reads.push(load::instance(kv, key, *incarnation).boxed());
-    }
-    let instances = futures_util::stream::iter(reads).buffer_unordered(READS).try_collect().await?;
-    Ok((instances, busy))
+    Ok((load::instances(kv, &keys).await?, busy))
 }
 
 impl State {

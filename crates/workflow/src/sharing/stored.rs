@@ -70,6 +70,9 @@ pub(crate) struct LetterV1 {
 pub(crate) struct End {
     #[prost(string, optional, tag = "1")]
     pub output: Option<String>,
+    /// Only if it is a child of this one.
+    #[prost(string, optional, tag = "2")]
+    pub of: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use archipel_storage::memory::MemoryKv;
-use archipel_workflow::{Worker, WorkflowError};
+use archipel_workflow::{Rerun, Worker, WorkflowError};
 use dapr_durabletask_proto::work_item::Request;
 use dapr_durabletask_proto::{ActivityRequest, OrchestrationStatus as Status, WorkflowRequest};
 
@@ -76,6 +76,34 @@ async fn a_turn_that_kills_its_workers_is_parked_until_somebody_cares() {
     let _worker = work(&engine, APP, one_step, echo);
     engine.resume(&key, Some("mended".to_owned())).await.expect("told");
     assert_eq!(ended(&engine, &key).await.workflow_status(), Status::Completed);
+}
+
+#[tokio::test]
+async fn what_was_given_up_runs_again_from_a_step() {
+    let engine = engine().await;
+    let two = |seen: &Seen| stages(seen, &[vec![task(0, "a")], vec![task(1, "b")]], "done");
+    let lost = start(&engine, "steps", "lost").await;
+    let mut worker = engine.connect(APP, false);
+    for _ in 0..2 {
+        let (request, token) = next_turn(&mut worker).await;
+        engine.complete_turn(APP, turn(request, token, two)).await.expect("taken");
+        let (request, token) = next_task(&mut worker).await;
+        if request.task_id == 0 {
+            engine.complete_task(APP, answer(request, token, None)).await.expect("taken");
+        }
+    }
+    for _ in 0..2 {
+        worker = engine.connect(APP, false);
+        next_task(&mut worker).await;
+    }
+    drop(worker);
+    reaches(&engine, &lost, Status::Stalled).await;
+    let again = engine.rerun(&lost, Rerun { event_id: 1, ..Rerun::default() }).await;
+    let again = again.expect("begun");
+    let _worker = work(&engine, APP, two, echo);
+    let state = ended(&engine, &again).await;
+    assert_eq!(state.output.as_deref(), Some("done"));
+    assert_eq!(reaches(&engine, &lost, Status::Stalled).await.workflow_status(), Status::Stalled);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use dapr_durabletask_proto::OrchestrationStatus as Status;
 
 use crate::fake::{
     APP, Seen, WITHIN, child, complete, echo, ended, engine, engine_on, key, kinds, named, reaches,
-    stages, start, task, timer, work,
+    stages, start, task, timer, to, work,
 };
 
 fn three_steps(seen: &Seen) -> Vec<dapr_durabletask_proto::WorkflowAction> {
@@ -138,6 +138,38 @@ async fn a_running_instance_is_purged_only_by_force() {
     let _worker = work(&engine, APP, three_steps, echo);
     start(&engine, "steps", "stuck").await;
     assert_eq!(ended(&engine, &key).await.workflow_status(), Status::Completed);
+}
+
+#[tokio::test]
+async fn who_only_has_the_name_that_a_child_was_to_have_is_left_alone() {
+    let engine = engine().await;
+    let code = |seen: &Seen| match seen.name() {
+        "parent" => stages(
+            seen,
+            &[
+                vec![child(1, "leaf", "done")],
+                vec![child(2, "leaf", "open")],
+                vec![to("nobody", task(3, "a"))],
+            ],
+            "",
+        ),
+        "leaf" => stages(seen, &[], "leaf"),
+        _ => vec![],
+    };
+    let open = start(&engine, "waits", "open").await;
+    let _worker = work(&engine, APP, code, echo);
+    reaches(&engine, &open, Status::Running).await;
+    let parent = start(&engine, "parent", "one").await;
+    eventually(WITHIN, || async {
+        let asked = engine.details(&parent).await.expect("is there").activities.len();
+        if asked == 1 { Ok(()) } else { Err(asked) }
+    })
+    .await;
+    engine.terminate(&parent, None, true).await.expect("asked");
+    ended(&engine, &parent).await;
+    assert_eq!(engine.purge(&parent, true, false).await.expect("purges"), 2, "with its own child");
+    assert_eq!(reaches(&engine, &open, Status::Running).await.name, "waits");
+    assert!(engine.get(&open, false).await.expect("reads").is_some());
 }
 
 #[tokio::test]

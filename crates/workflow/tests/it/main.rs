@@ -4,6 +4,7 @@ mod crash;
 mod endurance;
 mod failures;
 mod fake;
+mod large;
 mod lifecycle;
 mod limits;
 mod messages;
