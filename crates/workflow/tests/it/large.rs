@@ -14,7 +14,7 @@ async fn a_large_farewell_reaches_all_children_and_the_engine_goes_on() {
     let engine = engine().await;
     let children: Vec<_> = (0..8).map(|id| child(id, "leaf", &format!("leaf {id}"))).collect();
     let code = move |seen: &Seen| match seen.name() {
-        "parent" => stages(seen, &[children.clone()], "both"),
+        "parent" => stages(seen, std::slice::from_ref(&children), "both"),
         _ => vec![],
     };
     let _worker = work(&engine, APP, code, echo);
