@@ -40,6 +40,7 @@ fn world(dir: &Path) -> World {
     let metrics = MetricStore::open(dir.join("metrics"), MetricPolicy::default()).unwrap();
     let stores = Stores { spans: spans.clone(), logs, metrics };
     let alerts = Alerts::open(dir.join("alerts.json"), stores, &tasks);
+    alerts.tell(Facts::default());
     World { alerts, spans, tasks }
 }
 
