@@ -185,7 +185,9 @@ async fn tell_batch(app: &App, engine: &Channel, letters: Vec<Letter>) -> Option
 
 async fn deliver(app: &App, engine: &Channel, letter: &Letter) -> Result<(), String> {
     let mut client = TaskHubGrpcClient::from_channel(engine.clone());
-    let Some(input) = &letter.input else { return start(app, &mut client, &letter.order).await };
+    let Some(input) = &letter.input else {
+        return start(app, &mut client, &letter.order).await.map(drop);
+    };
     let signal = Signal { seq: letter.seq, input: input.clone() };
     let signal = serde_json::to_string(&signal).map_err(|error| error.to_string())?;
     let id = letter.order.as_str();
@@ -195,20 +197,26 @@ async fn deliver(app: &App, engine: &Channel, letter: &Letter) -> Result<(), Str
         match raised {
             Err(error) if code(&error) == Some(Code::NotFound) => {
                 // Ended and forgotten, or the engine has lost its memory.
-                start(app, &mut client, &letter.order).await?;
+                if !start(app, &mut client, &letter.order).await? {
+                    return Ok(());
+                }
             }
             other => return other.map_err(|error| error.to_string()),
         }
     }
-    Ok(())
+    // Told later again: what is open must hear it.
+    Err(format!("the engine took the workflow of {id} and does not know it"))
 }
 
-/// Starts the workflow of an open order where its row stands. Not again, if there is one.
-async fn start(app: &App, client: &mut TaskHubGrpcClient, id: &OrderId) -> Result<(), String> {
+/// Starts the workflow of an open order where its row stands. Not again, if there is one. False
+/// when the order is not open, and hears nothing any more.
+async fn start(app: &App, client: &mut TaskHubGrpcClient, id: &OrderId) -> Result<bool, String> {
     let own = id.clone();
     let order =
         app.db.read(move |conn| Order::find(conn, &own)).await.map_err(|p| p.to_string())?;
-    let Some(order) = order.filter(|order| !order.saga.status.is_final()) else { return Ok(()) };
+    let Some(order) = order.filter(|order| !order.saga.status.is_final()) else {
+        return Ok(false);
+    };
     let policy = app.policy.as_ref().clone();
     let trace = order.trace.as_ref().map(|trace| trace.as_str().to_owned());
     let conductor = Conductor::new(id.to_string(), order.saga, order.revision, policy)
@@ -223,7 +231,7 @@ async fn start(app: &App, client: &mut TaskHubGrpcClient, id: &OrderId) -> Resul
         .with_enforce_unique_instance_id();
     match client.schedule_new_orchestration_with_options(workflow::ORDER, options).await {
         Err(error) if code(&error) != Some(Code::AlreadyExists) => Err(error.to_string()),
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 
