@@ -11,7 +11,7 @@ use archipel_broker::Broker;
 use archipel_console::view::Status;
 use archipel_console::{About, Console, ConsoleRequest, ReloadProblem};
 use archipel_control::{Control, Plan, SecretStore, Snapshot};
-use archipel_gateway::Gateway;
+use archipel_gateway::{Gateway, Limits};
 use archipel_model::{App, ServiceName, TelemetryPolicy};
 use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
@@ -102,7 +102,8 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         Errors::open(state.errors(), spans.clone(), logs.clone(), loops.stop_token());
     loops.spawn("archipel.errors", grouping);
     let supervisor = supervise(place, app, &logs, &storage).await?;
-    let gateway = Gateway::new(&root);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let gateway = Gateway::on_cores(&root, Limits::default(), cores)?;
     // Kept, so that visitors stay where they are over restarts.
     gateway.set_visitor_secret(SecretStore::new(state).own("gateway-visitors")?.reveal());
     let records = gateway.access(hops::QUEUE);

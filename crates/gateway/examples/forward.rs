@@ -5,7 +5,9 @@
 
 use std::net::SocketAddr;
 
-use archipel_gateway::{Endpoint, Entrance, Gateway, Listener, PublicRoutes, Table, Upstream};
+use archipel_gateway::{
+    Endpoint, Entrance, Gateway, Limits, Listener, PublicRoutes, Table, Upstream,
+};
 use archipel_model::{
     EdgePolicy, InstanceId, PathPattern, Route, RouteCache, RouteGuard, Safeguards, ServiceName,
 };
@@ -62,7 +64,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = Listener { id: "bench".to_owned(), addr: listen, entrance };
     let upstream = Upstream { endpoints, ..Upstream::default() };
     let table = Table { listeners: vec![listener], services: [(service, upstream)].into() };
-    let gateway = Gateway::new(&CancellationToken::new());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let gateway = Gateway::on_cores(&CancellationToken::new(), Limits::default(), cores)?;
     let records = record.then(|| gateway.access(8192));
     if let Some(error) = gateway.apply(table).await.into_iter().next() {
         return Err(error.into());

@@ -3,6 +3,7 @@
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,6 +15,7 @@ use archipel_rt::{CancellationToken, chain, clock};
 use http::{Request, Response, header};
 
 use crate::cache::{CacheCount, Purge};
+use crate::cores::{Cores, Threads};
 use crate::entry::listener::Door;
 use crate::guard::keep::Keep;
 use crate::guard::tally::RefusalCount;
@@ -54,6 +56,7 @@ struct Inner {
     /// Left the table with requests in flight.
     retired: Mutex<Vec<Weak<Instance>>>,
     keep: Keep,
+    threads: Option<Threads>,
 }
 
 struct OpenDoor {
@@ -88,7 +91,26 @@ impl Gateway {
     }
 
     pub fn with_limits(stop: &CancellationToken, limits: Limits) -> Self {
-        let shared = Arc::new(Shared::new(stop, limits));
+        Self::with_cores(stop, limits, Cores::default(), None)
+    }
+
+    /// With as many threads of its own, each with a runtime, over which clients' connections are
+    /// spread: what is fastest, when there is one for each core.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn on_cores(stop: &CancellationToken, limits: Limits, cores: usize) -> io::Result<Self> {
+        let (cores, threads) = Cores::start(cores)?;
+        Ok(Self::with_cores(stop, limits, cores, Some(threads)))
+    }
+
+    fn with_cores(
+        stop: &CancellationToken,
+        limits: Limits,
+        cores: Cores,
+        threads: Option<Threads>,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(stop, limits, cores));
         let inner = Arc::new(Inner {
             shared: Arc::clone(&shared),
             services: ArcSwap::default(),
@@ -97,6 +119,7 @@ impl Gateway {
             calls: Mutex::default(),
             retired: Mutex::default(),
             keep: Keep::new(),
+            threads,
         });
         shared
             .tasks
@@ -299,6 +322,9 @@ impl Gateway {
         // Both obey `cut` at once; the second is for the unforeseen.
         shared.tasks.shutdown(Duration::from_secs(1)).await;
         shared.upstream.shutdown(Duration::from_secs(1)).await;
+        if let Some(threads) = &self.inner.threads {
+            threads.end();
+        }
         left
     }
 }

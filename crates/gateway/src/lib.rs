@@ -17,6 +17,7 @@
 
 mod cache;
 mod compress;
+mod cores;
 mod entry;
 mod gateway;
 mod guard;

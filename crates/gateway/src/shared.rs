@@ -10,6 +10,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::sync::Semaphore;
 
 use crate::cache::Store;
+use crate::cores::Cores;
 use crate::guard::crowd::Crowd;
 use crate::guard::tally::Tally;
 use crate::hop::fault::Faults;
@@ -145,13 +146,14 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<Store>,
     pub(crate) faults: Faults,
     pub(crate) safeguards: safeguard::Registry,
+    pub(crate) cores: Cores,
     pub(crate) ranks: Ranks,
     epoch: Instant,
 }
 
 impl Shared {
     /// `stop` tells listeners and connections to finish.
-    pub(crate) fn new(stop: &CancellationToken, limits: Limits) -> Self {
+    pub(crate) fn new(stop: &CancellationToken, limits: Limits, cores: Cores) -> Self {
         Self {
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             handshakes: Semaphore::new(limits.handshakes_max),
@@ -172,6 +174,7 @@ impl Shared {
             cache: Arc::new(Store::new()),
             faults: Faults::default(),
             safeguards: safeguard::Registry::default(),
+            cores,
             ranks: Ranks::default(),
             epoch: clock::now(),
         }

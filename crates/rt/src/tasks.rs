@@ -48,6 +48,15 @@ impl Tasks {
         drop(tokio::spawn(self.tracker.track_future(task)));
     }
 
+    /// The same in another runtime.
+    pub fn spawn_on(
+        &self,
+        runtime: &tokio::runtime::Handle,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        drop(runtime.spawn(self.tracker.track_future(task)));
+    }
+
     pub fn len(&self) -> usize {
         self.tracker.len()
     }

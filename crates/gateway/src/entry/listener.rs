@@ -172,7 +172,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
             room = Arc::clone(&door.shared.connections).acquire_owned() => room,
         };
         let of = Arc::clone(&door);
-        door.shared.tasks.spawn_unnamed(async move {
+        door.shared.cores.serve(&door.shared.tasks, stream, move |stream| async move {
             serve(stream, peer, of).await;
             drop((room, seat));
         });

@@ -79,6 +79,15 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// Registers the socket with the runtime that this is called in. `None`: it cannot move.
+    pub(crate) fn moved(self) -> Option<Stream> {
+        let Stream::Plain(stream) = self.stream else { return None };
+        let stream = stream.into_std().and_then(TcpStream::from_std);
+        stream.ok().map(Stream::Plain)
+    }
+}
+
 /// Whether the other side has closed, or sent something that nobody asked for.
 fn has_news(stream: &TcpStream) -> bool {
     let mut byte = [0_u8];

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Body;
+use crate::cores::PerCore;
 use crate::entry::wire::Stream;
 use crate::record::access::Caller;
 use crate::record::counters::{Series, SeriesKey};
@@ -60,16 +61,32 @@ pub(crate) struct Instance {
     avoid_until: AtomicU64,
     /// Left the table: what is in flight ends, nothing is kept for later.
     retired: AtomicBool,
-    /// The last one used is the first used again, so that the rest can age out.
-    idle: Mutex<Vec<Idle>>,
-    multiplexed: Mutex<Option<http2::SendRequest<Body>>>,
-    /// Held while the one shared HTTP/2 connection is being opened.
-    opening: tokio::sync::Mutex<()>,
+    pools: PerCore<Pool>,
     shared: Arc<Shared>,
 }
 
 /// Of 256: what an instance gets at first.
 const COLD: u64 = 26;
+
+/// Connections that can be used. Each core has its own, which no other core hears of.
+#[derive(Default)]
+struct Pool {
+    /// The last one used is the first used again, so that the rest can age out.
+    idle: Mutex<Vec<Idle>>,
+    multiplexed: Mutex<Option<http2::SendRequest<Body>>>,
+    /// Held while the one shared HTTP/2 connection is being opened.
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl Pool {
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_multiplexed(&self) -> std::sync::MutexGuard<'_, Option<http2::SendRequest<Body>>> {
+        self.multiplexed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 struct Idle {
     link: Box<Link>,
@@ -111,9 +128,7 @@ impl Instance {
             joined: 0,
             avoid_until: AtomicU64::new(0),
             retired: AtomicBool::new(false),
-            idle: Mutex::new(Vec::new()),
-            multiplexed: Mutex::new(None),
-            opening: tokio::sync::Mutex::new(()),
+            pools: PerCore::new(shared.cores.count()),
             shared,
         }
     }
@@ -154,19 +169,23 @@ impl Instance {
 
     pub(crate) fn retire(&self) {
         self.retired.store(true, Relaxed);
-        self.lock_idle().clear();
-        // The connection ends by itself when its last stream has.
-        *self.multiplexed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        for pool in self.pools.all() {
+            pool.lock_idle().clear();
+            // The connection ends by itself when its last stream has.
+            *pool.lock_multiplexed() = None;
+        }
     }
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn prune(&self, now: Instant) {
-        let mut idle = self.lock_idle();
-        let fresh = idle.partition_point(|i| now - i.since > self.shared.limits.idle_upstream);
-        // Closing is a system call each; not under the lock.
-        let old: Vec<Idle> = idle.drain(..fresh).collect();
-        drop(idle);
-        drop(old);
+        for pool in self.pools.all() {
+            let mut idle = pool.lock_idle();
+            let fresh = idle.partition_point(|i| now - i.since > self.shared.limits.idle_upstream);
+            // Closing is a system call each; not under the lock.
+            let old: Vec<Idle> = idle.drain(..fresh).collect();
+            drop(idle);
+            drop(old);
+        }
     }
 
     /// Gives a connection back whose exchange is over.
@@ -174,7 +193,7 @@ impl Instance {
         if self.retired.load(Relaxed) {
             return;
         }
-        let mut idle = self.lock_idle();
+        let mut idle = self.pools.own().lock_idle();
         if idle.len() < self.shared.limits.idle_upstream_max {
             idle.push(Idle { link, since: clock::now() });
         }
@@ -229,8 +248,11 @@ impl Instance {
     }
 
     fn checkout(&self, careful: bool) -> Option<Box<Link>> {
+        let own = self.pools.own();
         loop {
-            let Idle { mut link, since } = self.lock_idle().pop()?;
+            let Some(Idle { mut link, since }) = own.lock_idle().pop() else {
+                return self.adopt(careful);
+            };
             if clock::now() - since > self.shared.limits.idle_upstream {
                 // Below it lie only older ones; the sweep closes them.
                 return None;
@@ -239,6 +261,20 @@ impl Instance {
                 return Some(link);
             }
         }
+    }
+
+    /// Takes a connection over from another core, when nothing else is under way here: some apps
+    /// serve one connection at a time, and would not see a second one before the first is closed.
+    fn adopt(&self, careful: bool) -> Option<Box<Link>> {
+        if self.shared.cores.count() == 0 || self.inflight.load(Relaxed) > 1 {
+            return None;
+        }
+        let idle = self.pools.all().find_map(|pool| pool.lock_idle().pop())?;
+        if clock::now() - idle.since > self.shared.limits.idle_upstream {
+            return None;
+        }
+        let mut link = idle.link.moved()?;
+        link.is_free(careful).then_some(link)
     }
 
     async fn open(&self, patience: Duration) -> io::Result<Box<Link>> {
@@ -308,7 +344,8 @@ impl Instance {
             return Ok(sender);
         }
         let asked = self.shared.millis();
-        let _one_at_a_time = self.opening.lock().await;
+        let pool = self.pools.own();
+        let _one_at_a_time = pool.opening.lock().await;
         if let Some(sender) = self.open_connection() {
             return Ok(sender);
         }
@@ -336,17 +373,17 @@ impl Instance {
             }
         });
         if !self.retired.load(Relaxed) {
-            *self.lock_multiplexed() = Some(sender.clone());
+            *pool.lock_multiplexed() = Some(sender.clone());
         }
         Ok(sender)
     }
 
     fn open_connection(&self) -> Option<http2::SendRequest<Body>> {
-        self.lock_multiplexed().as_ref().filter(|sender| !sender.is_closed()).cloned()
+        self.pools.own().lock_multiplexed().as_ref().filter(|sender| !sender.is_closed()).cloned()
     }
 
     fn forget_closed(&self) {
-        let mut multiplexed = self.lock_multiplexed();
+        let mut multiplexed = self.pools.own().lock_multiplexed();
         if multiplexed.as_ref().is_some_and(http2::SendRequest::is_closed) {
             *multiplexed = None;
         }
@@ -379,14 +416,6 @@ impl Instance {
             Ok(response) => Ok(Answer { response, link: None }),
             Err(error) => Err(Failure::Broken { source: error.into_error() }),
         }
-    }
-
-    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_multiplexed(&self) -> std::sync::MutexGuard<'_, Option<http2::SendRequest<Body>>> {
-        self.multiplexed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

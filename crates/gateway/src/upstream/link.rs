@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::FutureExt;
 use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -83,6 +84,16 @@ impl Link {
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
         Ok(Box::new(Self { sender, connection: Some(connection), look, bell, waker }))
+    }
+
+    /// This idle connection, for use in the runtime that this is called in.
+    pub(crate) fn moved(self) -> Option<Box<Self>> {
+        let parts = self.connection?.into_parts();
+        if !parts.read_buf.is_empty() {
+            return None;
+        }
+        // Nothing is said on the wire, so it is done at once.
+        Self::open(parts.io.into_inner().moved()?).now_or_never()?.ok()
     }
 
     /// Asks for something that comes over this connection; when it is not there, reads and writes

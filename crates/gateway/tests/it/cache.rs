@@ -295,7 +295,7 @@ async fn one_request_fetches_for_all_who_ask_the_same() {
 
 #[tokio::test]
 async fn nobody_waits_for_what_turns_out_to_be_for_another() {
-    let world = World::new();
+    let world = World::in_one_runtime();
     let go = Arc::new(Notify::new());
     let gate = Arc::clone(&go);
     let first = Arc::new(AtomicUsize::new(0));

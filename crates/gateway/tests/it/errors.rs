@@ -186,7 +186,7 @@ async fn who_closes_a_page_that_streams_has_not_seen_a_failure() {
 
 #[tokio::test]
 async fn counters_and_records_tell_what_happened() {
-    let world = World::new();
+    let world = World::in_one_runtime();
     let app = world.app(echo).await;
     world
         .apply(

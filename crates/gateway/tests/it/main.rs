@@ -11,6 +11,7 @@ mod balance;
 mod cache;
 mod chaos;
 mod compress;
+mod cores;
 mod early;
 mod edges;
 mod errors;

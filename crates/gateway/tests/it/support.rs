@@ -63,7 +63,15 @@ impl World {
 
     pub(crate) fn with(limits: Limits) -> Self {
         let stop = CancellationToken::new();
-        let gateway = Gateway::with_limits(&stop, limits);
+        // As in the whole Archipel.
+        let gateway = Gateway::on_cores(&stop, limits, 2).unwrap();
+        Self { gateway, tasks: Tasks::new(&stop), stop }
+    }
+
+    /// Without threads of the gateway's own, where it matters in which order things come.
+    pub(crate) fn in_one_runtime() -> Self {
+        let stop = CancellationToken::new();
+        let gateway = Gateway::new(&stop);
         Self { gateway, tasks: Tasks::new(&stop), stop }
     }
 

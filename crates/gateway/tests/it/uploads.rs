@@ -1,5 +1,6 @@
 //! Clients that send bodies: too large ones, slow ones, and what they see of the answer.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use archipel_gateway::{Body, Limits};
@@ -60,13 +61,7 @@ async fn a_client_whose_upload_is_refused_reads_why() {
     let answer = send_all_then_read(&mut plain, chunked, BODY).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer:?}");
     // And by an app that answers without having read.
-    let (listener, early) = world.raw().await;
-    world.tasks.spawn("test.early", async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let _ = stream.read(&mut [0; 64]).await;
-        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-    });
+    let early = answers_early(&world, false).await;
     let files = vec![authority.files_for("shop.test")];
     let plan = Plan::default().service("a", &[early]).public(&[], &["/** -> a"]);
     world.apply(plan.with_tls(&tls(files, authority.dir.path())).table()).await;
@@ -76,6 +71,51 @@ async fn a_client_whose_upload_is_refused_reads_why() {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer:?}");
     assert!(answer.ends_with("no"), "{answer}");
     assert_eq!(app.count(), 1, "the one whose length was not known");
+}
+
+/// An app that says no after the first bytes; then it reads on, or does not.
+async fn answers_early(world: &World, reads_on: bool) -> SocketAddr {
+    let (listener, addr) = world.raw().await;
+    world.tasks.spawn("test.early", async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 64]).await;
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+        if !reads_on {
+            std::future::pending::<()>().await;
+        }
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    addr
+}
+
+/// Whether the app has read all before its answer is seen is a race that both may win: then the
+/// request is over as any other, and the connection stays.
+#[tokio::test]
+async fn an_answer_in_the_middle_of_an_upload_comes_through_whoever_is_faster() {
+    const BODY: usize = 8 << 20;
+    let (world, authority) = (World::new(), Authority::new());
+    let early = answers_early(&world, true).await;
+    let files = vec![authority.files_for("shop.test")];
+    let plan = Plan::default().service("a", &[early]).public(&[], &["/** -> a"]);
+    world.apply(plan.with_tls(&tls(files, authority.dir.path())).table()).await;
+    let mut stream =
+        connect(world.addr("public"), authority.client_config(), "shop.test", &[]).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {BODY}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; BODY]).await.expect("the gateway takes what is sent");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nno") {
+        let read = clock::timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+        assert_ne!(read.expect("it answers").unwrap(), 0, "{answer:?}");
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 403 "), "{answer:?}");
+    // Refused by the gateway itself, if it is heard.
+    let mut after = Vec::new();
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+    let read = clock::timeout(PATIENCE, stream.read_to_end(&mut after)).await;
+    let closed = read.expect("it closes or answers").is_err() || after.is_empty();
+    let text = String::from_utf8_lossy(&after);
+    assert!(closed || text.starts_with("HTTP/1.1 400 "), "{text}");
 }
 
 #[tokio::test]
