@@ -128,6 +128,8 @@ def nginx(work, behind, paths=("/",)):
     if "cert" in behind:
         ports["https"] = free_port()
         files = "ssl_certificate {cert}; ssl_certificate_key {key};".format(**behind)
+        # As for all others, and as nginx itself does since 1.23.4: Debian's is older.
+        files += "ssl_protocols TLSv1.2 TLSv1.3;"
         speaks["https"] = "ssl"
     routes = "".join(f"location {path} {{ proxy_pass http://web; }}\n" for path in paths)
     inner = NGINX_UPSTREAMS.format(**behind)

@@ -17,6 +17,10 @@ use archipel_rt::{CancellationToken, Tasks};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 
+/// So many turns of tasks until the kernel is asked what is new, if there is no pause before. A
+/// turn of a large upload or answer takes half a millisecond, and nobody else hears those events.
+const EVENTS_EVERY: u32 = 16;
+
 thread_local! {
     static OWN: Cell<usize> = const { Cell::new(0) };
 }
@@ -89,7 +93,8 @@ impl Cores {
 impl Core {
     fn start(number: usize, stop: CancellationToken) -> io::Result<Self> {
         // Signals and processes are none of its business, and would be looked after at each turn.
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.enable_io().enable_time().event_interval(EVENTS_EVERY).build()?;
         let handle = runtime.handle().clone();
         std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
             OWN.with(|own| own.set(number));

@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use archipel_model::{CertificateFiles, is_local_host};
 use archipel_rt::CancellationToken;
 use http::HeaderValue;
-use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, WebPkiClientVerifier};
+use rustls::{CipherSuite, ServerConfig};
 
 use super::acme::{ALPN_CHALLENGE, Acme};
 use super::authority::{LeafIssuer, LocalAuthority};
@@ -23,7 +23,7 @@ use crate::shared::Shared;
 pub(crate) struct TlsDoor {
     wanted: Tls,
     hosts: Vec<String>,
-    pub(crate) config: ArcSwap<ServerConfig>,
+    pub(super) configs: ArcSwap<Configs>,
     pub(super) hsts: Option<HeaderValue>,
     resolver: Arc<Resolver>,
     sources: Mutex<Sources>,
@@ -35,6 +35,44 @@ impl Drop for TlsDoor {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Whose order of ciphers holds.
+///
+/// Ours begins with the one that costs least where AES is in hardware, for a handshake and for
+/// bulk. Clients without that hardware say so by putting ChaCha20 first (RFC 8446 leaves the
+/// order to us); then theirs holds.
+pub(super) struct Configs {
+    ours: Arc<ServerConfig>,
+    theirs: Arc<ServerConfig>,
+}
+
+impl Configs {
+    /// The keys for tickets are shared: a client may come back with another order.
+    fn new(theirs: ServerConfig) -> Self {
+        let mut ours = theirs.clone();
+        ours.ignore_client_order = true;
+        Self { ours: Arc::new(ours), theirs: Arc::new(theirs) }
+    }
+
+    pub(super) fn of(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        // Some put a value without meaning before all others (RFC 8701).
+        let known = |suite: &&CipherSuite| suite.as_str().is_some();
+        match hello.cipher_suites().iter().find(known) {
+            Some(first) if is_chacha20(*first) => &self.theirs,
+            _ => &self.ours,
+        }
+    }
+}
+
+fn is_chacha20(suite: CipherSuite) -> bool {
+    use CipherSuite as S;
+    matches!(
+        suite,
+        S::TLS13_CHACHA20_POLY1305_SHA256
+            | S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    )
 }
 
 /// Where the certificates on the shelf come from.
@@ -72,7 +110,7 @@ impl TlsDoor {
         let door = Arc::new(Self {
             wanted: wanted.clone(),
             hosts: hosts.to_vec(),
-            config: ArcSwap::from_pointee(server_config(wanted, &resolver)?),
+            configs: ArcSwap::from_pointee(Configs::new(server_config(wanted, &resolver)?)),
             hsts: wanted
                 .hsts
                 .and_then(|time| HeaderValue::try_from(format!("max-age={}", time.as_secs())).ok()),
@@ -124,7 +162,8 @@ impl TlsDoor {
         let files = load(&self.wanted.wanted.files)?;
         if self.wanted.wanted.client_ca.is_some() {
             // With new keys for tickets: a session of yesterday was let in by yesterday's rule.
-            self.config.store(Arc::new(server_config(&self.wanted, &self.resolver)?));
+            let config = server_config(&self.wanted, &self.resolver)?;
+            self.configs.store(Arc::new(Configs::new(config)));
         }
         self.lock().files = files;
         self.publish();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::acme::ALPN_CHALLENGE;
@@ -45,7 +45,9 @@ pub(crate) async fn handshake(tcp: TcpStream, tls: &TlsDoor) -> io::Result<Hello
     if first[0] != TLS_HANDSHAKE {
         return Ok(Hello::Plain(tcp));
     }
-    let stream = TlsAcceptor::from(Arc::clone(&tls.config.load())).accept(tcp).await?;
+    let hello = LazyConfigAcceptor::new(Default::default(), tcp).await?;
+    let config = Arc::clone(tls.configs.load().of(&hello.client_hello()));
+    let stream = hello.into_stream(config).await?;
     let (_, session) = stream.get_ref();
     let is_http2 = match session.alpn_protocol() {
         Some(protocol) if protocol == ALPN_CHALLENGE => return Ok(Hello::Over),

@@ -68,6 +68,37 @@ async fn a_client_that_comes_back_resumes_its_session() {
 }
 
 #[tokio::test]
+async fn the_cipher_is_the_cheapest_for_the_client_s_machine() {
+    use rustls::CipherSuite as S;
+    let (world, authority) = (World::new(), Authority::new());
+    let app = world.app(ok).await;
+    let wanted = tls(vec![authority.files_for("shop.test")], authority.dir.path());
+    let plan = Plan::default().service("a", &[app.addr]).public(&[], ROUTES).with_tls(&wanted);
+    world.apply(plan.table()).await;
+    // What a client offers, in its order, and what is chosen.
+    for (offers, chosen) in [
+        (&[S::TLS13_AES_256_GCM_SHA384, S::TLS13_AES_128_GCM_SHA256][..], 1),
+        (&[S::TLS13_CHACHA20_POLY1305_SHA256, S::TLS13_AES_128_GCM_SHA256], 0),
+        (&[S::TLS13_AES_256_GCM_SHA384, S::TLS13_CHACHA20_POLY1305_SHA256], 0),
+        (&[S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384], 0),
+    ] {
+        let mut provider = rustls::crypto::ring::default_provider();
+        let all = std::mem::take(&mut provider.cipher_suites);
+        let of = |offer: &S| *all.iter().find(|suite| suite.suite() == *offer).unwrap();
+        provider.cipher_suites = offers.iter().map(of).collect();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.der.clone()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions();
+        // Offers of one version alone allow that one only.
+        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let stream = connect(world.addr("public"), config, "shop.test", &[]).await.unwrap();
+        let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(suite, offers[chosen], "{offers:?}");
+    }
+}
+
+#[tokio::test]
 async fn new_files_are_used_without_dropping_a_connection() {
     let (world, authority) = (World::with(quick()), Authority::new());
     let app = world.app(ok).await;
