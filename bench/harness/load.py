@@ -30,7 +30,11 @@ def drive(proxy, load, work, seconds):
     """Microseconds of CPU per request."""
     scheme = "https" if load.front == "https" else "http"
     url = f"{scheme}://127.0.0.1:{proxy.ports[load.front]}{load.path}"
-    if load.streams:
+    if load.kind == "full":
+        # Forgets its session each time, as a client that was never here.
+        command = ["openssl", "s_time", "-new", "-tls1_3", "-time", str(seconds), "-www", load.path]
+        command += ["-connect", f"127.0.0.1:{proxy.ports[load.front]}"]
+    elif load.streams:
         command = ["h2load", f"-c{load.connections}", f"-m{load.streams}", f"-D{seconds}", url]
         if load.kind == "grpc":
             command += ["-d", str(work / "grpc-request"), "-H", "te: trailers"]
@@ -42,11 +46,14 @@ def drive(proxy, load, work, seconds):
     before = proxy.cpu()
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     used = proxy.cpu() - before
-    return used * 1e6 / answered(output, bool(load.streams), f"{proxy.name}, {load.name}")
+    return used * 1e6 / answered(output, load, f"{proxy.name}, {load.name}")
 
 
-def answered(output, http2, what):
-    if http2:
+def answered(output, load, what):
+    if load.kind == "full":
+        done, size = map(int, re.search(r"(\d+) connections in .* real seconds, (\d+) bytes", output).groups())
+        wrong = size < 128
+    elif load.streams:
         # Those that are under way at the end count as errored.
         done = int(re.search(r"requests: .* (\d+) succeeded", output).group(1))
         codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
