@@ -280,9 +280,26 @@ pub struct Job {
     /// IANA name; `None`: UTC.
     pub timezone: Option<String>,
     pub overlap: Overlap,
+    /// Of one try.
     pub timeout: Option<Duration>,
     pub memory: Option<Memory>,
+    pub retry: Option<JobRetry>,
     pub env: BTreeMap<String, EnvValue>,
+}
+
+/// What follows a run that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct JobRetry {
+    /// Further tries after the first.
+    pub attempts: u32,
+    pub backoff: Backoff,
+}
+
+impl Default for JobRetry {
+    fn default() -> Self {
+        let backoff = Backoff { min: Duration::from_secs(10), max: Duration::from_secs(300) };
+        Self { attempts: 3, backoff }
+    }
 }
 
 /// A secret's name and rule; values never stand in the manifest.

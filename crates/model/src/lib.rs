@@ -23,7 +23,7 @@ mod watch;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
-    Overlap, Protocol, SecretRule, Service, Storage, Subscription, WorkflowPolicy,
+    JobRetry, Overlap, Protocol, SecretRule, Service, Storage, Subscription, WorkflowPolicy,
     WorkflowSchedule,
 };
 pub use command::Command;

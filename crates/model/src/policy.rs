@@ -87,6 +87,15 @@ pub struct Backoff {
     pub max: Duration,
 }
 
+impl Backoff {
+    /// Before the `n`th further try: anything up to twice the last pause, so that those who failed
+    /// together do not come back together. `draw` is uniform over all numbers.
+    pub fn pause(&self, n: u32, draw: u64) -> Duration {
+        let longest = self.min.saturating_mul(1 << n.min(16)).min(self.max);
+        longest.mul_f64(draw as f64 / u64::MAX as f64)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Restart {
     pub on: RestartOn,
@@ -212,15 +221,14 @@ pub struct EdgePolicy {
     pub retry: Retry,
     /// How long a request waits for a callee that (re)starts; `None`: it is refused at once.
     pub hold: Option<Duration>,
+    /// A header (lower case) that makes whatever request has it safe to repeat.
+    pub idempotency: Option<String>,
     pub safeguards: Safeguards,
 }
 
 impl EdgePolicy {
     /// Longer than most services need to restart, shorter than callers usually wait.
     pub const HOLD_DEFAULT: Duration = Duration::from_secs(5);
-}
-
-impl EdgePolicy {
     /// Of a call over HTTP for which the manifest says nothing.
     pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 }
@@ -233,6 +241,7 @@ impl Default for EdgePolicy {
             idle: None,
             retry: Retry::default(),
             hold: Some(Self::HOLD_DEFAULT),
+            idempotency: None,
             safeguards: Safeguards::default(),
         }
     }

@@ -9,6 +9,7 @@ use archipel_model::{
 
 use super::command::Use;
 use super::safeguards::percent;
+use super::steer::header_of;
 use super::{Reader, count, text};
 use crate::Code;
 use crate::shape::format::Format;
@@ -153,8 +154,26 @@ impl Reader<'_> {
             connect: self.period(node, "connect"),
             idle: self.period(node, "idle"),
             hold: self.hold(node).unwrap_or(default.hold),
+            idempotency: self.idempotency(node),
             safeguards: self.safeguards(node),
         }
+    }
+
+    /// `header:Name`
+    fn idempotency(&mut self, node: &Node) -> Option<String> {
+        let text = text(node, "idempotency", Format::NonEmpty)?;
+        let name = header_of(text.value);
+        if name.is_none() {
+            self.out
+                .report(
+                    Code::BadText,
+                    text.span,
+                    format!("`{}` does not name a header", shown(text.value)),
+                )
+                .label("tells no two requests apart")
+                .help("for example \"header:Idempotency-Key\"");
+        }
+        name
     }
 
     fn retry(&mut self, node: Option<&Node>, default: Retry) -> Retry {

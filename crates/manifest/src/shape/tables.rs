@@ -36,8 +36,11 @@ static EXTERNAL: Keys = Keys {
         key("owner", TEXT, "Who to ask."),
         key("mock", TEXT, "File of recorded answers, used instead of the system.")
             .later("the real system is called"),
-        key("resiliency", Shape::Keys(&RESILIENCY), "Policy of calls to it.")
-            .later("the policy of the caller applies"),
+        key(
+            "resiliency",
+            Shape::Keys(&RESILIENCY),
+            "Policy of calls to it. It goes before what a caller says of all its calls, and after what a caller says of this one.",
+        ),
     ],
     rules: &[],
     synonyms: &[("address", "url"), ("host", "url"), ("path", "health")],
@@ -68,8 +71,12 @@ static JOB_RETRY: Keys = Keys {
     id: "repeat",
     what: "the retry policy",
     keys: &[
-        key("attempts", Shape::Integer(0, 50), "Further tries after the first."),
-        key("backoff", Shape::Text(Format::Range), "Pause between two tries."),
+        key("attempts", Shape::Integer(0, 50), "Further tries after the first. Default 3."),
+        key(
+            "backoff",
+            Shape::Text(Format::Range),
+            "Shortest and longest pause between two tries. Default 10s..5m.",
+        ),
     ],
     rules: &[],
     synonyms: &[],
@@ -95,8 +102,7 @@ static JOB: Keys = Keys {
         key("timeout", DURATION, "Stop it after this long."),
         key("memory", MEMORY, "Memory limit."),
         key("manual", Shape::Bool, "By hand only."),
-        key("retry", Shape::Keys(&JOB_RETRY), "Tries after a failure.")
-            .later("a failed run is not repeated"),
+        key("retry", Shape::Keys(&JOB_RETRY), "Tries after a failure. Default: none."),
         key("env", ENV, "Environment variables, on top of the service's."),
     ],
     rules: &[],

@@ -9,6 +9,7 @@ mod crash;
 mod databases;
 mod events;
 mod fixture;
+mod jobs;
 mod lifecycle;
 mod polyglot;
 mod shared;
