@@ -1,8 +1,9 @@
 // What needs attention now, worst first: a pure function of what is known.
 
 import type { Alert, Job, Status, Topics } from "./api.ts";
-import { bytes, count, percent, plural, span } from "./format.ts";
-import type { Totals } from "./traffic.ts";
+import { bytes, count, ms, percent, plural, span } from "./format.ts";
+import { term } from "./terms.ts";
+import type { Totals, Tracked } from "./traffic.ts";
 
 export interface Concern {
   weight: "bad" | "warn";
@@ -19,6 +20,11 @@ const LATE_MS = 30_000;
 const OFTEN = 3;
 /** A share of failures, and a rate below which one failure is no share. */
 const FAILING = 0.02;
+/** A service that takes longer than this for half of its answers is waited for by somebody. Half,
+ *  because an event stream is counted until its end, and is no slow answer. */
+const SLOW_MS = 250;
+/** Requests a second below which one answer would be half of them. */
+const SLOW_RATE_MIN = 0.4;
 
 export function concerns(
   status: Status | null,
@@ -26,7 +32,9 @@ export function concerns(
   totals: Totals,
   jobs: Job[] = [],
   alerts: Alert[] = [],
+  series: Iterable<Tracked> = [],
 ): Concern[] {
+  const moving = [...series].filter((s) => s.kind !== "archipel" && s.callee !== null && s.rate > 0);
   const found: Concern[] = [];
   const add = (weight: Concern["weight"], title: string, detail: string, href: string, lines?: string[]) =>
     found.push(lines && lines.length > 0 ? { weight, title, detail, href, lines } : { weight, title, detail, href });
@@ -50,15 +58,27 @@ export function concerns(
       add("warn", `${s.name} is near its memory limit`, `${bytes(s.memory_bytes)} of ${bytes(limit)}`, href);
     }
   }
+  const fails = (of: { failing: number; rate: number }) => of.failing > 0 && of.failing / of.rate > FAILING;
+  /** Whom `name` calls where that goes wrong: there the cause is, or behind it. */
+  const behind = (name: string, wrong: (s: Tracked) => boolean) => [...new Set(moving.filter((s) => s.caller === name && wrong(s)).map((s) => s.callee))].join(", ");
+  const unwell = new Set((status?.services ?? []).filter((s) => ["failed", "backing-off", "stopped"].includes(s.state)).map((s) => s.name));
   for (const [name, sum] of totals.into) {
-    if (sum.failing > 0 && sum.failing / sum.rate > FAILING) {
-      add(
-        "bad",
-        `${name} fails ${percent(sum.failing, sum.rate)} of its requests`,
-        `in the last ten seconds; ${plural(sum.by_class[5] ?? 0, "failed answer")} since start`,
-        `/services/${name}`,
-      );
-    }
+    if (!fails(sum)) continue;
+    const what = `${name} fails ${percent(sum.failing, sum.rate)} of its requests`;
+    const cause = behind(name, fails);
+    if (cause !== "") add("warn", what, `because of ${cause}, which it calls`, `/traces?q=${question("service", name, "status:error")}`);
+    // What does not run has been named, unless somebody stopped it.
+    else if (!unwell.has(name)) add("bad", what, `in the last ten seconds; ${plural(sum.by_class[5] ?? 0, "failed answer")} since start`, `/traces?q=${question("service", name, "status:error")}`);
+    else if (status?.services.some((s) => s.name === name && s.state === "stopped")) add("bad", `${name} is stopped, and still asked for`, `${percent(sum.failing, sum.rate)} of its requests fail`, `/services/${name}`);
+  }
+  const slow = (s: Tracked) => s.rate >= SLOW_RATE_MIN && (s.p50_ms ?? 0) > SLOW_MS;
+  const late = new Map<string, Tracked>();
+  for (const s of moving) {
+    if (slow(s) && !fails(s) && (s.p50_ms ?? 0) > (late.get(s.callee!)?.p50_ms ?? 0)) late.set(s.callee!, s);
+  }
+  for (const [name, s] of late) {
+    if (behind(name, slow) !== "") continue;
+    add("warn", `${name} is slow`, `half of its answers to ${s.caller ?? "the outside"} take ${ms(s.p50_ms)} or more, and it waits for nobody else`, `/traces?q=${question("service", name, `duration>${SLOW_MS}ms`)}&sort=duration`);
   }
   for (const topic of topics?.topics ?? []) {
     for (const s of topic.subscribers) {
@@ -91,6 +111,8 @@ export function concerns(
   // Stable: within one weight the order of the parts stays.
   return found.sort((a, b) => (a.weight === b.weight ? 0 : a.weight === "bad" ? -1 : 1));
 }
+
+const question = (key: string, value: string, and: string) => encodeURIComponent(`${term(key, value)} ${and}`);
 
 export function words(state: string): string {
   return state.replace(/-/g, " ");

@@ -39,6 +39,11 @@ pub(crate) fn purge(
     what: view::Purge,
 ) -> Result<view::Purged, String> {
     let view::Purge { route, host, path, tag } = what;
+    let given = [("route", &route), ("host", &host), ("path", &path), ("tag", &tag)];
+    // An empty word fits nothing, and whoever sent it meant something.
+    if let Some((name, _)) = given.into_iter().find(|(_, said)| said.as_deref() == Some("")) {
+        return Err(format!("`{name}` is empty; leave it out where it does not matter"));
+    }
     let declared = snapshot.plan.app.gateway.iter().flat_map(|gateway| &gateway.routes);
     let kept = declared.filter(|route| route.cache.is_some());
     let kept: Vec<String> = kept.map(Route::label).collect();
