@@ -18,6 +18,8 @@ export interface Concern {
 const LATE_MS = 30_000;
 /** So many restarts, and not ready, is no accident. */
 const OFTEN = 3;
+/** So long after it, an end for its memory is still news. */
+const MEMORY_NEWS_MS = 3_600_000;
 /** A share of failures, and a rate below which one failure is no share. */
 const FAILING = 0.02;
 /** A service that takes longer than this for half of its answers is waited for by somebody. Half,
@@ -33,6 +35,7 @@ export function concerns(
   jobs: Job[] = [],
   alerts: Alert[] = [],
   series: Iterable<Tracked> = [],
+  now = Date.now(),
 ): Concern[] {
   const moving = [...series].filter((s) => s.kind !== "archipel" && s.callee !== null && s.rate > 0);
   const found: Concern[] = [];
@@ -43,19 +46,23 @@ export function concerns(
   for (const s of status?.services ?? []) {
     const href = `/services/${s.name}`;
     if (s.needs_a_person) {
-      add("bad", `${s.name} is ${words(s.state)}`, s.reason ?? "It will not get well by waiting.", href, s.last_lines.slice(-4));
+      add("bad", `${s.name} is ${words(s.state)}`, s.reason ?? "It will not get well by waiting.", href, telling(s.last_lines));
     } else if (["failed", "backing-off", "degraded"].includes(s.state)) {
-      add("warn", `${s.name} is ${words(s.state)}`, s.reason ?? "", href, s.last_lines.slice(-4));
+      add("warn", `${s.name} is ${words(s.state)}`, s.reason ?? "", href, telling(s.last_lines));
     }
     const unlucky = s.instances.find((i) => i.last_exit !== null && i.state !== "ready");
     if (!s.needs_a_person && s.restarts >= OFTEN && unlucky && ["pending", "starting"].includes(s.state)) {
       // Between two failures it looks as if it were just starting.
-      add("bad", `${s.name} keeps ending`, `started again ${plural(s.restarts, "time")}, last ${unlucky.last_exit}`, href, s.last_lines.slice(-4));
+      add("bad", `${s.name} keeps ending`, `started again ${plural(s.restarts, "time")}, last ${unlucky.last_exit}`, href, telling(s.last_lines));
     }
     // What has a limit of its own per instance is near it as a whole when each is.
     const limit = (s.memory_limit ?? 0) * Math.max(s.instances.length, 1);
-    if (limit > 0 && s.memory_bytes > 0.9 * limit) {
-      add("warn", `${s.name} is near its memory limit`, `${bytes(s.memory_bytes)} of ${bytes(limit)}`, href);
+    const ended = s.instances.find((i) => i.last_exit?.includes("memory limit") && now - (i.started_at_ms ?? now) < MEMORY_NEWS_MS);
+    const grown = `${href}?range=15m`;
+    if (ended) {
+      add("bad", `${s.name} ran out of memory`, `${ended.last_exit}; started again ${plural(s.restarts, "time")}, ${bytes(s.memory_bytes)} now`, grown);
+    } else if (limit > 0 && s.memory_bytes > 0.9 * limit) {
+      add("warn", `${s.name} is near its memory limit`, `${bytes(s.memory_bytes)} of ${bytes(limit)}`, grown);
     }
   }
   const fails = (of: { failing: number; rate: number }) => of.failing > 0 && of.failing / of.rate > FAILING;
@@ -98,13 +105,16 @@ export function concerns(
     }
   }
   for (const outbox of topics?.outboxes ?? []) {
-    if (outbox.problem) add("warn", `The outbox of ${outbox.service} cannot be pulled`, outbox.problem, `/services/${outbox.service}`);
+    // What is not there has been named.
+    if (outbox.problem && outbox.problem !== "no instance is ready") add("warn", `The outbox of ${outbox.service} cannot be pulled`, outbox.problem, `/services/${outbox.service}`);
   }
   for (const job of jobs) {
     if (job.last && job.last.exit_code !== 0) add("warn", `Job ${job.name} failed`, job.last.outcome, "/jobs");
   }
   for (const alert of alerts) {
     if (alert.state !== "firing" || alert.silence !== null || alert.explained !== null) continue;
+    // Of what is seen from here as well, once is enough.
+    if (found.some((c) => c.href.replace("?range=15m", "") === alert.link)) continue;
     const of = Object.values(alert.labels).join(", ");
     add(alert.severity === "page" ? "bad" : "warn", `Alert: ${alert.rule}${of ? ` (${of})` : ""}`, alert.summary, alert.link);
   }
@@ -113,6 +123,12 @@ export function concerns(
 }
 
 const question = (key: string, value: string, and: string) => encodeURIComponent(`${term(key, value)} ${and}`);
+
+/** Four lines: the last ones, or the head of the stack trace that they end in the middle of. */
+export function telling(lines: string[]): string[] {
+  const head = lines.findLastIndex((line) => !/^(\s|at |Caused by:|\.\.\. )/.test(line));
+  return head >= 0 && head < lines.length - 4 ? lines.slice(head, head + 4) : lines.slice(-4);
+}
 
 export function words(state: string): string {
   return state.replace(/-/g, " ");

@@ -5,6 +5,7 @@ import { get, lines, post } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { ago, bytes, count, plural, short, span } from "../format.ts";
 import { Code, Empty, Failed, Json, Page, Panel, ServiceLink, State, Sure, Time } from "../parts.tsx";
+import { plainly } from "../reason.ts";
 import { A, go, query, withQuery } from "../router.tsx";
 import { message, now, tell, topics } from "../state.ts";
 import { Publish } from "./publish.tsx";
@@ -364,7 +365,7 @@ export function DeadLetters() {
                     </td>
                     <th scope="row">
                       <A class="row-link reason" href={withQuery({ letter: open === l.id ? null : l.id })}>
-                        {l.reason}
+                        {plainly(l.reason)}
                       </A>
                       <p class="why mono">{l.event_id}</p>
                     </th>
@@ -406,7 +407,7 @@ function Letter({ id, replay }: { id: string; replay: () => void }) {
       {letter && letter.id === id && (
         <>
           <h2>{letter.event_type ?? letter.topic}</h2>
-          <p class="why">{letter.reason}</p>
+          <p class="why">{plainly(letter.reason)}</p>
           {letter.state === "dead" && (
             <p class="links">
               <button type="button" class="primary" onClick={replay}>
@@ -426,6 +427,12 @@ function Letter({ id, replay }: { id: string; replay: () => void }) {
             <dt>From</dt>
             <dd>{letter.event_source ?? "–"}</dd>
           </dl>
+          {plainly(letter.reason) !== letter.reason && (
+            <details class="folded">
+              <summary>The whole reason</summary>
+              <Json value={letter.reason} />
+            </details>
+          )}
           <Json value={letter.event} />
           <p class="links">
             <A href={`/logs?service=${letter.subscriber}&at=${letter.last_at_ms}`}>What {letter.subscriber} wrote then</A>
