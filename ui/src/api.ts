@@ -257,6 +257,8 @@ export interface Series {
   broken: number;
   bytes: number;
   inflight: number;
+  breaker_open: boolean;
+  fallbacks: number;
   rate: number;
   failing: number;
   p50_ms: number | null;

@@ -78,10 +78,18 @@ export function concerns(
     else if (!unwell.has(name)) add("bad", what, `in the last ten seconds; ${plural(sum.by_class[5] ?? 0, "failed answer")} since start`, `/traces?q=${question("service", name, "status:error")}`);
     else if (status?.services.some((s) => s.name === name && s.state === "stopped")) add("bad", `${name} is stopped, and still asked for`, `${percent(sum.failing, sum.rate)} of its requests fail`, `/services/${name}`);
   }
+  const cut = new Map<string, Tracked[]>();
+  for (const s of moving.filter((s) => s.breaker_open)) cut.set(s.callee!, [...(cut.get(s.callee!) ?? []), s]);
+  for (const [name, by] of cut) {
+    if (unwell.has(name)) continue;
+    const stood = by.reduce((n, s) => n + s.fallbacks, 0);
+    const detail = `too many of its answers failed or came late, so the breaker is open${stood > 0 ? `; ${plural(stood, "answer")} stood in for it since start` : ""}`;
+    add("bad", `${name} is cut off from ${[...new Set(by.map((s) => s.caller ?? "the outside"))].join(", ")}`, detail, `/traces?q=${question("service", name, "")}&sort=duration`);
+  }
   const slow = (s: Tracked) => s.rate >= SLOW_RATE_MIN && (s.p50_ms ?? 0) > SLOW_MS;
   const late = new Map<string, Tracked>();
   for (const s of moving) {
-    if (slow(s) && !fails(s) && (s.p50_ms ?? 0) > (late.get(s.callee!)?.p50_ms ?? 0)) late.set(s.callee!, s);
+    if (slow(s) && !fails(s) && !cut.has(s.callee!) && (s.p50_ms ?? 0) > (late.get(s.callee!)?.p50_ms ?? 0)) late.set(s.callee!, s);
   }
   for (const [name, s] of late) {
     if (behind(name, slow) !== "") continue;
@@ -122,7 +130,7 @@ export function concerns(
   return found.sort((a, b) => (a.weight === b.weight ? 0 : a.weight === "bad" ? -1 : 1));
 }
 
-const question = (key: string, value: string, and: string) => encodeURIComponent(`${term(key, value)} ${and}`);
+const question = (key: string, value: string, and: string) => encodeURIComponent(`${term(key, value)} ${and}`.trim());
 
 /** Four lines: the last ones, or the head of the stack trace that they end in the middle of. */
 export function telling(lines: string[]): string[] {

@@ -32,6 +32,8 @@ function series(over: Partial<Series>): Series {
     broken: 0,
     bytes: 0,
     inflight: 0,
+    breaker_open: false,
+    fallbacks: 0,
     rate: 5,
     failing: 0,
     p50_ms: 1,
@@ -204,6 +206,10 @@ test("who is slow is named where the waiting begins, not who waits for it", () =
   const found = concerns(null, null, totals(known), [], [], known.values());
   assert.deepEqual(found.map((c) => c.title), ["stock is slow"]);
   assert.match(decodeURIComponent(found[0]!.href), /service:stock duration>250ms&sort=duration/);
+  const cut = whole(traffic([series({ kind: "service", caller: "web", callee: "stock", route: null, rate: 5, p50_ms: 600, breaker_open: true, fallbacks: 7 })]));
+  const given = concerns(null, null, totals(cut), [], [], cut.values());
+  assert.deepEqual(given.map((c) => [c.weight, c.title]), [["bad", "stock is cut off from web"]]);
+  assert.match(given[0]!.detail, /7 answers stood in/);
   const failing = whole(traffic([series({ rate: 5, failing: 5 }), series({ kind: "service", caller: "web", callee: "stock", route: null, rate: 5, failing: 5 })]));
   const told = concerns(null, null, totals(failing), [], [], failing.values());
   assert.deepEqual(told.map((c) => [c.weight, c.title]), [["bad", "stock fails 100% of its requests"], ["warn", "web fails 100% of its requests"]]);
