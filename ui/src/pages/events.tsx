@@ -12,8 +12,15 @@ import { Publish } from "./publish.tsx";
 
 const dead = () => (topics.value?.topics ?? []).flatMap((t) => t.subscribers).reduce((n, s) => n + s.dead, 0);
 
+/** More topics than this are shown when asked for by name. */
+const MOST = 150;
+
 export function Events() {
   const all = topics.value?.topics ?? [];
+  const words = query.value.get("q") ?? "";
+  const found = all.filter((t) => t.name.includes(words) || t.publisher?.includes(words) || t.subscribers.some((s) => s.service.includes(words)));
+  const late = (t: Topic) => t.subscribers.reduce((n, s) => n + s.dead * 1e9 + s.lag, 0);
+  const shown = found.length > MOST ? found.sort((a, b) => late(b) - late(a)).slice(0, MOST) : found;
   const lag = all.flatMap((t) => t.subscribers).reduce((n, s) => n + s.lag, 0);
   return (
     <Page
@@ -25,6 +32,11 @@ export function Events() {
         </A>
       }
     >
+      {all.length > 12 && (
+        <div class="tools">
+          <input type="search" placeholder="Filter by topic or service" aria-label="filter by name" data-search value={words} onInput={(e) => go(withQuery({ q: e.currentTarget.value }), true)} />
+        </div>
+      )}
       {all.length === 0 ? (
         <Empty title="No topic is declared" code={'[services.orders]\npublishes = ["order.placed"]\n\n[services.mail.subscribes]\n"order.placed" = { path = "/events" }'}>
           An event that one service publishes is kept, and delivered to every subscriber at least once, also after a crash.
@@ -38,10 +50,11 @@ export function Events() {
                 <SubscriberHeads />
               </tr>
             </thead>
-            {all.map((topic) => (
+            {shown.map((topic) => (
               <TopicRows key={topic.name} topic={topic} />
             ))}
           </table>
+          {found.length > shown.length && <p class="more">{found.length - shown.length} more, with nothing late: filter by name to see them.</p>}
         </div>
       )}
     </Page>
