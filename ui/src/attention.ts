@@ -84,7 +84,7 @@ export function concerns(
     if (unwell.has(name)) continue;
     const stood = by.reduce((n, s) => n + s.fallbacks, 0);
     const detail = `too many of its answers failed or came late, so the breaker is open${stood > 0 ? `; ${plural(stood, "answer")} stood in for it since start` : ""}`;
-    add("bad", `${name} is cut off from ${[...new Set(by.map((s) => s.caller ?? "the outside"))].join(", ")}`, detail, `/traces?q=${question("service", name, "")}&sort=duration`);
+    add("bad", `${name} is cut off from ${[...new Set(by.map((s) => s.caller ?? "the outside"))].join(", ")}`, detail, `/traces?q=${question("service", name, `(duration>${SLOW_MS}ms OR status:error)`)}&sort=duration&range=15m`);
   }
   const slow = (s: Tracked) => s.rate >= SLOW_RATE_MIN && (s.p50_ms ?? 0) > SLOW_MS;
   const late = new Map<string, Tracked>();
@@ -93,7 +93,7 @@ export function concerns(
   }
   for (const [name, s] of late) {
     if (behind(name, slow) !== "") continue;
-    add("warn", `${name} is slow`, `half of its answers to ${s.caller ?? "the outside"} take ${ms(s.p50_ms)} or more, and it waits for nobody else`, `/traces?q=${question("service", name, `duration>${SLOW_MS}ms`)}&sort=duration`);
+    add("warn", `${name} is slow`, `half of its answers to ${s.caller ?? "the outside"} take ${ms(s.p50_ms)} or more, and it waits for nobody else`, `/traces?q=${question("service", name, `duration>${SLOW_MS}ms`)}&sort=duration&range=15m`);
   }
   for (const topic of topics?.topics ?? []) {
     for (const s of topic.subscribers) {

@@ -205,7 +205,7 @@ test("who is slow is named where the waiting begins, not who waits for it", () =
   const known = whole(traffic([web, stock, stream]));
   const found = concerns(null, null, totals(known), [], [], known.values());
   assert.deepEqual(found.map((c) => c.title), ["stock is slow"]);
-  assert.match(decodeURIComponent(found[0]!.href), /service:stock duration>250ms&sort=duration/);
+  assert.match(decodeURIComponent(found[0]!.href), /service:stock duration>250ms&sort=duration&range=15m/);
   const cut = whole(traffic([series({ kind: "service", caller: "web", callee: "stock", route: null, rate: 5, p50_ms: 600, breaker_open: true, fallbacks: 7 })]));
   const given = concerns(null, null, totals(cut), [], [], cut.values());
   assert.deepEqual(given.map((c) => [c.weight, c.title]), [["bad", "stock is cut off from web"]]);
