@@ -56,7 +56,7 @@ export function complaints(page) {
       if (seenRatio < (large ? 3 : 4.5)) found.add(`contrast ${seenRatio.toFixed(2)} of ${named(e)} in ${named(e.parentElement)}: «${text.slice(0, 40)}»`);
     }
 
-    const REACHED = "a[href], button, input, select, textarea, summary, [tabindex]";
+    const REACHED = "a[href], button, input, select, textarea, summary, [tabindex]:not([tabindex='-1'])";
     for (const e of document.querySelectorAll("body *")) {
       if (!seen(e)) continue;
       const style = getComputedStyle(e);
