@@ -2,6 +2,7 @@ import type { MetricLine, MetricLines } from "../api.ts";
 import { get } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { bytes, ms, percent, rate, short } from "../format.ts";
+import { growth } from "../growth.ts";
 import { Empty, Failed, Figure, Page, Panel } from "../parts.tsx";
 import { type Line, Plot } from "../plot.tsx";
 import { Ranges, rangeOf } from "../range.tsx";
@@ -109,7 +110,8 @@ export function OverTime({ name }: { name: string }) {
           {[...OF_SERVICES, ...OF_INSTANCES].map(([metric, title, show, note]) => {
             const of = lines(metric);
             if (of.length === 0) return null;
-            return <Plot key={metric} title={title} note={note} show={show} limit={metric === "memory" ? (service?.memory_limit ?? null) : null} since={all.since_ms} step={all.step_ms} lines={of} />;
+            const grows = metric === "memory" ? Math.max(...of.map((l) => growth(l.values, all.step_ms) ?? 0)) : 0;
+            return <Plot key={metric} title={title} note={grows > 0 ? `only grows: ${bytes(Math.round(grows))} a minute` : note} show={show} limit={metric === "memory" ? (service?.memory_limit ?? null) : null} since={all.since_ms} step={all.step_ms} lines={of} />;
           })}
         </div>
       )}

@@ -8,6 +8,7 @@ mod console;
 mod crash;
 mod databases;
 mod events;
+mod faults;
 mod fixture;
 mod jobs;
 mod lifecycle;
