@@ -111,7 +111,8 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let stores = open_stores(place, app).await?;
     let broker = open_broker(&stores, caller, &root).await?;
     let engine = Engine::open(stores.workflows.clone(), workflow_config(app)?, &root).await?;
-    let otlp = Otlp::new(spans.clone(), logs.clone());
+    let metrics = MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?;
+    let otlp = Otlp::new(spans.clone(), logs.clone(), metrics.clone());
     let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &root);
     let control = Control::start(
         archipel_control::Parts {
@@ -123,7 +124,6 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         },
         &loops,
     );
-    let metrics = MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?;
     let watched = archipel_alert::Stores {
         spans: spans.clone(),
         logs: logs.clone(),

@@ -1,7 +1,8 @@
 //! `/metrics` for Prometheus: what passed through the data plane, and how instances are.
 //!
 //! Exact, from counters rather than from spans: what is dropped there is counted here. Every
-//! label is a declared name or route, so the number of series never depends on requests.
+//! label of ours is a declared name or route, so the number of series never depends on requests;
+//! what services send themselves comes after that, within bounds.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -46,8 +47,12 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
         head(&mut out, &format!("{name}_total"), "counter", help);
         let _ = writeln!(out, "{name}_total {value}");
     }
+    let name = "archipel_telemetry_points_refused";
+    head(&mut out, &format!("{name}_total"), "counter", "Data points of services not taken.");
+    let _ = writeln!(out, "{name}_total {}", shared.parts.metrics.refused());
     head(&mut out, "archipel_telemetry_spans_disk_bytes", "gauge", "Bytes of spans on disk.");
     let _ = writeln!(out, "archipel_telemetry_spans_disk_bytes {}", shared.parts.spans.bytes());
+    shared.parts.metrics.expose(&mut out);
     with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out)
 }
 

@@ -17,6 +17,7 @@ mod names;
 pub mod otlp;
 pub mod parse;
 mod query;
+mod received;
 mod record;
 mod sealed;
 mod segment;
@@ -31,6 +32,7 @@ pub use metric::{
     METRIC_SAMPLE_MS, MetricKey, MetricLines, MetricPolicy, MetricQuery, MetricStore, process,
 };
 pub use query::{Filter, Level, LogCounts};
+pub use received::{Instrument, ReceivedMetric};
 pub use record::{Line, LogRecord, Stream};
 pub use span::{
     Answer, Bucket, Durations, Extra, Hop, HopKind, Kind, Resource, Span, SpanCounts, SpanPolicy,

@@ -35,7 +35,7 @@ pub(super) struct Rejected {
 }
 
 impl Rejected {
-    fn add(&mut self, reason: &'static str) {
+    pub(super) fn add(&mut self, reason: &'static str) {
         if self.count == 0 {
             self.reason = reason;
         }
@@ -66,7 +66,10 @@ pub(super) fn spans(request: ExportTraceServiceRequest, sender: &ServiceName) ->
 }
 
 /// Who sent it decides whose it is.
-fn resource_of(resource: Option<resource::v1::Resource>, sender: &ServiceName) -> Resource {
+pub(super) fn resource_of(
+    resource: Option<resource::v1::Resource>,
+    sender: &ServiceName,
+) -> Resource {
     let mut attributes = Map::new();
     let mut instance = String::new();
     let given = resource.map(|resource| resource.attributes).unwrap_or_default();
@@ -157,7 +160,7 @@ fn span_id(bytes: &[u8]) -> Option<SpanId> {
     SpanId::new(bytes.try_into().ok()?)
 }
 
-fn attributes(given: Vec<KeyValue>) -> Vec<(Text, Value)> {
+pub(super) fn attributes(given: Vec<KeyValue>) -> Vec<(Text, Value)> {
     let given = given.into_iter().take(ATTRIBUTES_MAX);
     given
         .filter_map(|KeyValue { key, value, .. }| {
@@ -204,7 +207,7 @@ fn json(value: AnyValue) -> Json {
     }
 }
 
-fn cut(mut text: String, bytes_max: usize) -> String {
+pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! OTLP, the protocol of OpenTelemetry: spans and log records as SDKs send them.
+//! OTLP, the protocol of OpenTelemetry: spans, log records and metrics as SDKs send them.
 //!
 //! [`Otlp::receive`] takes one request, whichever way it came (HTTP with protobuf or JSON, or
 //! gRPC), and says what to answer. It knows nothing of sockets. Who sent it is known from the
@@ -9,11 +9,12 @@
 //! is refused whole, for good; a store that has no room asks for another try.
 
 mod convert;
+mod metrics;
 mod wire;
 
 use archipel_model::ServiceName;
 
-use crate::{LogStore, SpanStore};
+use crate::{LogStore, MetricStore, SpanStore};
 
 pub use wire::{Encoding, Reply};
 
@@ -24,6 +25,7 @@ pub const BODY_BYTES_MAX: usize = 16 << 20;
 pub enum Signal {
     Traces,
     Logs,
+    Metrics,
 }
 
 impl Signal {
@@ -32,10 +34,14 @@ impl Signal {
         match path {
             "/v1/traces" => Some((Self::Traces, false)),
             "/v1/logs" => Some((Self::Logs, false)),
+            "/v1/metrics" => Some((Self::Metrics, false)),
             "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => {
                 Some((Self::Traces, true))
             }
             "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => Some((Self::Logs, true)),
+            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => {
+                Some((Self::Metrics, true))
+            }
             _ => None,
         }
     }
@@ -46,6 +52,7 @@ impl Signal {
 pub struct Otlp {
     spans: SpanStore,
     logs: LogStore,
+    metrics: MetricStore,
 }
 
 /// Why a request was refused as a whole.
@@ -59,8 +66,8 @@ pub enum Refused {
 }
 
 impl Otlp {
-    pub fn new(spans: SpanStore, logs: LogStore) -> Self {
-        Self { spans, logs }
+    pub fn new(spans: SpanStore, logs: LogStore, metrics: MetricStore) -> Self {
+        Self { spans, logs, metrics }
     }
 
     /// Takes the body of one request from `sender`.
@@ -90,6 +97,11 @@ impl Otlp {
                     self.logs.take_record(record);
                 }
                 Ok(wire::logs_done(encoding, converted.rejected))
+            }
+            Signal::Metrics => {
+                let request = wire::decode(encoding, &message)?;
+                let rejected = self.metrics.receive(|into| metrics::take(request, sender, into));
+                Ok(wire::metrics_done(encoding, rejected))
             }
         });
         done.unwrap_or_else(|refused| wire::refusal(encoding, &refused))

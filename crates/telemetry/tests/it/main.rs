@@ -1,5 +1,6 @@
 //! The log store as its users see it: what was printed is found again, within a budget.
 
+mod metrics;
 mod otlp;
 mod spans;
 
