@@ -10,6 +10,7 @@
 //! about. [`Expr`] is the language in which both are asked. [`otlp`] takes what SDKs send.
 
 mod errors;
+pub mod export;
 mod expr;
 mod join;
 mod metric;

@@ -74,13 +74,14 @@ static SECRET_KEYS: Keys = Keys {
     rules: &[],
     synonyms: &[("value", "secret"), ("key", "secret")],
 };
-static HEADER_FORMS: Either = Either { options: &[TEXT, Shape::Keys(&SECRET_KEYS)], expand: None };
-static HEADERS: Names = Names { key: Format::NonEmpty, of: Shape::Either(&HEADER_FORMS) };
+pub(super) static TEXT_OR_SECRET: Either =
+    Either { options: &[TEXT, Shape::Keys(&SECRET_KEYS)], expand: None };
+static HEADERS: Names = Names { key: Format::NonEmpty, of: Shape::Either(&TEXT_OR_SECRET) };
 
 const URL_DOC: &str =
     "A path of the gateway, or a whole URL. `{name}` is what an earlier step took out.";
 const METHOD: Key = key("method", TEXT, "Default GET, with `body` POST.");
-const HEADERS_KEY: Key = key(
+pub(super) const HEADERS_KEY: Key = key(
     "headers",
     Shape::Names(&HEADERS),
     "Headers to send; a value may be { secret = \"name\" }.",

@@ -170,6 +170,20 @@ impl MetricStore {
         lock(&self.received).refused()
     }
 
+    /// Parts of requests of OTLP with what is new since then.
+    pub(crate) fn copied(&self, since_ms: u64) -> Vec<(Vec<u8>, u64)> {
+        let own = {
+            let recent = lock(&self.recent);
+            let ours = recent.rings.iter().filter(|(key, _)| key.labels.is_none());
+            let latest = ours.filter_map(|(key, ring)| Some((key.clone(), ring.values().last()?)));
+            let latest = latest.filter(|(_, (at, _))| *at + SAMPLE_MS > since_ms);
+            latest.map(|(key, (at, value))| (key, at, value)).collect()
+        };
+        let mut parts = crate::export::series::own(own);
+        parts.extend(lock(&self.received).copied(since_ms));
+        parts
+    }
+
     /// Appends the latest of what services have sent, as Prometheus reads it.
     pub fn expose(&self, out: &mut String) {
         lock(&self.received).expose(archipel_rt::clock::wall_ms(), out);

@@ -29,21 +29,25 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// Where it is posted.
+    pub fn path(self, grpc: bool) -> &'static str {
+        match (self, grpc) {
+            (Self::Traces, false) => "/v1/traces",
+            (Self::Logs, false) => "/v1/logs",
+            (Self::Metrics, false) => "/v1/metrics",
+            (Self::Traces, true) => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            (Self::Logs, true) => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            (Self::Metrics, true) => {
+                "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+            }
+        }
+    }
+
     /// What a path asks for, and whether by way of gRPC.
     pub fn of_path(path: &str) -> Option<(Self, bool)> {
-        match path {
-            "/v1/traces" => Some((Self::Traces, false)),
-            "/v1/logs" => Some((Self::Logs, false)),
-            "/v1/metrics" => Some((Self::Metrics, false)),
-            "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => {
-                Some((Self::Traces, true))
-            }
-            "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => Some((Self::Logs, true)),
-            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => {
-                Some((Self::Metrics, true))
-            }
-            _ => None,
-        }
+        let all = [Self::Traces, Self::Logs, Self::Metrics].into_iter();
+        let mut all = all.flat_map(|signal| [(signal, false), (signal, true)]);
+        all.find(|(signal, grpc)| signal.path(*grpc) == path)
     }
 }
 

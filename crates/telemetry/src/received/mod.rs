@@ -17,7 +17,10 @@ mod prometheus;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use archipel_rt::clock;
+
 use crate::MetricKey;
+use crate::export::series as export;
 
 pub(crate) use buckets::Buckets;
 
@@ -89,6 +92,8 @@ struct Series {
     value: Number,
     at_ms: u64,
     start_ms: u64,
+    /// By our clock.
+    taken_ms: u64,
 }
 
 /// A metric as it is listed.
@@ -159,12 +164,14 @@ impl Received {
             false => Some(&series.value),
         };
         tell(&point.of, about.instrument, since, &point.value, seconds, out);
-        match point.delta {
-            true => series.value.add(point.value),
-            false => series.value = point.value,
+        if point.delta {
+            series.value.add(point.value);
+        } else {
+            series.value = point.value;
+            series.start_ms = series.start_ms.max(point.start_ms);
         }
         series.at_ms = point.at_ms;
-        series.start_ms = series.start_ms.max(point.start_ms);
+        series.taken_ms = clock::wall_ms();
         Ok(())
     }
 
@@ -193,7 +200,7 @@ impl Received {
         let seconds = point.at_ms.saturating_sub(begun) as f64 / 1_000.0;
         tell(&point.of, instrument, None, &point.value, seconds, out);
         let Point { of, value, at_ms, start_ms, .. } = point;
-        self.series.insert(of, Series { value, at_ms, start_ms });
+        self.series.insert(of, Series { value, at_ms, start_ms, taken_ms: clock::wall_ms() });
         Ok(())
     }
 
@@ -211,6 +218,16 @@ impl Received {
         }
         let live: BTreeSet<&str> = self.series.keys().map(|key| key.metric.as_str()).collect();
         self.about.retain(|metric, _| live.contains(metric.as_str()));
+    }
+
+    /// What has changed since then, as it is sent on.
+    pub(crate) fn copied(&self, since_ms: u64) -> Vec<(Vec<u8>, u64)> {
+        let newer = self.series.iter().filter(|(_, series)| series.taken_ms >= since_ms);
+        export::received(newer.filter_map(|(of, series)| {
+            let about = self.about.get(&of.metric)?;
+            let Series { value, at_ms, start_ms, .. } = series;
+            Some(export::Latest { of, about, value, start_ms: *start_ms, at_ms: *at_ms })
+        }))
     }
 
     pub(crate) fn list(&self) -> Vec<ReceivedMetric> {
