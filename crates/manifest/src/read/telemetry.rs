@@ -58,7 +58,7 @@ impl Reader<'_> {
     pub(crate) fn export(&mut self, document: &Node, draft: &mut WatchDraft) -> Option<Export> {
         let node = document.get("telemetry")?.get("export")?;
         let otlp = node.get("otlp")?;
-        // Empty switches it off, in a profile.
+        // Empty: nowhere.
         if otlp.text().is_some_and(str::is_empty) {
             return None;
         }

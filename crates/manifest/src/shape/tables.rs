@@ -5,7 +5,7 @@ use super::format::Format;
 use super::process_keys::{ENV, MEMORY};
 use super::route_keys::{GATEWAY, PART_GATEWAY};
 use super::service_keys::{DEFAULTS, SERVICE};
-use super::watch_keys::{ALERTS, CHANNELS, CHECKS, HEADERS_KEY, PACE, SLOS, TEXT_OR_SECRET};
+use super::watch_keys::{ALERTS, CHANNELS, CHECKS, HEADERS_KEY, PACE, SECRET_KEYS, SLOS};
 use super::*;
 
 static APP: Keys = Keys {
@@ -186,13 +186,14 @@ static TELEMETRY_SAMPLE: Keys = Keys {
     synonyms: &[],
 };
 static EXPORT_PROTOCOLS: Choice = Choice { values: &["grpc", "http"], refused: &[] };
+static COLLECTOR: Either = Either { options: &[ANY, Shape::Keys(&SECRET_KEYS)], expand: None };
 static TELEMETRY_EXPORT: Keys = Keys {
     id: "telemetryExport",
     what: "the export of telemetry",
     keys: &[
         key(
             "otlp",
-            Shape::Either(&TEXT_OR_SECRET),
+            Shape::Either(&COLLECTOR),
             "Collector that gets a copy: http[s]://host:port, or { secret = \"name\" }.",
         ),
         key(

@@ -67,16 +67,15 @@ static STATUS: Either =
 static MEMBERS: Names = Names { key: Format::NonEmpty, of: ANY };
 static TAKEN: Names = Names { key: Format::Variable, of: TEXT };
 
-static SECRET_KEYS: Keys = Keys {
+pub(super) static SECRET_KEYS: Keys = Keys {
     id: "secretValue",
     what: "a value that is secret",
     keys: &[key("secret", NAME, "Name of a secret declared in [secrets].").required()],
     rules: &[],
     synonyms: &[("value", "secret"), ("key", "secret")],
 };
-pub(super) static TEXT_OR_SECRET: Either =
-    Either { options: &[TEXT, Shape::Keys(&SECRET_KEYS)], expand: None };
-static HEADERS: Names = Names { key: Format::NonEmpty, of: Shape::Either(&TEXT_OR_SECRET) };
+static HEADER_FORMS: Either = Either { options: &[TEXT, Shape::Keys(&SECRET_KEYS)], expand: None };
+static HEADERS: Names = Names { key: Format::NonEmpty, of: Shape::Either(&HEADER_FORMS) };
 
 const URL_DOC: &str =
     "A path of the gateway, or a whole URL. `{name}` is what an earlier step took out.";

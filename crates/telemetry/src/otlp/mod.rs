@@ -9,7 +9,9 @@
 //! is refused whole, for good; a store that has no room asks for another try.
 
 mod convert;
+mod keys;
 mod metrics;
+mod walk;
 mod wire;
 
 use archipel_model::ServiceName;
@@ -85,8 +87,10 @@ impl Otlp {
     ) -> Reply {
         let done = wire::message(encoding, gzip, body).and_then(|message| match signal {
             Signal::Traces => {
-                let request = wire::decode(encoding, &message)?;
-                let converted = convert::spans(request, sender);
+                let converted = match encoding {
+                    Encoding::Json => convert::spans(wire::decode(encoding, &message)?, sender),
+                    Encoding::Protobuf | Encoding::Grpc => walk::spans(&message, sender)?,
+                };
                 if self.spans.take(converted.taken) {
                     Ok(wire::traces_done(encoding, converted.rejected))
                 } else {
