@@ -345,7 +345,23 @@ export interface MetricLine {
   metric: string;
   service: string;
   instance: string;
+  /** Of what a service sent: its attributes. */
+  labels?: string;
   values: (number | null)[];
+}
+
+export interface ReceivedMetric {
+  metric: string;
+  instrument: string;
+  unit: string;
+  description: string;
+  services: Record<string, number>;
+  /** What it is asked by over time. */
+  lines: string[];
+}
+
+export interface ReceivedMetrics {
+  metrics: ReceivedMetric[];
 }
 
 export interface MetricLines {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    AppName, Backoff, Command, EdgePolicy, Gateway, Health, JobName, LogPolicy, Memory,
+    AppName, Backoff, Command, EdgePolicy, Export, Gateway, Health, JobName, LogPolicy, Memory,
     ProfileName, Restart, SecretName, ServiceName, Stop, TelemetryPolicy, TopicName, TopicPattern,
     Watch,
 };
@@ -29,6 +29,7 @@ pub struct App {
     pub jobs: BTreeMap<JobName, Job>,
     pub secrets: BTreeMap<SecretName, SecretRule>,
     pub telemetry: TelemetryPolicy,
+    pub export: Option<Export>,
     pub watch: Watch,
     pub storage: Storage,
 }

@@ -6,6 +6,7 @@
 
 mod app;
 mod command;
+mod export;
 mod gateway;
 mod guard;
 mod health;
@@ -27,6 +28,7 @@ pub use app::{
     WorkflowSchedule,
 };
 pub use command::Command;
+pub use export::{Export, ExportProtocol};
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};
 pub use guard::{
     AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
@@ -38,8 +40,8 @@ pub use name::{
     TopicPattern, WatchName,
 };
 pub use policy::{
-    Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
-    TelemetryPolicy,
+    Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Sampling, Signal,
+    Stop, TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};

@@ -140,6 +140,23 @@ pub struct TelemetryPolicy {
     pub logs: Option<Duration>,
     /// Of traces and metrics together.
     pub max: Bytes,
+    pub sample: Sampling,
+}
+
+/// Which traces stay when old ones are thinned to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Sampling {
+    pub keep_errors: bool,
+    /// What is slower than this share of its kind stays; of a million.
+    pub slow: u32,
+    /// Share of all others, of a million.
+    pub rest: u32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { keep_errors: true, slow: 990_000, rest: 100_000 }
+    }
 }
 
 impl Default for TelemetryPolicy {
@@ -149,6 +166,7 @@ impl Default for TelemetryPolicy {
             metrics: Duration::from_secs(30 * 86_400),
             logs: None,
             max: Bytes(1 << 30),
+            sample: Sampling::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ import { Ranges, rangeOf } from "../range.tsx";
 import { query } from "../router.tsx";
 import { services } from "../state.ts";
 import { hueOf } from "./log-line.tsx";
+import { Received } from "./metrics-received.tsx";
 
 const cores = (n: number) => (n < 0.095 ? `${(n * 100).toFixed(1)}%` : n < 1 ? `${Math.round(n * 100)}%` : `${n.toFixed(2)} cores`);
 const whole = (n: number) => short(Math.round(n * 10) / 10);
@@ -90,6 +91,7 @@ export function Metrics() {
           </Panel>
         </>
       )}
+      <Received />
     </Page>
   );
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use archipel_model::{
-    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal,
-    Stop, TelemetryPolicy,
+    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
 };
 
 use super::command::Use;
@@ -98,18 +97,6 @@ impl Reader<'_> {
             reset_after: self.duration(node, "reset_after").unwrap_or(default.reset_after),
             max: count(node, "max"),
         }
-    }
-
-    pub(crate) fn telemetry(&mut self, document: &Node) -> TelemetryPolicy {
-        let mut policy = TelemetryPolicy::default();
-        let Some(table) = document.get("telemetry") else { return policy };
-        policy.max = self.size(table, "max").unwrap_or(policy.max);
-        if let Some(keep) = table.get("keep") {
-            policy.traces = self.period(keep, "traces").unwrap_or(policy.traces);
-            policy.metrics = self.period(keep, "metrics").unwrap_or(policy.metrics);
-            policy.logs = self.period(keep, "logs");
-        }
-        policy
     }
 
     pub(crate) fn log(&mut self, node: Option<&Node>) -> LogPolicy {

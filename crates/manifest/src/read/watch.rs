@@ -430,7 +430,7 @@ fn secret(node: &Node, draft: &mut WatchDraft) -> Option<SecretName> {
     Some(name)
 }
 
-fn value(node: &Node, draft: &mut WatchDraft) -> Option<EnvValue> {
+pub(crate) fn value(node: &Node, draft: &mut WatchDraft) -> Option<EnvValue> {
     match node.text() {
         Some(text) => Some(EnvValue::Text(text.to_owned())),
         None => secret(node, draft).map(EnvValue::Secret),
