@@ -15,4 +15,5 @@ mod shared;
 mod store;
 mod strangler;
 mod traces;
+mod ways;
 mod workflows;
