@@ -17,4 +17,5 @@ mod shared;
 mod store;
 mod strangler;
 mod traces;
+mod ways;
 mod workflows;
