@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(parts.next().await.body, "data: a\n\ndata: b\n\n");
         drop(say);
         let last = parts.next().await;
-        assert_eq!((&*last.body, last.open, last.bytes), ("secr", false, 23));
+        assert_eq!((&*last.body, last.open, last.bytes), ("secr", false, 22));
     }
 
     #[tokio::test(start_paused = true)]
