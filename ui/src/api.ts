@@ -275,6 +275,23 @@ export interface Traffic {
   series: Series[];
 }
 
+/** What has passed each public route since Archipel started, and to whom. */
+export interface Shares {
+  requests: number;
+  external: number;
+  routes: {
+    route: string;
+    kind: string;
+    to: { name: string; external: boolean; share: number | null; requests: number }[];
+    requests: number;
+    external: number;
+    failed: number;
+    fallback: { to: string; requests: number } | null;
+    mirror: { to: string; done: number } | null;
+    compare: { to: string; done: number; differing: number } | null;
+  }[];
+}
+
 export interface Databases {
   databases: {
     service: string;

@@ -1,4 +1,4 @@
-import type { Route, Tallies } from "../api.ts";
+import type { Route, Shares, Tallies } from "../api.ts";
 import { get } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { bytes, count, ms, percent, plural, rate, short, span } from "../format.ts";
@@ -149,6 +149,7 @@ export function Gateway() {
           </div>
         )}
       </Panel>
+      <Splits />
       <Reasons />
       <Panel title="Refusals, retries, broken answers" aside="since start">
         {answered.length === 0 ? (
@@ -190,6 +191,52 @@ export function Gateway() {
         )}
       </Panel>
     </Page>
+  );
+}
+
+/** Where more than one system answers: splits, the share of those that are not ours, copies. */
+function Splits() {
+  const { state } = useAsked<Shares>((signal) => get("/routes", {}, signal), "", 10_000);
+  const all = state.value.data;
+  const routes = (all?.routes ?? []).filter((r) => r.to.length > 1 || r.external > 0 || r.to.some((t) => t.external) || r.fallback || r.mirror || r.compare);
+  if (!all || routes.length === 0) return null;
+  return (
+    <Panel title="More than one system" aside={all.external > 0 ? `${percent(all.external, all.requests)} of all requests still go elsewhere` : "since start"}>
+      <div class="scroll">
+        <table class="tight">
+          <thead>
+            <tr>
+              <th>Route</th>
+              <th>To</th>
+              <th class="num">Requests</th>
+              <th class="num">Not ours</th>
+              <th class="num">Fell back</th>
+              <th class="num">Answered differently</th>
+            </tr>
+          </thead>
+          <tbody>
+            {routes.slice(0, MOST).map((r) => (
+              <tr key={r.route}>
+                <th scope="row" class="mono">{r.route}</th>
+                <td>
+                  {r.to.map((t) => (
+                    <div key={t.name}>
+                      {t.external ? t.name : <ServiceLink name={t.name} />}
+                      {t.share !== null && <span class="dim"> {t.share}% declared, {r.requests > 0 ? percent(t.requests, r.requests) : "none"} seen</span>}
+                    </div>
+                  ))}
+                  {r.mirror && <div class="dim">copied to {r.mirror.to}, {short(r.mirror.done)}</div>}
+                </td>
+                <td class="num">{short(r.requests)}</td>
+                <td class="num">{r.requests > 0 ? percent(r.external, r.requests) : "–"}</td>
+                <td class="num">{r.fallback ? `${short(r.fallback.requests)} to ${r.fallback.to}` : <span class="dim">–</span>}</td>
+                <td class={`num ${r.compare && r.compare.differing > 0 ? "bad-text" : ""}`}>{r.compare ? `${short(r.compare.differing)} of ${short(r.compare.done)} (${r.compare.to})` : <span class="dim">–</span>}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
   );
 }
 
