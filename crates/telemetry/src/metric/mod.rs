@@ -17,7 +17,7 @@ use std::time::Duration;
 use archipel_rt::blocking;
 
 use crate::OpenError;
-use crate::received::{Received, ReceivedMetric};
+use crate::received::{Received, ReceivedMetric, Told};
 use files::{Files, Minute};
 use ring::{Ring, SAMPLE_MS};
 
@@ -142,10 +142,7 @@ impl MetricStore {
 
     /// Takes what a service sent: points go into their series by `take`, which gives back what
     /// they say over time.
-    pub(crate) fn receive<T>(
-        &self,
-        take: impl FnOnce(&mut Received) -> (Vec<(u64, Vec<(MetricKey, f64)>)>, T),
-    ) -> T {
+    pub(crate) fn receive<T>(&self, take: impl FnOnce(&mut Received) -> (Vec<Told>, T)) -> T {
         let (told, rest) = take(&mut lock(&self.received));
         let mut recent = lock(&self.recent);
         for (at_ms, values) in told {

@@ -9,8 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use serde_json::Value as Json;
 
 use super::convert::{Rejected, attributes, cut, resource_of};
-use crate::MetricKey;
-use crate::received::{About, Buckets, Instrument, Number, Point, Received, SeriesKey};
+use crate::received::{About, Buckets, Instrument, Number, Point, Received, SeriesKey, Told};
 
 const LABELS_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = 255;
@@ -26,7 +25,7 @@ pub(super) fn take(
     request: ExportMetricsServiceRequest,
     sender: &ServiceName,
     into: &mut Received,
-) -> (Vec<(u64, Vec<(MetricKey, f64)>)>, Rejected) {
+) -> (Vec<Told>, Rejected) {
     let mut rejected = Rejected::default();
     let mut out = Vec::new();
     let now = clock::wall_ms();
@@ -78,7 +77,7 @@ fn one(
     of: &Owner<'_>,
     now: u64,
     into: &mut Received,
-    out: &mut Vec<(u64, Vec<(MetricKey, f64)>)>,
+    out: &mut Vec<Told>,
     rejected: &mut Rejected,
 ) {
     let wire::Metric { name, description, unit, data, .. } = metric;

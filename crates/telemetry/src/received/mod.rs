@@ -72,6 +72,9 @@ pub(crate) struct Point {
     pub(crate) delta: bool,
 }
 
+/// What an arrival says over time, and of when.
+pub(crate) type Told = (u64, Vec<(MetricKey, f64)>);
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SeriesKey {
     pub(crate) metric: String,

@@ -24,6 +24,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// A status, and how long to wait then.
+type Refusal = (u16, Option<u32>);
+
 /// The stores of one Archipel.
 struct Side {
     _dir: tempfile::TempDir,
@@ -59,8 +62,8 @@ impl Side {
 struct Collector {
     side: Side,
     address: SocketAddr,
-    /// Statuses to answer with first, and how long to wait then.
-    refuse: Arc<Mutex<VecDeque<(u16, Option<u32>)>>>,
+    /// To answer with first.
+    refuse: Arc<Mutex<VecDeque<Refusal>>>,
     seen: Arc<Mutex<Vec<HeaderMap>>>,
 }
 
@@ -74,7 +77,7 @@ impl Collector {
         let side = Side::new();
         let address = listener.local_addr().expect("is bound");
         let otlp = Otlp::new(side.spans.clone(), side.logs.clone(), side.metrics.clone());
-        let refuse: Arc<Mutex<VecDeque<(u16, Option<u32>)>>> = Arc::default();
+        let refuse: Arc<Mutex<VecDeque<Refusal>>> = Arc::default();
         let seen: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
         let (refuse_too, seen_too, tasks) = (refuse.clone(), seen.clone(), side.tasks.clone());
         side.tasks.spawn_unnamed(async move {
@@ -118,7 +121,7 @@ fn answer(
     otlp: &Otlp,
     head: &http::request::Parts,
     body: &[u8],
-    no: Option<(u16, Option<u32>)>,
+    no: Option<Refusal>,
 ) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
     let (signal, grpc) = Signal::of_path(head.uri.path()).expect("a path of OTLP");
     if let Some((status, after)) = no {
