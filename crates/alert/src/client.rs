@@ -153,8 +153,7 @@ pub(crate) async fn handshake(
     host: &str,
     own_door: bool,
 ) -> Result<(tokio_rustls::client::TlsStream<TcpStream>, Option<u64>), ClientError> {
-    let config = config(own_door)
-        .map_err(|why| ClientError::Tls { to: host.to_owned(), why })?;
+    let config = config(own_door).map_err(|why| ClientError::Tls { to: host.to_owned(), why })?;
     handshake_with(config, tcp, host).await
 }
 

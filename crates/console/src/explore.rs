@@ -220,13 +220,16 @@ impl Parts {
                 Err(_) if clock::now() < self.ends => break,
                 Err(_) => {
                     let minutes = OPEN_MAX.as_secs() / 60;
-                    self.close(Some(format!("still open after {minutes} minutes; no more of it is shown")));
+                    self.close(Some(format!(
+                        "still open after {minutes} minutes; no more of it is shown"
+                    )));
                 }
                 Ok(None) => self.close(None),
                 Ok(Some(Err(error))) => self.close(Some(format!("the answer broke off: {error}"))),
                 Ok(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    let room = ANSWER_BYTES_MAX - usize::try_from(self.head.bytes).unwrap_or(ANSWER_BYTES_MAX);
+                    let room = ANSWER_BYTES_MAX
+                        - usize::try_from(self.head.bytes).unwrap_or(ANSWER_BYTES_MAX);
                     let taken = &data[..data.len().min(room)];
                     self.unsaid.extend_from_slice(taken);
                     self.head.bytes += taken.len() as u64;
