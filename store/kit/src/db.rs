@@ -276,8 +276,7 @@ where
             after: RefCell::default(),
         };
         let work = AssertUnwindSafe(|| trace::scope_sync(self.trace.clone(), || change(&tx)));
-        let result = catch_unwind(work)
-            .unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let result = catch_unwind(work).unwrap_or_else(|panic| Err(panicked(&*panic)));
         let kept = result.is_ok();
         self.result = Some(result);
         kept.then(|| Left { wrote_outbox: tx.wrote_outbox.get(), after: tx.after.take() })

@@ -108,10 +108,10 @@ async fn start(app: &App, engine: &Channel, id: &OrderId) -> Result<bool, Failur
     }
     for letter in unheard {
         let Some(Ok(input)) = letter.input else { continue };
-        match event(engine, id, &Signal { seq: letter.seq, input }).await.map_err(|e| failure(&e)) {
-            Err(Failure::Away(why)) => return Err(Failure::Away(why)),
-            // What it refuses now it refused before, and that was told.
-            Ok(()) | Err(_) => {}
+        let told = event(engine, id, &Signal { seq: letter.seq, input }).await;
+        // What it refuses now it refused before, and that was told.
+        if let Err(Failure::Away(why)) = told.map_err(|error| failure(&error)) {
+            return Err(Failure::Away(why));
         }
     }
     Ok(true)

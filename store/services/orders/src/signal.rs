@@ -85,7 +85,7 @@ pub(crate) fn unread(conn: &Connection, after: i64, max: u32) -> Result<Vec<Lett
     let mut rows = conn.prepare_cached(
         "SELECT seq, order_id, input FROM signal WHERE seq > ? ORDER BY seq LIMIT ?",
     )?;
-    let rows = rows.query_map((after, max), |row| letter(row))?;
+    let rows = rows.query_map((after, max), letter)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn of_order(
         "SELECT seq, order_id, input FROM signal \
          WHERE order_id = ? AND seq BETWEEN ? AND ? ORDER BY seq",
     )?;
-    let rows = rows.query_map((id, from, to), |row| letter(row))?;
+    let rows = rows.query_map((id, from, to), letter)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

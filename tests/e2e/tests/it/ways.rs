@@ -33,9 +33,8 @@ pub(crate) fn every_way_of_an_order_is_seen(app: &App, shots: &Path) {
     for (way, status, reason) in ENDS {
         let id = orders[way].as_str().expect("an order");
         let wanted = format!("{status} {}", reason.unwrap_or_default());
-        let end = format!(
-            "SELECT status || ' ' || coalesce(reason, '') FROM orders WHERE id = '{id}'"
-        );
+        let end =
+            format!("SELECT status || ' ' || coalesce(reason, '') FROM orders WHERE id = '{id}'");
         eventually_blocking(Duration::from_secs(60), || {
             let seen = sql(app, "orders", &end);
             if seen.contains(wanted.trim()) { Ok(()) } else { Err(format!("{way}: {seen}")) }

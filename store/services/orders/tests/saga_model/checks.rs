@@ -1,8 +1,10 @@
 //! What must hold, always and at rest.
 
+use std::collections::HashMap;
+
 use orders::machine::*;
 
-use crate::{AMOUNT, Rule, World};
+use crate::World;
 
 impl World {
     pub(crate) fn check_always(&mut self) {
