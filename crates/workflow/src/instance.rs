@@ -52,6 +52,8 @@ pub(crate) struct Instance {
     pub children: BTreeMap<Key, u64>,
     /// What the record of it says that would not follow from the history.
     pub saved: Option<Saved>,
+    /// It has no record yet: see [`State::unrecorded`](crate::state::State::unrecorded).
+    pub unrecorded: bool,
     pub completed: Option<Status>,
     started: bool,
     suspended: bool,
@@ -79,7 +81,8 @@ pub(crate) struct Turn {
 /// An activity that has been asked for and not answered.
 #[derive(Debug)]
 pub(crate) struct Task {
-    pub scheduled: HistoryEvent,
+    /// Boxed: a map keeps room for eleven, and an event is large.
+    pub scheduled: Box<HistoryEvent>,
     pub running: Option<Running>,
     pub lost: u32,
 }
@@ -114,6 +117,7 @@ impl Instance {
             open_children: BTreeMap::new(),
             children: BTreeMap::new(),
             saved: None,
+            unrecorded: false,
             completed: None,
             started: false,
             suspended: false,
@@ -131,7 +135,7 @@ impl Instance {
             Some(EventType::ExecutionResumed(_)) => self.suspended = false,
             Some(EventType::ExecutionStalled(_)) => self.stalled = true,
             Some(EventType::TaskScheduled(_)) => {
-                let task = Task { scheduled: event.clone(), running: None, lost: 0 };
+                let task = Task { scheduled: event.clone().into(), running: None, lost: 0 };
                 self.tasks.insert(id, task);
             }
             Some(EventType::TimerCreated(timer)) => {
@@ -241,6 +245,12 @@ impl Instance {
     pub(crate) fn to_save(&self) -> Saved {
         let parked = self.parked.is_some();
         Saved { status: self.status(), custom_status: self.custom_status.clone(), parked }
+    }
+
+    /// Whether something is to be known of it that its events do not say, or that outlives them
+    /// in memory.
+    pub(crate) fn needs_record(&self) -> bool {
+        self.completed.is_some() || self.parked.is_some() || self.custom_status.is_some()
     }
 
     /// What clients are shown, but for what is large: see [`payloads`].

@@ -137,8 +137,14 @@ async fn recorded(kv: &dyn Kv, key: &Key, incarnation: u64) -> Result<Instance, 
     let name = stored::instance_key(key);
     if let Some(entry) = kv.get(&name).await? {
         let record = InstanceV1::read(&name, &entry.value)?;
-        instance.custom_status = record.state.and_then(|state| state.custom_status);
-        instance.parked = record.parked;
+        // One of another execution is of one that ended before this began.
+        instance.unrecorded = record.incarnation != incarnation;
+        if !instance.unrecorded {
+            instance.custom_status = record.state.and_then(|state| state.custom_status);
+            instance.parked = record.parked;
+        }
+    } else {
+        instance.unrecorded = true;
     }
     Ok(instance)
 }
@@ -174,6 +180,10 @@ pub(crate) fn take_up(state: &mut State, mut instance: Instance) {
         state.due.insert((event::instant(&at), key.clone(), incarnation, Alarm::Start));
     }
     let tasks: Vec<_> = instance.tasks.keys().copied().collect();
+    instance.unrecorded &= state.role.is_none();
+    if instance.unrecorded {
+        state.unrecorded.insert(stored::instance_key(&key));
+    }
     let shown = instance.describe().into();
     state.shown.insert(key.clone(), (incarnation, shown));
     state.active.insert(key.clone(), instance);

@@ -140,6 +140,8 @@ mod tests {
             let id = ActiveV1::read(&key, &entry.value).expect("reads").id;
             let mark = MarkV1 { version: 0, incarnation };
             let id = id.replace('/', "%2F");
+            let record = InstanceV1 { incarnation, ..InstanceV1::default() };
+            tx = tx.put(format!("i/orders/{id}"), record.write());
             tx = tx.delete(&key).put(format!("a/orders/{id}"), mark.clone().write());
             tx = tx.put(format!("g/orders/{id}"), mark.write());
             for (row, entry) in kv.list_all("q/").await.expect("lists") {

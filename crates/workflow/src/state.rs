@@ -45,6 +45,8 @@ pub(crate) enum Effect {
     /// Memory need not hold it any longer.
     Forget(Key, u64),
     Task(TaskId),
+    /// It has a record from now on.
+    Recorded(Key),
     /// Somebody may have been let in through a gate.
     Dispatch(Arc<str>),
     /// Nothing happens to it now, with so many events in its history.
@@ -67,6 +69,10 @@ pub(crate) struct State {
     pub active: HashMap<Key, Instance>,
     pub shown: HashMap<Key, (u64, Arc<WorkflowState>)>,
     pub recent: Recent,
+    /// Keys of records that need not be there yet: of instances under a new name, of which memory
+    /// knows everything. A record by name is on a page of its own, so it is written once, at the
+    /// end, unless it has to say something earlier. Only with no other process on the store.
+    pub unrecorded: BTreeSet<String>,
     pub watchers: HashMap<Key, watch::Sender<()>>,
     pub pools: HashMap<Arc<str>, Pool>,
     pub due: BTreeSet<Due>,
@@ -95,6 +101,7 @@ impl State {
             active: HashMap::new(),
             shown: HashMap::new(),
             recent: Recent::default(),
+            unrecorded: BTreeSet::new(),
             watchers: HashMap::new(),
             pools: HashMap::new(),
             due: BTreeSet::new(),
@@ -172,7 +179,12 @@ impl State {
         // It may have ended a moment ago, and not yet durably so.
         let old = old.map(|old| old.incarnation).or(replaced);
         let incarnation = self.next_incarnation(unit);
-        self.active.insert(key.clone(), Instance::new(key.clone(), incarnation));
+        let mut instance = Instance::new(key.clone(), incarnation);
+        if self.role.is_none() && old.is_none() {
+            instance.unrecorded = true;
+            self.unrecorded.insert(stored::instance_key(key));
+        }
+        self.active.insert(key.clone(), instance);
         unit.put(stored::active_key(&key.app, incarnation), active(key));
         if let Some(old) = old {
             discard(&key.app, old, unit);
@@ -522,6 +534,7 @@ impl State {
         let mut instance = Instance::new(key.clone(), incarnation);
         instance.custom_status.clone_from(&old.custom_status);
         instance.children.clone_from(&old.children);
+        instance.unrecorded = old.unrecorded;
         if instance.children.len() > CHILDREN_KEPT {
             // One that begins anew for ever does not remember for ever.
             let open: Vec<_> = old.open_children.values().collect();
@@ -752,11 +765,15 @@ pub(crate) fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
 fn record(instance: &mut Instance, unit: &mut Unit) {
     let (incarnation, state) = (instance.incarnation, instance.describe());
     let to_save = instance.to_save();
-    if instance.saved.as_ref() != Some(&to_save) {
+    let waits = instance.unrecorded && !instance.needs_record();
+    if !waits && instance.saved.as_ref() != Some(&to_save) {
         let (parked, state) = (instance.parked.clone(), Some(state.clone()));
         let record = InstanceV1 { version: 0, incarnation, state, parked };
         unit.put(stored::instance_key(&instance.key), record.write());
         instance.saved = Some(to_save);
+        if std::mem::take(&mut instance.unrecorded) {
+            unit.then(Effect::Recorded(instance.key.clone()));
+        }
     }
     unit.then(Effect::Show(instance.key.clone(), incarnation, Some(Box::new(state))));
 }

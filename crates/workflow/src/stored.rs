@@ -210,6 +210,11 @@ pub(crate) fn rank(key: &str) -> u8 {
     }
 }
 
+/// Whether a row of this name is put once and never again, so that one that is put was not there.
+pub(crate) fn is_written_once(key: &str) -> bool {
+    key.starts_with("q/") || key.starts_with("a/")
+}
+
 /// The rows that hold `events`, in order: usually one.
 pub(crate) fn rows(events: &[HistoryEvent]) -> impl Iterator<Item = Bytes> {
     let mut rest = events;
