@@ -9,8 +9,8 @@ use crate::error::WorkflowError;
 use crate::event::instant;
 use crate::instance;
 use crate::key::{Key, app_prefix};
-use crate::sharing;
 use crate::pages::{Listed, Pages};
+use crate::sharing;
 use crate::stored;
 
 const PAGE: usize = 500;

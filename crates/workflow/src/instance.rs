@@ -68,6 +68,13 @@ pub(crate) struct Saved {
     parked: bool,
 }
 
+impl Saved {
+    /// Than what follows from the events.
+    pub(crate) fn says_more(&self) -> bool {
+        self.parked || self.custom_status.is_some()
+    }
+}
+
 /// A turn that a worker has.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -245,12 +252,6 @@ impl Instance {
     pub(crate) fn to_save(&self) -> Saved {
         let parked = self.parked.is_some();
         Saved { status: self.status(), custom_status: self.custom_status.clone(), parked }
-    }
-
-    /// Whether something is to be known of it that its events do not say, or that outlives them
-    /// in memory.
-    pub(crate) fn needs_record(&self) -> bool {
-        self.completed.is_some() || self.parked.is_some() || self.custom_status.is_some()
     }
 
     /// What clients are shown, but for what is large: see [`payloads`].

@@ -66,7 +66,7 @@ async fn active(kv: &dyn Kv) -> Result<(), WorkflowError> {
             else {
                 continue;
             };
-            let value = ActiveV1 { version: 0, id: key.id.to_string() }.write();
+            let value = ActiveV1 { id: key.id.to_string(), ..ActiveV1::default() }.write();
             tx = tx.delete(old).put(stored::active_key(&key.app, mark.incarnation), value);
         }
         commit(kv, tx).await?;

@@ -71,11 +71,18 @@ impl<'a> Pages<'a> {
                 None if shown.is_none() => self.shared.record(&key).await?,
                 record => record,
             };
-            let parked = record.as_ref().and_then(|record| record.parked.clone());
+            let parked = match &shown {
+                Some(_) => self.parked(&key),
+                None => record.as_ref().and_then(|record| record.parked.clone()),
+            };
             let Some(state) = shown.or(record.and_then(|record| record.state)) else { continue };
             listed.push(Listed { key, state, parked });
         }
         Ok(Some(listed))
+    }
+
+    fn parked(&self, key: &Key) -> Option<String> {
+        self.shared.lock().active.get(key)?.parked.clone()
     }
 
     fn unrecorded(&self, place: &Bound<String>) -> Vec<String> {

@@ -19,7 +19,7 @@ use crate::commit;
 use crate::engine::Config;
 use crate::error::WorkflowError;
 use crate::event;
-use crate::instance::{self, Instance, Running, Task, Turn, target};
+use crate::instance::{self, Instance, Running, Saved, Task, Turn, target};
 use crate::key::Key;
 use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
@@ -29,7 +29,7 @@ use crate::rerun;
 use crate::rest::Rests;
 use crate::schedule::Schedule;
 use crate::sharing::Role;
-use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
+use crate::stored::{self, ActiveV1, EndChildrenV1, InstanceV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
 
 /// Over a new beginning, of children that have ended.
@@ -69,9 +69,9 @@ pub(crate) struct State {
     pub active: HashMap<Key, Instance>,
     pub shown: HashMap<Key, (u64, Arc<WorkflowState>)>,
     pub recent: Recent,
-    /// Keys of records that need not be there yet: of instances under a new name, of which memory
-    /// knows everything. A record by name is on a page of its own, so it is written once, at the
-    /// end, unless it has to say something earlier. Only with no other process on the store.
+    /// Keys of records that need not be there yet: of instances that are at work under a new name.
+    /// A record by name is on a page of its own, so it is written once, at the end; before, the
+    /// row of `a/` says what the events do not. Only with no other process on the store.
     pub unrecorded: BTreeSet<String>,
     pub watchers: HashMap<Key, watch::Sender<()>>,
     pub pools: HashMap<Arc<str>, Pool>,
@@ -184,8 +184,8 @@ impl State {
             instance.unrecorded = true;
             self.unrecorded.insert(stored::instance_key(key));
         }
+        unit.put(stored::active_key(&key.app, incarnation), active(&instance));
         self.active.insert(key.clone(), instance);
-        unit.put(stored::active_key(&key.app, incarnation), active(key));
         if let Some(old) = old {
             discard(&key.app, old, unit);
         }
@@ -543,9 +543,9 @@ impl State {
                     || self.active.get(child).is_some_and(|i| i.completed.is_none())
             });
         }
-        self.active.insert(key.clone(), instance);
         unit.delete(stored::active_key(&key.app, old.incarnation));
-        unit.put(stored::active_key(&key.app, incarnation), active(key));
+        unit.put(stored::active_key(&key.app, incarnation), active(&instance));
+        self.active.insert(key.clone(), instance);
         discard(&key.app, old.incarnation, unit);
         // Answers to what the old execution asked for are not for the new one.
         let later = old.inbox.into_iter().map(|(_, event)| event).filter(|event| {
@@ -765,15 +765,21 @@ pub(crate) fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
 fn record(instance: &mut Instance, unit: &mut Unit) {
     let (incarnation, state) = (instance.incarnation, instance.describe());
     let to_save = instance.to_save();
-    let waits = instance.unrecorded && !instance.needs_record();
-    if !waits && instance.saved.as_ref() != Some(&to_save) {
-        let (parked, state) = (instance.parked.clone(), Some(state.clone()));
-        let record = InstanceV1 { version: 0, incarnation, state, parked };
-        unit.put(stored::instance_key(&instance.key), record.write());
-        instance.saved = Some(to_save);
-        if std::mem::take(&mut instance.unrecorded) {
-            unit.then(Effect::Recorded(instance.key.clone()));
+    if instance.saved.as_ref() != Some(&to_save) {
+        let ended = instance.completed.is_some();
+        if ended || !instance.unrecorded {
+            let (parked, state) = (instance.parked.clone(), Some(state.clone()));
+            let record = InstanceV1 { version: 0, incarnation, state, parked };
+            unit.put(stored::instance_key(&instance.key), record.write());
+            if std::mem::take(&mut instance.unrecorded) {
+                unit.then(Effect::Recorded(instance.key.clone()));
+            }
         }
+        let told = |saved: Option<&Saved>| saved.is_some_and(Saved::says_more);
+        if !ended && (told(instance.saved.as_ref()) || told(Some(&to_save))) {
+            unit.put(stored::active_key(&instance.key.app, incarnation), active(instance));
+        }
+        instance.saved = Some(to_save);
     }
     unit.then(Effect::Show(instance.key.clone(), incarnation, Some(Box::new(state))));
 }
@@ -783,8 +789,10 @@ fn token() -> String {
     format!("{:016x}{:016x}", archipel_rt::random::u64(), archipel_rt::random::u64())
 }
 
-fn active(key: &Key) -> bytes::Bytes {
-    stored::ActiveV1 { version: 0, id: key.id.to_string() }.write()
+fn active(instance: &Instance) -> bytes::Bytes {
+    let (custom_status, parked) = (instance.custom_status.clone(), instance.parked.clone());
+    let id = instance.key.id.to_string();
+    ActiveV1 { version: 0, id, whole: true, custom_status, parked }.write()
 }
 
 /// The rows of an execution that nobody reads again are taken away when there is time.

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tonic::transport::Channel;
 use workflow_peers::{cpu_us, percentile};
 
 #[global_allocator]
@@ -20,14 +21,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Clone)]
 enum Peer {
-    Archipel(TaskHubGrpcClient),
+    Archipel(Channel),
     Restate(Client<HttpConnector, Full<Bytes>>, String),
 }
 
 impl Peer {
-    async fn once(&mut self) -> anyhow::Result<String> {
+    async fn once(&self) -> anyhow::Result<String> {
         match self {
-            Self::Archipel(client) => {
+            Self::Archipel(channel) => {
+                let mut client = TaskHubGrpcClient::from_channel(channel.clone());
                 let id = client.schedule_new_orchestration("five", None, None, None).await?;
                 let limit = Some(Duration::from_secs(300));
                 let state = client.wait_for_orchestration_completion(&id, true, limit).await?;
@@ -51,7 +53,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let peer = match peer.as_str() {
         "archipel" => {
-            Peer::Archipel(TaskHubGrpcClient::new(&format!("http://127.0.0.1:{port}")).await?)
+            let address = Channel::from_shared(format!("http://127.0.0.1:{port}"))?;
+            Peer::Archipel(address.connect().await?)
         }
         _ => {
             let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
@@ -61,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
     let end = Instant::now() + Duration::from_secs(seconds.parse()?);
     let mut all = Vec::new();
     for _ in 0..concurrent.parse()? {
-        let mut peer = peer.clone();
+        let peer = peer.clone();
         all.push(tokio::spawn(async move {
             let mut took = Vec::new();
             while Instant::now() < end {
