@@ -3,7 +3,7 @@ import { get } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { bytes, count, ms, percent, plural, rate, short, span } from "../format.ts";
 import { Empty, Failed, Figure, Page, Panel, ServiceLink, Spark } from "../parts.tsx";
-import { A } from "../router.tsx";
+import { A, go, query, withQuery } from "../router.tsx";
 import { term } from "../terms.ts";
 import { connections, graph, status, total, traffic } from "../state.ts";
 import { sum, type Sum, type Tracked } from "../traffic.ts";
@@ -28,6 +28,9 @@ function Classes({ of }: { of: Sum }) {
   );
 }
 
+/** More rows than this are not drawn again every two seconds. */
+const MOST = 100;
+
 export function Gateway() {
   const all = graph.value;
   const gateway = status.value?.gateway;
@@ -42,7 +45,13 @@ export function Gateway() {
     );
   }
   const outside = [...traffic.value.values()].filter((s) => s.kind === "outside");
-  const of = (route: Route): Tracked[] => outside.filter((s) => s.route === route.label);
+  const byRoute = new Map<string | null, Tracked[]>();
+  for (const s of outside) byRoute.set(s.route, [...(byRoute.get(s.route) ?? []), s]);
+  const of = (route: Route): Tracked[] => byRoute.get(route.label) ?? [];
+  const words = query.value.get("q") ?? "";
+  const found = all.routes.filter((route) => `${route.method ?? ""} ${route.host ?? ""}${route.path} ${route.to}`.includes(words));
+  const busy = (route: Route) => of(route).reduce((n, s) => n + s.rate, 0);
+  const routes = found.length > MOST ? found.sort((a, b) => busy(b) - busy(a)).slice(0, MOST) : found;
   const lost = outside.filter((s) => s.callee === null);
   const whole = total.value.outside;
   const answered = [...traffic.value.values()].filter((s) => s.kind !== "archipel" && (s.refused > 0 || s.retries > 0 || s.broken > 0));
@@ -69,6 +78,12 @@ export function Gateway() {
         <Figure label="Sent" value={bytes(whole.bytes)} note="since start" />
       </dl>
       <Panel title="Routes" aside="the most specific wins">
+        {all.routes.length > MOST && (
+          <div class="tools inset">
+            <input type="search" placeholder="Filter by path or service" aria-label="filter routes" data-search value={words} onInput={(e) => go(withQuery({ q: e.currentTarget.value }), true)} />
+            {found.length > MOST && <span class="dim">the {MOST} busiest of {found.length}</span>}
+          </div>
+        )}
         {all.routes.length === 0 ? (
           <Empty title="No route" code={'[[gateway.routes]]\nmatch = "/**"\nto = "web"'} />
         ) : (
@@ -89,7 +104,7 @@ export function Gateway() {
                 </tr>
               </thead>
               <tbody>
-                {all.routes.map((route) => {
+                {routes.map((route) => {
                   const s = sum(of(route));
                   return (
                     <tr key={route.label}>
