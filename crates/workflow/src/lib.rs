@@ -27,6 +27,7 @@ mod instance;
 mod key;
 mod load;
 mod migrate;
+mod noted;
 mod pages;
 mod places;
 mod pool;

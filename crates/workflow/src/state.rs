@@ -19,8 +19,9 @@ use crate::commit;
 use crate::engine::Config;
 use crate::error::WorkflowError;
 use crate::event;
-use crate::instance::{self, Instance, Running, Saved, Task, Turn, target};
+use crate::instance::{self, Instance, Running, Task, Turn, target};
 use crate::key::Key;
+use crate::noted::{active, record};
 use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
 use crate::reach::Reach;
@@ -29,7 +30,7 @@ use crate::rerun;
 use crate::rest::Rests;
 use crate::schedule::Schedule;
 use crate::sharing::Role;
-use crate::stored::{self, ActiveV1, EndChildrenV1, InstanceV1, MarkV1, Record as _};
+use crate::stored::{self, EndChildrenV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
 
 /// Over a new beginning, of children that have ended.
@@ -755,44 +756,9 @@ pub(crate) fn stream_of<'a>(
     pools.get_mut(app)?.streams.get_mut(&stream)
 }
 
-pub(crate) fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
-    tracing::warn!(instance = %instance.key, why, "a workflow is parked; raise an event or resume it to try again");
-    instance.parked = Some(why);
-    record(instance, unit);
-}
-
-/// Shows how an instance is now, and writes that where it is more than one turn further.
-fn record(instance: &mut Instance, unit: &mut Unit) {
-    let (incarnation, state) = (instance.incarnation, instance.describe());
-    let to_save = instance.to_save();
-    if instance.saved.as_ref() != Some(&to_save) {
-        let ended = instance.completed.is_some();
-        if ended || !instance.unrecorded {
-            let (parked, state) = (instance.parked.clone(), Some(state.clone()));
-            let record = InstanceV1 { version: 0, incarnation, state, parked };
-            unit.put(stored::instance_key(&instance.key), record.write());
-            if std::mem::take(&mut instance.unrecorded) {
-                unit.then(Effect::Recorded(instance.key.clone()));
-            }
-        }
-        let told = |saved: Option<&Saved>| saved.is_some_and(Saved::says_more);
-        if !ended && (told(instance.saved.as_ref()) || told(Some(&to_save))) {
-            unit.put(stored::active_key(&instance.key.app, incarnation), active(instance));
-        }
-        instance.saved = Some(to_save);
-    }
-    unit.then(Effect::Show(instance.key.clone(), incarnation, Some(Box::new(state))));
-}
-
 /// Of one delivery: never given twice, over restarts too.
 fn token() -> String {
     format!("{:016x}{:016x}", archipel_rt::random::u64(), archipel_rt::random::u64())
-}
-
-fn active(instance: &Instance) -> bytes::Bytes {
-    let (custom_status, parked) = (instance.custom_status.clone(), instance.parked.clone());
-    let id = instance.key.id.to_string();
-    ActiveV1 { version: 0, id, whole: true, custom_status, parked }.write()
 }
 
 /// The rows of an execution that nobody reads again are taken away when there is time.
