@@ -11,7 +11,7 @@ from harness.process import ROOT
 
 
 # A peer may fail once in so many; Archipel may not.
-FEW = 1_000
+FEW = 400
 
 
 @dataclass(frozen=True)

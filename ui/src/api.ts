@@ -257,6 +257,8 @@ export interface Series {
   broken: number;
   bytes: number;
   inflight: number;
+  breaker_open: boolean;
+  fallbacks: number;
   rate: number;
   failing: number;
   p50_ms: number | null;
@@ -271,6 +273,23 @@ export interface Traffic {
   step_ms: number;
   connections: number;
   series: Series[];
+}
+
+/** What has passed each public route since Archipel started, and to whom. */
+export interface Shares {
+  requests: number;
+  external: number;
+  routes: {
+    route: string;
+    kind: string;
+    to: { name: string; external: boolean; share: number | null; requests: number }[];
+    requests: number;
+    external: number;
+    failed: number;
+    fallback: { to: string; requests: number } | null;
+    mirror: { to: string; done: number } | null;
+    compare: { to: string; done: number; differing: number } | null;
+  }[];
 }
 
 export interface Databases {
@@ -343,7 +362,23 @@ export interface MetricLine {
   metric: string;
   service: string;
   instance: string;
+  /** Of what a service sent: its attributes. */
+  labels?: string;
   values: (number | null)[];
+}
+
+export interface ReceivedMetric {
+  metric: string;
+  instrument: string;
+  unit: string;
+  description: string;
+  services: Record<string, number>;
+  /** What it is asked by over time. */
+  lines: string[];
+}
+
+export interface ReceivedMetrics {
+  metrics: ReceivedMetric[];
 }
 
 export interface MetricLines {
@@ -481,6 +516,9 @@ export interface Sent {
   body: string;
   bytes: number;
   cut: boolean;
+  /** More comes, as the body of another. */
+  open: boolean;
+  problem?: string;
   took_ms: number;
   trace_id: string;
 }
@@ -547,15 +585,31 @@ export async function lines<T>(path: string, query: Query, signal?: AbortSignal)
     .map((line) => JSON.parse(line) as T);
 }
 
-export async function post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+function posted(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
   const headers = { "content-type": "application/json" };
-  const answer = await ask(`${BASE}${path}`, {
+  return ask(`${BASE}${path}`, {
     method: "POST",
     headers,
     body: JSON.stringify(body),
     ...(signal ? { signal } : {}),
   });
-  return (await answer.json()) as T;
+}
+
+export async function post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  return (await (await posted(path, body, signal)).json()) as T;
+}
+
+/** The documents of an answer, a line each, as they come. */
+export async function* postLines<T>(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<T> {
+  const reader = (await posted(path, body, signal)).body?.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  while (reader) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const whole = (text + value).split("\n");
+    text = whole.pop() ?? "";
+    for (const line of whole) if (line !== "") yield JSON.parse(line) as T;
+  }
 }
 
 export interface Alert {

@@ -283,6 +283,18 @@ export function Operations({ service }: { service: Service }) {
   );
 }
 
+/** For what may be made under an id of one's own choice. */
+export function IdField() {
+  return (
+    <label>
+      <span>
+        Id <small class="dim">a new one when empty</small>
+      </span>
+      <input name="id" autocomplete="off" />
+    </label>
+  );
+}
+
 export function Json({ value }: { value: unknown }) {
   return <pre class="json">{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>;
 }

@@ -31,18 +31,25 @@ export function step(known: Known, now: Traffic): Known {
   for (const [key, before] of known) {
     const series = moving.get(key);
     moving.delete(key);
+    // Most lines of a large application are silent: those cost nothing but their entry.
+    if (!series && before.history.length === 0) {
+      next.set(key, before);
+      continue;
+    }
     const point: Point = series?.point ?? [0, 0, 0];
     const history = [...before.history, point].slice(-POINTS);
     next.set(
       key,
       series
         ? { ...without(series), history }
-        : { ...before, history, rate: 0, failing: 0, inflight: 0, p50_ms: null, p95_ms: null, p99_ms: null },
+        : { ...before, history: history.some(moved) ? history : [], rate: 0, failing: 0, inflight: 0, p50_ms: null, p95_ms: null, p99_ms: null },
     );
   }
   for (const [key, series] of moving) next.set(key, { ...without(series), history: [series.point] });
   return next;
 }
+
+const moved = ([requests, failed]: Point) => requests + failed > 0;
 
 function without({ history: _h, point: _p, ...series }: Series): Omit<Tracked, "history"> {
   return series;

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Instance, Series, Service, Span, Status, Topics, Traffic, WorkflowEvent } from "../src/api.ts";
 import { address } from "../src/api.ts";
-import { concerns } from "../src/attention.ts";
+import { concerns, telling } from "../src/attention.ts";
+import { growth } from "../src/growth.ts";
+import { plainly } from "../src/reason.ts";
 import { firedIn, labelled } from "../src/fired.ts";
 import { bytes, clock, percent, plain, rate, short, span } from "../src/format.ts";
 import { best, score } from "../src/fuzzy.ts";
@@ -30,6 +32,8 @@ function series(over: Partial<Series>): Series {
     broken: 0,
     bytes: 0,
     inflight: 0,
+    breaker_open: false,
+    fallbacks: 0,
     rate: 5,
     failing: 0,
     p50_ms: 1,
@@ -180,6 +184,48 @@ test("what ends again and again needs attention also while it starts once more",
   assert.deepEqual(found.map((c) => [c.weight, c.title]), [["bad", "web keeps ending"]]);
   const first = service({ state: "starting", settled: false, restarts: 0, instances: [instance({ state: "starting" })] });
   assert.deepEqual(concerns(status(first), null, totals(new Map())), []);
+});
+
+test("a service that was ended for its memory is named, and so is the head of a stack trace", () => {
+  const exit = "killed: memory limit 160M reached (peak 160M) after 1m1s";
+  const leaky = service({ restarts: 1, instances: [instance({ last_exit: exit, started_at_ms: 1_000 })] });
+  const found = concerns(status(leaky), null, totals(new Map()), [], [], [], 2_000);
+  assert.deepEqual(found.map((c) => [c.title, c.href]), [["web ran out of memory", "/services/web?range=15m"]]);
+  assert.match(found[0]!.detail, /memory limit 160M reached/);
+  assert.deepEqual(concerns(status(leaky), null, totals(new Map()), [], [], [], 9_000_000), [], "it is no news any more");
+  const trace = ["start", 'Exception in thread "main" X: no such file', "\tat a", "\tat b", "\tat c", "\tat d"];
+  assert.deepEqual(telling(trace), trace.slice(1, 5));
+  assert.deepEqual(telling(["a", "b"]), ["a", "b"]);
+});
+
+test("who is slow is named where the waiting begins, not who waits for it", () => {
+  const web = series({ rate: 5, p50_ms: 900 });
+  const stock = series({ kind: "service", caller: "web", callee: "stock", route: null, rate: 5, p50_ms: 800 });
+  const stream = series({ kind: "service", caller: "web", callee: "feed", route: null, rate: 0.1, p50_ms: 60_000 });
+  const known = whole(traffic([web, stock, stream]));
+  const found = concerns(null, null, totals(known), [], [], known.values());
+  assert.deepEqual(found.map((c) => c.title), ["stock is slow"]);
+  assert.match(decodeURIComponent(found[0]!.href), /service:stock duration>250ms&sort=duration&range=15m/);
+  const cut = whole(traffic([series({ kind: "service", caller: "web", callee: "stock", route: null, rate: 5, p50_ms: 600, breaker_open: true, fallbacks: 7 })]));
+  const given = concerns(null, null, totals(cut), [], [], cut.values());
+  assert.deepEqual(given.map((c) => [c.weight, c.title]), [["bad", "stock is cut off from web"]]);
+  assert.match(given[0]!.detail, /7 answers stood in/);
+  const failing = whole(traffic([series({ rate: 5, failing: 5 }), series({ kind: "service", caller: "web", callee: "stock", route: null, rate: 5, failing: 5 })]));
+  const told = concerns(null, null, totals(failing), [], [], failing.values());
+  assert.deepEqual(told.map((c) => [c.weight, c.title]), [["bad", "stock fails 100% of its requests"], ["warn", "web fails 100% of its requests"]]);
+  assert.match(told[1]!.detail, /because of stock/);
+});
+
+test("what a value has grown by since it fell last is told where it only grows", () => {
+  assert.equal(growth([90, 10, 20, 30, 40, 50, null, 60], 6_000), 100);
+  assert.equal(growth([50, 50, 50, 50, 50, 50, 50], 6_000), null);
+  assert.equal(growth([10, 20, 30], 6_000), null);
+  assert.equal(growth([], 6_000), null);
+});
+
+test("an answer that is a problem document is said in words", () => {
+  assert.equal(plainly('last with 422: {"title":"Bad","detail":"/sku: missing","code":"x"}'), "last with 422: Bad: /sku: missing");
+  for (const reason of ["no instance is ready", 'last with 500: {"tit', "last with 500: {}"]) assert.equal(plainly(reason), reason);
 });
 
 test("a restart is done when a new process is ready, not while the old one still is", () => {

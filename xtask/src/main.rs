@@ -26,7 +26,7 @@ usage: cargo xtask <verb>
   conformance others' suites and SDKs against us [h2spec|grpc|websocket|workflows]
   audit      check the invariants of the running store   [-- options of store-audit]
   chaos      break the running store in every way we know, and audit it   [-- --help]
-  kills      kill -9 the workflow engine at seeded moments   [rounds]
+  kills      kill -9 the workflow engine at seeded moments   [rounds [first seed]]
   bench      run a scenario of bench/                    <scenario>
 ";
 

@@ -119,13 +119,14 @@ pub(crate) fn chaos(rest: &[String]) -> Result<()> {
     run("cargo", &args)
 }
 
-/// The workflow engine, killed so many times.
+/// The workflow engine, killed so many times, from a seed on.
 pub(crate) fn kills(rest: &[String]) -> Result<()> {
     let rounds = rest.first().map_or("1000", String::as_str);
+    let from = rest.get(1).map_or("0", String::as_str);
     let test = "crash::killed_at_any_moment_every_instance_ends_and_no_history_diverges";
     let package = ["test", "--locked", "--package", "archipel-workflow", "--test", "it", "--"];
     let args = [&package[..], &["--exact", test, "--nocapture"]].concat();
-    run_with(".", "cargo", &args, &[("ARC_CRASH_ROUNDS", rounds)])
+    run_with(".", "cargo", &args, &[("ARC_CRASH_ROUNDS", rounds), ("ARC_SEEDS_FROM", from)])
 }
 
 pub(crate) fn bench(rest: &[String]) -> Result<()> {

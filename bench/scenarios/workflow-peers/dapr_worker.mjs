@@ -5,7 +5,7 @@ import { STEPS, answerReports, step } from "./steps.mjs";
 // The SDK writes a line for each item.
 console.log = () => {};
 
-const runtime = new WorkflowRuntime({ daprHost: "127.0.0.1", daprPort: process.argv[2] });
+const runtime = new WorkflowRuntime({ daprHost: "127.0.0.1", daprPort: process.argv[3] });
 runtime.registerWorkflowWithName("five", async function* (context, input) {
   let value = input;
   for (let number = 0; number < STEPS; number += 1) {

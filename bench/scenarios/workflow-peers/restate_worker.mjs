@@ -21,6 +21,6 @@ const five = restate.service({
     },
   },
 });
-await restate.endpoint().bind(five).setLogger(() => {}).listen(Number(process.argv[2]));
+await restate.endpoint().bind(five).setLogger(() => {}).listen(Number(process.argv[3]));
 answerReports();
 process.stdout.write("ready\n");

@@ -153,9 +153,18 @@ pub(crate) async fn handshake(
     host: &str,
     own_door: bool,
 ) -> Result<(tokio_rustls::client::TlsStream<TcpStream>, Option<u64>), ClientError> {
+    let config = config(own_door).map_err(|why| ClientError::Tls { to: host.to_owned(), why })?;
+    handshake_with(config, tcp, host).await
+}
+
+/// The same, trusting whom `config` trusts.
+pub(crate) async fn handshake_with(
+    config: Arc<ClientConfig>,
+    tcp: TcpStream,
+    host: &str,
+) -> Result<(tokio_rustls::client::TlsStream<TcpStream>, Option<u64>), ClientError> {
     let fail = |why: String| ClientError::Tls { to: host.to_owned(), why };
     let name = ServerName::try_from(host.to_owned()).map_err(|error| fail(error.to_string()))?;
-    let config = config(own_door).map_err(&fail)?;
     let stream = TlsConnector::from(config).connect(name, tcp).await;
     let stream = stream.map_err(|error| fail(error.to_string()))?;
     let ends = stream.get_ref().1.peer_certificates().and_then(|all| ends_ms(all.first()?));
@@ -167,7 +176,7 @@ fn ends_ms(certificate: &CertificateDer<'_>) -> Option<u64> {
     u64::try_from(parsed.validity().not_after.timestamp()).ok().map(|seconds| seconds * 1_000)
 }
 
-fn config(own_door: bool) -> Result<Arc<ClientConfig>, String> {
+pub(crate) fn config(own_door: bool) -> Result<Arc<ClientConfig>, String> {
     static OWN: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     static OTHERS: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     let known = if own_door { &OWN } else { &OTHERS };

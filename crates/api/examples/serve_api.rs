@@ -18,7 +18,7 @@ use archipel_model::{InstanceId, ServiceName, Subscription, TopicName};
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_storage::memory::{MemoryKv, MemoryLogs};
 use archipel_telemetry::otlp::Otlp;
-use archipel_telemetry::{LogStore, SpanPolicy, SpanStore};
+use archipel_telemetry::{LogStore, MetricPolicy, MetricStore, SpanPolicy, SpanStore};
 
 const TOKEN: &str = "the-token-of-orders";
 
@@ -59,7 +59,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = archipel_workflow::Config::default();
     let engine = archipel_workflow::Engine::open(kv, config, &stop).await?;
     let spans = SpanStore::open(dir.path().join("spans"), SpanPolicy::default(), &tasks)?;
-    let otlp = Otlp::new(spans, LogStore::open(dir.path().join("logs"), &tasks)?);
+    let logs = LogStore::open(dir.path().join("logs"), &tasks)?;
+    let metrics = MetricStore::open(dir.path().join("metrics"), MetricPolicy::default())?;
+    let otlp = Otlp::new(spans, logs, metrics);
     let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &stop);
     let own = ServiceApi {
         service: orders.clone(),

@@ -79,6 +79,10 @@ pub(crate) enum Verb {
     Down(Down),
     /// List the services and how they are
     Ps(Ps),
+    /// Watch what passes, the busiest first, with small plots
+    Top(Top),
+    /// Show who calls whom, what passes over each line now, and whom events reach
+    Graph(GraphOf),
     /// Show what services wrote
     Logs(Logs),
     /// List the public routes: where they lead, what has passed, where answers differ
@@ -219,6 +223,19 @@ pub(crate) struct Ps {
     /// Print again at every change
     #[arg(short, long)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Print once and end, also on a terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphOf {
+    /// Only the lines from and to this service, and who would notice if it stopped
+    pub(crate) service: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -65,6 +65,8 @@ async fn asked(global: &cli::Global, verb: Verb) -> Result<u8, Failure> {
     match verb {
         Verb::Down(down) => verbs::down::run(global, &down).await,
         Verb::Ps(ps) => verbs::ps::run(global, &ps).await,
+        Verb::Top(top) => verbs::top::run(global, &top).await,
+        Verb::Graph(of) => verbs::top::graph(global, &of).await,
         Verb::Logs(logs) => verbs::logs::run(global, &logs).await,
         Verb::Routes(of) => verbs::routes::run(global, &of).await,
         Verb::Errors(of) => verbs::story::errors(global, &of).await,

@@ -12,11 +12,14 @@ use archipel_console::view::Status;
 use archipel_console::{About, Console, ConsoleRequest, ReloadProblem};
 use archipel_control::{Control, Plan, SecretStore, Snapshot};
 use archipel_gateway::{Gateway, Limits};
-use archipel_model::{App, ServiceName, TelemetryPolicy};
+use archipel_model::{
+    App, EnvValue, Export, ExportProtocol, SecretName, ServiceName, TelemetryPolicy,
+};
 use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
 use archipel_storage::{Kv, Logs};
 use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
+use archipel_telemetry::export::{Exporter, Target};
 use archipel_telemetry::otlp::Otlp;
 use archipel_telemetry::{
     Errors, Line, LogStore, MetricPolicy, MetricStore, SpanPolicy, SpanStore,
@@ -68,6 +71,7 @@ struct Parts {
     console: Console,
     logs: LogStore,
     spans: SpanStore,
+    exporter: Exporter,
     requests: Receiver<ConsoleRequest>,
     /// Stopped in this order, each with its own set of tasks: loops first, doors last.
     loops: Tasks,
@@ -85,7 +89,7 @@ struct Stores {
 
 /// Of the budget, an eighth is for metrics: they take little, and are asked for the longest.
 fn span_policy(of: &TelemetryPolicy) -> SpanPolicy {
-    SpanPolicy { bytes_max: of.max.0 - of.max.0 / 8, age_max: of.traces }
+    SpanPolicy { bytes_max: of.max.0 - of.max.0 / 8, age_max: of.traces, sample: of.sample }
 }
 
 fn metric_policy(of: &TelemetryPolicy) -> MetricPolicy {
@@ -112,7 +116,9 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let stores = open_stores(place, app).await?;
     let broker = open_broker(&stores, caller, &root).await?;
     let engine = Engine::open(stores.workflows.clone(), workflow_config(app)?, &root).await?;
-    let otlp = Otlp::new(spans.clone(), logs.clone());
+    let metrics = MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?;
+    let exporter = Exporter::start(&spans, &logs, &metrics, &loops);
+    let otlp = Otlp::new(spans.clone(), logs.clone(), metrics.clone());
     let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &root);
     let control = Control::start(
         archipel_control::Parts {
@@ -124,7 +130,6 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         },
         &loops,
     );
-    let metrics = MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?;
     let watched = archipel_alert::Stores {
         spans: spans.clone(),
         logs: logs.clone(),
@@ -147,6 +152,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
             engine: engine.clone(),
             logs: logs.clone(),
             spans: spans.clone(),
+            exporter: exporter.clone(),
             errors,
             metrics,
             state: state.clone(),
@@ -170,6 +176,7 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
         console,
         logs,
         spans,
+        exporter,
         requests,
         loops,
         doors,
@@ -352,9 +359,37 @@ async fn tell_api(
     }
     let app = &latest.app;
     let secrets = latest.secrets.iter().map(|(n, of)| (n.clone(), of.reveal().to_owned()));
+    let of_secret = |name: &SecretName| Some(latest.secrets.get(name)?.reveal().to_owned());
+    let target = app.export.as_ref().and_then(|export| export_target(export, of_secret));
+    if let Err(error) = parts.exporter.apply(target, &parts.loops) {
+        tracing::error!(%error, "telemetry is not sent elsewhere");
+    }
     let secrets = archipel_alert::Secrets(secrets.collect());
     parts.alerts.apply(app.name.as_str(), &app.watch, secrets);
     *plan = Some(latest);
+}
+
+/// With secrets in place; `None` when one has no value, which the plan has complained of.
+fn export_target(
+    export: &Export,
+    of_secret: impl Fn(&SecretName) -> Option<String>,
+) -> Option<Target> {
+    let text = |value: &EnvValue| match value {
+        EnvValue::Text(text) => Some(text.clone()),
+        EnvValue::Secret(name) => of_secret(name),
+        _ => None,
+    };
+    let headers = export.headers.iter().map(|(name, of)| Some((name.clone(), text(of)?)));
+    Some(Target {
+        url: text(&export.url)?,
+        grpc: match export.protocol {
+            ExportProtocol::Auto => None,
+            ExportProtocol::Http => Some(false),
+            ExportProtocol::Grpc => Some(true),
+        },
+        headers: headers.collect::<Option<_>>()?,
+        ca: export.ca.clone(),
+    })
 }
 
 fn show(live: Option<&mut Live>, statuses: &mut watch::Receiver<Option<Arc<Status>>>) {

@@ -141,6 +141,7 @@ mod tests {
             jobs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             telemetry: archipel_model::TelemetryPolicy::default(),
+            export: None,
             watch: archipel_model::Watch::default(),
             storage: archipel_model::Storage::default(),
         }

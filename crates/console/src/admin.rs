@@ -68,6 +68,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         (&Method::GET, ["v1", "spans"]) => traces::spans(shared, &query).await,
         (&Method::GET, ["v1", "edges"]) => traces::edges(shared, &query).await,
         (&Method::GET, ["v1", "find"]) => find::find(shared, &query).await,
+        (&Method::GET, ["v1", "metrics", "received"]) => Ok(samples::received(shared)),
         (&Method::GET, ["v1", "metrics"]) => samples::lines(shared, &query).await,
         (&Method::GET, ["v1", "errors"]) => errors::list(shared, &query),
         (&Method::GET, ["v1", "errors", id]) => errors::one(shared, id),

@@ -11,14 +11,14 @@ use std::time::Duration;
 use archipel_gateway::{Body, Caller};
 use archipel_model::{EdgePolicy, Protocol, Retry, Service, ServiceName};
 use archipel_rt::clock;
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::BodyExt;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admin::{Done, parse, starting};
-use crate::answer::{self, Answer, bad, problem};
+use crate::answer::{self, Answer, Form, bad, problem};
 use crate::openapi::{self, Contract};
 use crate::server::Shared;
 use crate::{view, yaml};
@@ -26,7 +26,12 @@ use crate::{view, yaml};
 const CONTRACT_BYTES_MAX: u64 = 4 << 20;
 /// As much of an answer as is shown.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Until an answer begins.
 const TIME_MAX: Duration = Duration::from_secs(30);
+/// Of an answer that does not end.
+const OPEN_MAX: Duration = Duration::from_secs(600);
+/// A page is not redrawn for each line.
+const PART_EVERY: Duration = Duration::from_millis(300);
 const HEADERS_MAX: usize = 50;
 
 /// Of the connection, which is not the person's to make.
@@ -123,10 +128,15 @@ async fn told(shared: &Shared, service: &Service) -> (Option<String>, Result<Con
                 none at /openapi.json";
     let request = Request::get(USUAL).body(Body::empty());
     let Ok(request) = request else { return (None, Err(none.to_owned())) };
-    let asked = ask(shared, &service.name, request, CONTRACT_BYTES_MAX as usize);
+    let asked = async {
+        let answer = call(shared, &service.name, request).await.ok()?;
+        let found = answer.status().is_success();
+        let body = Limited::new(answer.into_body(), CONTRACT_BYTES_MAX as usize);
+        if found { Some(body.collect().await.ok()?.to_bytes()) } else { None }
+    };
     match clock::timeout(Duration::from_secs(2), asked).await {
-        Ok(Ok(answer)) if answer.status.is_success() => {
-            let root: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        Ok(Some(body)) => {
+            let root: Option<Value> = serde_json::from_slice(&body).ok();
             match root.as_ref().and_then(openapi::contract) {
                 Some(contract) => (Some(USUAL.to_owned()), Ok(contract)),
                 None => (None, Err(none.to_owned())),
@@ -155,23 +165,98 @@ pub(crate) async fn send(shared: &Shared, name: &str, body: &[u8]) -> Done {
     let trace_id = uuid::Uuid::new_v4().simple().to_string();
     let request = request(wanted, &trace_id).map_err(bad)?;
     let started = clock::now();
-    let asked = ask(shared, &service.name, request, ANSWER_BYTES_MAX);
+    let asked = call(shared, &service.name, request);
     let answered = clock::timeout(TIME_MAX, asked).await;
     let answered = answered.unwrap_or_else(|_| {
         Err(format!("`{name}` did not answer within {} s", TIME_MAX.as_secs()))
     });
     let answered = answered.map_err(|why| problem(StatusCode::BAD_GATEWAY, why, Some(1)))?;
-    let took = clock::now().saturating_duration_since(started);
-    Ok(answer::json(&view::Sent {
-        schema: view::Sent::SCHEMA.to_owned(),
-        status: answered.status.as_u16(),
-        headers: answered.headers,
-        bytes: answered.bytes as u64,
-        cut: answered.cut,
-        body: String::from_utf8_lossy(&answered.body).into_owned(),
-        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        trace_id,
-    }))
+    let parts = Parts::new(answered, trace_id, started);
+    let parts = stream::unfold(Some(parts), |parts| async move {
+        let mut parts = parts?;
+        let part = parts.next().await;
+        let more = part.open.then_some(parts);
+        Some((part, more))
+    });
+    Ok(answer::lines(parts, Form::Lines))
+}
+
+/// An answer as it comes, each part a document: one, where it ends soon; an answer without an end
+/// (an event stream) goes on until the reader leaves. Of what is not at its end only whole lines
+/// are given, so that no secret is torn in two and shown.
+struct Parts {
+    head: view::Sent,
+    body: Body,
+    unsaid: Vec<u8>,
+    ends: clock::Instant,
+    started: clock::Instant,
+    begun: bool,
+}
+
+impl Parts {
+    fn new(answered: http::Response<Body>, trace_id: String, started: clock::Instant) -> Self {
+        let (head, body) = answered.into_parts();
+        let head = view::Sent {
+            schema: view::Sent::SCHEMA.to_owned(),
+            status: head.status.as_u16(),
+            headers: shown(&head.headers),
+            body: String::new(),
+            bytes: 0,
+            cut: false,
+            open: true,
+            problem: None,
+            took_ms: 0,
+            trace_id,
+        };
+        Self { head, body, unsaid: Vec::new(), ends: started + OPEN_MAX, started, begun: false }
+    }
+
+    /// What came since the last one. The first is not waited for: its head says that it answers.
+    async fn next(&mut self) -> view::Sent {
+        let mut until = if self.begun { self.ends } else { clock::now() + PART_EVERY };
+        while self.head.open {
+            let left = until.saturating_duration_since(clock::now());
+            match clock::timeout(left, self.body.frame()).await {
+                Err(_) if clock::now() < self.ends => break,
+                Err(_) => {
+                    let minutes = OPEN_MAX.as_secs() / 60;
+                    self.close(Some(format!(
+                        "still open after {minutes} minutes; no more of it is shown"
+                    )));
+                }
+                Ok(None) => self.close(None),
+                Ok(Some(Err(error))) => self.close(Some(format!("the answer broke off: {error}"))),
+                Ok(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    let room = ANSWER_BYTES_MAX
+                        - usize::try_from(self.head.bytes).unwrap_or(ANSWER_BYTES_MAX);
+                    let taken = &data[..data.len().min(room)];
+                    self.unsaid.extend_from_slice(taken);
+                    self.head.bytes += taken.len() as u64;
+                    if data.len() > room {
+                        self.head.cut = true;
+                        self.close(None);
+                    }
+                    until = until.min(clock::now() + PART_EVERY);
+                }
+            }
+        }
+        self.begun = true;
+        let whole = match self.head.open {
+            true => self.unsaid.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+            false => self.unsaid.len(),
+        };
+        let rest = self.unsaid.split_off(whole);
+        let said = std::mem::replace(&mut self.unsaid, rest);
+        let took = clock::now().saturating_duration_since(self.started);
+        self.head.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        view::Sent { body: String::from_utf8_lossy(&said).into_owned(), ..self.head.clone() }
+    }
+
+    fn close(&mut self, why: Option<String>) {
+        self.head.open = false;
+        self.head.problem = why;
+    }
 }
 
 fn request(wanted: Send, trace_id: &str) -> Result<Request<Body>, String> {
@@ -207,21 +292,11 @@ fn request(wanted: Send, trace_id: &str) -> Result<Request<Body>, String> {
     request.body(body).map_err(|error| error.to_string())
 }
 
-struct Answered {
-    status: StatusCode,
-    headers: Vec<(String, String)>,
-    body: Bytes,
-    bytes: usize,
-    cut: bool,
-}
-
-/// Reads as much of the answer as is shown; the rest is let go.
-async fn ask(
+async fn call(
     shared: &Shared,
     service: &ServiceName,
     request: Request<Body>,
-    bytes_max: usize,
-) -> Result<Answered, String> {
+) -> Result<http::Response<Body>, String> {
     let policy = EdgePolicy {
         timeout: Some(TIME_MAX),
         retry: Retry { attempts: 0, ..Retry::default() },
@@ -230,30 +305,59 @@ async fn ask(
     };
     let gateway = &shared.parts.gateway;
     let response = gateway.call(Caller::Archipel, service, &policy, request).await;
-    let response = response.map_err(|refusal| refusal.detail)?;
-    let (head, mut body) = response.into_parts();
-    let mut read = Vec::new();
-    let mut cut = false;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let room = bytes_max - read.len();
-        read.extend_from_slice(&data[..data.len().min(room)]);
-        if data.len() > room {
-            cut = true;
-            break;
-        }
-    }
-    let shown = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), shown(value)));
-    let bytes = read.len();
-    let headers = headers.collect();
-    Ok(Answered { status: head.status, headers, body: read.into(), bytes, cut })
+    response.map_err(|refusal| refusal.detail)
+}
+
+fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
     use super::*;
+
+    /// An event stream that says what it is told to, and its parts.
+    fn streaming() -> (tokio::sync::mpsc::Sender<&'static str>, Parts) {
+        let (say, said) = tokio::sync::mpsc::channel::<&'static str>(8);
+        let frames = stream::unfold(said, |mut said| async move {
+            let text = said.recv().await?;
+            Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(text.as_bytes()))), said))
+        });
+        let body = Body::new(StreamBody::new(Box::pin(frames)));
+        (say, Parts::new(http::Response::new(body), "t".to_owned(), clock::now()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_without_an_end_is_shown_as_it_comes_by_whole_lines() {
+        let (say, mut parts) = streaming();
+        let first = parts.next().await;
+        assert_eq!((first.status, &*first.body, first.open), (200, "", true));
+        for text in ["data: a\n\nda", "ta: b", "\n\nsecr"] {
+            say.send(text).await.expect("somebody listens");
+        }
+        assert_eq!(parts.next().await.body, "data: a\n\ndata: b\n\n");
+        drop(say);
+        let last = parts.next().await;
+        assert_eq!((&*last.body, last.open, last.bytes), ("secr", false, 22));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_ends_soon_is_one_document_and_one_that_never_does_is_left() {
+        let (say, mut parts) = streaming();
+        say.send("{}").await.expect("somebody listens");
+        drop(say);
+        let only = parts.next().await;
+        assert_eq!((&*only.body, only.open, only.cut), ("{}", false, false));
+        let (_say, mut parts) = streaming();
+        assert!(parts.next().await.open);
+        let left = parts.next().await;
+        assert!(!left.open && left.problem.is_some_and(|why| why.contains("10 minutes")));
+    }
 
     fn made(method: &str, path: &str, header: &str) -> Result<Request<Body>, String> {
         let headers = BTreeMap::from([(header.to_owned(), "x".to_owned())]);

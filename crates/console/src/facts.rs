@@ -182,6 +182,7 @@ fn numbers(shared: &Shared, facts: &Facts) -> Vec<(MetricKey, f64)> {
         metric: metric.to_owned(),
         service: service.to_owned(),
         instance: String::new(),
+        labels: None,
     };
     let mut by_service: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for of in &facts.subscriptions {

@@ -20,9 +20,10 @@ const TRACES_MAX: usize = 100;
 const LINES_MAX: usize = 1_000;
 const EVENTS_MAX: usize = 500;
 const FLOWS_MAX: usize = 50;
+/// A person waits for the answer: what is not found by then is said to be cut.
+const PATIENCE: Duration = Duration::from_millis(150);
 /// Of each topic, so many of the newest events are looked through.
 const LOOKED_MAX: u64 = 20_000;
-const PATIENCE: Duration = Duration::from_millis(400);
 
 pub(crate) async fn find(shared: &Shared, query: &Query) -> Done {
     let key = query.one("key").unwrap_or_default().trim();
@@ -108,6 +109,9 @@ async fn events(
     for topic in broker.topics() {
         let start = topic.first.0.max(topic.next.0.saturating_sub(LOOKED_MAX));
         cut |= start > topic.first.0;
+        if start >= topic.next.0 {
+            continue; // nothing is in it
+        }
         let Ok(mut tail) = broker.tail(&topic.name, Some(Seq(start))) else { continue };
         let mut next = start;
         while next < topic.next.0 {

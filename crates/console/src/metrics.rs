@@ -1,13 +1,16 @@
 //! `/metrics` for Prometheus: what passed through the data plane, and how instances are.
 //!
 //! Exact, from counters rather than from spans: what is dropped there is counted here. Every
-//! label is a declared name or route, so the number of series never depends on requests.
+//! label of ours is a declared name or route, so the number of series never depends on requests;
+//! what services send themselves comes after that, within bounds.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use archipel_gateway::{Counters, Histogram, RefusalCount, SeriesCount, SeriesKey};
 use archipel_model::{InstanceId, InstanceState};
+use archipel_telemetry::export::Exporter;
+use archipel_telemetry::otlp::Signal;
 use http::StatusCode;
 use http::request::Parts;
 
@@ -46,9 +49,29 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
         head(&mut out, &format!("{name}_total"), "counter", help);
         let _ = writeln!(out, "{name}_total {value}");
     }
+    let name = "archipel_telemetry_points_refused";
+    head(&mut out, &format!("{name}_total"), "counter", "Data points of services not taken.");
+    let _ = writeln!(out, "{name}_total {}", shared.parts.metrics.refused());
+    exported(&mut out, &shared.parts.exporter);
     head(&mut out, "archipel_telemetry_spans_disk_bytes", "gauge", "Bytes of spans on disk.");
     let _ = writeln!(out, "archipel_telemetry_spans_disk_bytes {}", shared.parts.spans.bytes());
+    shared.parts.metrics.expose(&mut out);
     with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out)
+}
+
+fn exported(out: &mut String, exporter: &Exporter) {
+    let all = [("spans", Signal::Traces), ("lines", Signal::Logs), ("points", Signal::Metrics)];
+    let counts = all.map(|(what, signal)| (what, exporter.counts(signal)));
+    let name = "archipel_telemetry_exported_total";
+    head(out, name, "counter", "Sent to the collector of `telemetry.export`.");
+    for (what, count) in counts {
+        let _ = writeln!(out, "{name}{{what=\"{what}\"}} {}", count.sent);
+    }
+    let name = "archipel_telemetry_export_lost_total";
+    head(out, name, "counter", "Not sent: no room to wait, or refused by the collector.");
+    for (what, count) in counts {
+        let _ = writeln!(out, "{name}{{what=\"{what}\"}} {}", count.lost);
+    }
 }
 
 pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {

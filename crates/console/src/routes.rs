@@ -10,18 +10,21 @@ use crate::view;
 
 pub(crate) fn routes(snapshot: &Snapshot, gateway: &Gateway) -> view::Routes {
     let app = &snapshot.plan.app;
-    let series = gateway.counters().series;
+    let counted = gateway.counters().series;
+    let mut series: BTreeMap<&str, Vec<&SeriesCount>> = BTreeMap::new();
+    for count in counted.iter().filter(|count| count.key.caller == Caller::Outside) {
+        series.entry(count.key.route.as_deref().unwrap_or_default()).or_default().push(count);
+    }
     let reports = gateway.routes();
+    let reports: BTreeMap<&str, &RouteReport> =
+        reports.iter().map(|report| (&*report.route, report)).collect();
     let is_external = |name: &ServiceName| app.externals.contains_key(name);
     let declared = app.gateway.iter().flat_map(|gateway| &gateway.routes);
     let routes: Vec<view::RouteTraffic> = declared
         .map(|route| {
             let label = route.label();
-            let series = series.iter().filter(|count| {
-                count.key.caller == Caller::Outside && count.key.route.as_deref() == Some(&*label)
-            });
-            let report = reports.iter().find(|report| *report.route == *label);
-            traffic(route, &series.collect::<Vec<_>>(), report, &is_external)
+            let series = series.get(&*label).map_or(&[][..], Vec::as_slice);
+            traffic(route, series, reports.get(&*label).copied(), &is_external)
         })
         .collect();
     view::Routes {
@@ -39,6 +42,11 @@ pub(crate) fn purge(
     what: view::Purge,
 ) -> Result<view::Purged, String> {
     let view::Purge { route, host, path, tag } = what;
+    let given = [("route", &route), ("host", &host), ("path", &path), ("tag", &tag)];
+    // An empty word fits nothing, and whoever sent it meant something.
+    if let Some((name, _)) = given.into_iter().find(|(_, said)| said.as_deref() == Some("")) {
+        return Err(format!("`{name}` is empty; leave it out where it does not matter"));
+    }
     let declared = snapshot.plan.app.gateway.iter().flat_map(|gateway| &gateway.routes);
     let kept = declared.filter(|route| route.cache.is_some());
     let kept: Vec<String> = kept.map(Route::label).collect();

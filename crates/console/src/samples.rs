@@ -11,7 +11,7 @@ use archipel_telemetry::{METRIC_SAMPLE_MS, MetricKey, MetricQuery};
 use http::StatusCode;
 
 use crate::admin::{Done, Query};
-use crate::answer::{self, problem};
+use crate::answer::{self, Answer, problem};
 use crate::server::Shared;
 use crate::view::{self, Status};
 
@@ -57,7 +57,7 @@ fn instances(status: &Status) -> impl Iterator<Item = (&view::Service, &view::In
 
 fn key(metric: &str, service: &str, instance: &str) -> MetricKey {
     let [metric, service, instance] = [metric, service, instance].map(str::to_owned);
-    MetricKey { metric, service, instance }
+    MetricKey { metric, service, instance, labels: None }
 }
 
 /// Counters as they were, to subtract from.
@@ -153,8 +153,8 @@ pub(crate) async fn lines(shared: &Shared, query: &Query) -> Done {
     })?;
     let mut by_metric: BTreeMap<String, Vec<view::MetricLine>> = BTreeMap::new();
     for (key, values) in found.lines {
-        let MetricKey { metric, service, instance } = key;
-        let line = view::MetricLine { metric: metric.clone(), service, instance, values };
+        let MetricKey { metric, service, instance, labels } = key;
+        let line = view::MetricLine { metric: metric.clone(), service, instance, labels, values };
         by_metric.entry(metric).or_default().push(line);
     }
     let mut lines = Vec::new();
@@ -175,4 +175,20 @@ pub(crate) async fn lines(shared: &Shared, query: &Query) -> Done {
         lines,
         left_out: left_out as u64,
     }))
+}
+
+/// `GET /v1/metrics/received`
+pub(crate) fn received(shared: &Shared) -> Answer {
+    let metrics = shared.parts.metrics.received().into_iter().map(|of| view::ReceivedMetric {
+        metric: of.metric,
+        instrument: of.instrument.as_str().to_owned(),
+        unit: of.unit,
+        description: of.description,
+        services: of.services.into_iter().map(|(name, n)| (name, n as u64)).collect(),
+        lines: of.lines,
+    });
+    answer::json(&view::ReceivedMetrics {
+        schema: view::ReceivedMetrics::SCHEMA.to_owned(),
+        metrics: metrics.collect(),
+    })
 }

@@ -11,6 +11,7 @@ use archipel_broker::Broker;
 use archipel_control::{Control, Secret, StateDir};
 use archipel_gateway::Gateway;
 use archipel_rt::{CancellationToken, Sender, Tasks};
+use archipel_telemetry::export::Exporter;
 use archipel_telemetry::{Errors, LogStore, MetricStore, SpanStore};
 use archipel_workflow::Engine;
 use hyper::body::Incoming;
@@ -33,6 +34,7 @@ pub struct Parts {
     pub engine: Engine,
     pub logs: LogStore,
     pub spans: SpanStore,
+    pub exporter: Exporter,
     pub errors: Errors,
     pub metrics: MetricStore,
     /// Where all of it is kept.

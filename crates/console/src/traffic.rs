@@ -3,11 +3,11 @@
 //!
 //! Memory is bounded by the number of declared edges and routes, never by what requests contain.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use archipel_gateway::{Caller, Counters, Gateway, SeriesCount, SeriesKey};
+use archipel_gateway::{BreakerState, Caller, Counters, Gateway, SeriesCount, SeriesKey};
 use archipel_rt::CancellationToken;
 use tokio::sync::watch;
 
@@ -34,9 +34,25 @@ struct Tracks {
 }
 
 struct Track {
-    /// The last readings, newest last; one more than the window, to subtract from.
-    reads: VecDeque<SeriesCount>,
+    /// The last readings, newest last; one more than the window, to subtract from. Where nothing
+    /// happened, one stands for several: most lines of a large application are quiet.
+    reads: VecDeque<Arc<Read>>,
+    /// From the first step on in which something happened.
     points: VecDeque<view::TrafficPoint>,
+}
+
+struct Read {
+    count: SeriesCount,
+    breaker: Option<(BreakerState, u64)>,
+    fallbacks: u64,
+}
+
+impl Read {
+    fn is_like(&self, other: &Self) -> bool {
+        let numbers =
+            |of: &Self| (of.count.requests(), of.count.inflight, of.breaker, of.fallbacks);
+        numbers(self) == numbers(other)
+    }
 }
 
 impl Traffic {
@@ -84,11 +100,14 @@ impl Tracks {
     fn add(&mut self, counters: Counters, at_ms: u64) {
         self.at_ms = at_ms;
         self.connections = counters.connections;
+        let guards: HashMap<_, _> =
+            counters.safeguards.iter().map(|of| (&of.key, (of.breaker, of.fallbacks))).collect();
         let mut before = std::mem::take(&mut self.series);
         for count in counters.series {
             let key = count.key.clone();
+            let (breaker, fallbacks) = guards.get(&key).copied().unwrap_or_default();
             let mut track = before.remove(&key).unwrap_or_else(Track::new);
-            track.add(count);
+            track.add(Read { count, breaker, fallbacks: fallbacks.unwrap_or(0) });
             self.series.insert(key, track);
         }
     }
@@ -110,31 +129,42 @@ impl Track {
         Self { reads: VecDeque::with_capacity(WINDOW + 1), points: VecDeque::new() }
     }
 
-    fn add(&mut self, count: SeriesCount) {
+    fn add(&mut self, read: Read) {
         if let Some(last) = self.reads.back() {
-            let between = Between::new(last, &count);
-            self.points.push_back(view::TrafficPoint(
-                between.requests,
-                between.failed,
-                between.quantile_us(0.95),
-            ));
+            let between = Between::new(&last.count, &read.count);
+            if between.requests > 0 || !self.points.is_empty() {
+                self.points.push_back(view::TrafficPoint(
+                    between.requests,
+                    between.failed,
+                    between.quantile_us(0.95),
+                ));
+            }
         }
         if self.points.len() > POINTS {
             self.points.pop_front();
         }
-        self.reads.push_back(count);
+        let same = self.reads.back().filter(|last| last.is_like(&read)).cloned();
+        self.reads.push_back(same.unwrap_or_else(|| Arc::new(read)));
         if self.reads.len() > WINDOW + 1 {
             self.reads.pop_front();
         }
     }
 
     fn view(&self, key: &SeriesKey, history: bool) -> Option<view::TrafficSeries> {
-        let (first, last) = (self.reads.front()?, self.reads.back()?);
-        let between = Between::new(first, last);
+        let (first, read) = (self.reads.front()?, self.reads.back()?);
+        let last = &read.count;
+        // Nothing has ever passed: what is declared is told by the graph.
+        if last.requests() == 0 && last.inflight == 0 {
+            return None;
+        }
+        let between = Between::new(&first.count, last);
         let quiet = between.requests == 0 && last.inflight == 0;
         if quiet && !history {
             return None;
         }
+        // One that lets a try through now and then is not well yet.
+        let opened = |of: &Read| of.breaker.map_or(0, |(_, opened)| opened);
+        let is_open = read.breaker.is_some_and(|(state, _)| state != BreakerState::Closed);
         let seconds = STEP.as_secs_f64() * (self.reads.len() - 1).max(1) as f64;
         let ms = |q| (between.requests > 0).then(|| between.quantile_us(q) as f64 / 1000.0);
         let (kind, caller) = match &key.caller {
@@ -154,6 +184,8 @@ impl Track {
             broken: last.broken,
             bytes: last.bytes,
             inflight: u64::try_from(last.inflight).unwrap_or(u64::MAX),
+            breaker_open: is_open || opened(read) > opened(first),
+            fallbacks: read.fallbacks,
             rate: between.requests as f64 / seconds,
             failing: between.failed as f64 / seconds,
             p50_ms: ms(0.5),
@@ -176,17 +208,21 @@ struct Between {
 
 impl Between {
     fn new(from: &SeriesCount, to: &SeriesCount) -> Self {
-        let before: BTreeMap<Duration, u64> = from.latency.buckets().collect();
-        let buckets = to.latency.buckets().filter_map(|(bound, count)| {
-            let more = count.saturating_sub(before.get(&bound).copied().unwrap_or(0));
-            (more > 0).then(|| (u64::try_from(bound.as_micros()).unwrap_or(u64::MAX), more))
-        });
-        let failed = |count: &SeriesCount| count.by_class[5] + count.broken;
-        Self {
-            requests: to.requests().saturating_sub(from.requests()),
-            failed: failed(to).saturating_sub(failed(from)),
-            buckets: buckets.collect(),
+        let requests = to.requests().saturating_sub(from.requests());
+        let mut buckets = Vec::new();
+        if requests > 0 {
+            let mut before = from.latency.buckets().peekable();
+            for (bound, count) in to.latency.buckets() {
+                // A bucket that was there before is there still: counters only grow.
+                let was = before.next_if(|(known, _)| *known == bound).map_or(0, |(_, n)| n);
+                if count > was {
+                    buckets
+                        .push((u64::try_from(bound.as_micros()).unwrap_or(u64::MAX), count - was));
+                }
+            }
         }
+        let failed = |count: &SeriesCount| count.by_class[5] + count.broken;
+        Self { requests, failed: failed(to).saturating_sub(failed(from)), buckets }
     }
 
     fn quantile_us(&self, q: f64) -> u64 {

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use archipel_broker::{Broker, BrokerError, Topology};
 use archipel_gateway::{Gateway, Table};
-use archipel_model::{App, InstanceId, InstanceState, JobName, ServiceName, suggest};
+use archipel_model::{App, InstanceId, InstanceState, JobName, JobRetry, ServiceName, suggest};
 use archipel_rt::{CancellationToken, Receiver, Sender, Tasks, channel, clock};
-use archipel_supervisor::{InstanceStatus, Ports, Statuses, Supervisor};
+use archipel_supervisor::{InstanceStatus, OnceSpec, Ports, Statuses, Supervisor};
 use tokio::sync::{oneshot, watch};
 
 use crate::desired::{self, Surroundings};
 use crate::environment::{self, DatabaseUrl};
-use crate::jobs::{JobOutcome, JobState, Jobs};
+use crate::jobs::{self, JobOutcome, JobState, Jobs};
 use crate::paths::StateDir;
 use crate::plan::Plan;
 use crate::prepare::{Preparing, Progress};
@@ -261,7 +261,7 @@ impl Heart {
                 let _ = reply.send(self.environment(&service));
             }
             Command::RunJob { job, reply } => match self.job_to_run(&job) {
-                Ok(spec) => self.jobs.run_now(spec, reply),
+                Ok((spec, retry)) => self.jobs.run_now(spec, retry, reply),
                 Err(error) => {
                     let _ = reply.send(Err(error));
                 }
@@ -526,14 +526,15 @@ impl Heart {
         Ok(Environment { cwd: service.path.clone(), own, whole })
     }
 
-    fn job_to_run(&self, name: &str) -> Result<archipel_supervisor::OnceSpec, ControlError> {
+    fn job_to_run(&self, name: &str) -> Result<(OnceSpec, Option<JobRetry>), ControlError> {
         let found = JobName::new(name)
             .ok()
             .and_then(|name| self.plan.as_ref().map(|plan| (plan, name)))
             .and_then(|(plan, name)| Some((plan, plan.app.jobs.get(&name)?)));
         match found {
             Some((plan, job)) => {
-                Ok(crate::jobs::specification(plan, job, &self.databases, &self.around))
+                let spec = jobs::specification(plan, job, &self.databases, &self.around);
+                Ok((spec, job.retry))
             }
             None => {
                 let names = self.plan.iter().flat_map(|plan| plan.app.jobs.keys());

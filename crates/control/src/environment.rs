@@ -224,8 +224,8 @@ fn identity(facts: &Facts<'_>, env: &mut BTreeMap<String, String>) {
     put(env, "OTEL_EXPORTER_OTLP_ENDPOINT", loopback(facts.api_port));
     put(env, "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
     put(env, "OTEL_EXPORTER_OTLP_HEADERS", format!("dapr-api-token={}", tokens.api.reveal()));
-    // Not stored yet; without this every SDK would complain each minute.
-    put(env, "OTEL_METRICS_EXPORTER", "none");
+    // SDKs send a minute's metrics at once, which is long for who looks on.
+    put(env, "OTEL_METRIC_EXPORT_INTERVAL", "10000");
     put(env, "OTEL_SEMCONV_STABILITY_OPT_IN", "http,database");
 }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::str::FromStr;
 use std::time::Duration;
 
-use archipel_model::{Job, JobName, Overlap, ServiceName};
-use archipel_rt::{Tasks, clock};
+use archipel_model::{Job, JobName, JobRetry, Overlap, ServiceName};
+use archipel_rt::{CancellationToken, Tasks, clock, random};
 use archipel_supervisor::{OnceSpec, Supervisor};
 use croner::Cron;
 use jiff::tz::TimeZone;
@@ -49,7 +49,7 @@ struct Memory {
     running: u32,
     runs: VecDeque<JobOutcome>,
     /// Told to end when a new run takes its place.
-    cancel: archipel_rt::CancellationToken,
+    cancel: CancellationToken,
 }
 
 pub(crate) struct Jobs {
@@ -89,7 +89,7 @@ impl Jobs {
         for (name, job) in &plan.app.jobs {
             if self.is_due(job) {
                 let spec = specification(plan, job, databases, around);
-                self.launch(name.clone(), spec, None);
+                self.launch(name.clone(), spec, job.retry, None);
             }
         }
     }
@@ -98,10 +98,11 @@ impl Jobs {
     pub(crate) fn run_now(
         &self,
         spec: OnceSpec,
+        retry: Option<JobRetry>,
         reply: oneshot::Sender<Result<JobOutcome, ControlError>>,
     ) {
         match JobName::new(&spec.name) {
-            Ok(name) => self.launch(name, spec, Some(reply)),
+            Ok(name) => self.launch(name, spec, retry, Some(reply)),
             Err(_) => {
                 let known = "that is no name of one".to_owned();
                 let _ = reply.send(Err(ControlError::UnknownJob { name: spec.name, known }));
@@ -152,15 +153,17 @@ impl Jobs {
         }
     }
 
+    /// The reply tells how the last try ended.
     fn launch(
         &self,
         name: JobName,
         spec: OnceSpec,
+        retry: Option<JobRetry>,
         reply: Option<oneshot::Sender<Result<JobOutcome, ControlError>>>,
     ) {
         let supervisor = self.supervisor.clone();
         let shared = self.memory.clone();
-        let cancel = archipel_rt::CancellationToken::new();
+        let cancel = CancellationToken::new();
         {
             let mut memory = shared.lock();
             let memory = memory.entry(name.clone()).or_default();
@@ -168,35 +171,61 @@ impl Jobs {
             memory.cancel = cancel.clone();
         }
         self.tasks.spawn("control.job", async move {
-            let started_at_ms = clock::wall_ms();
-            let started = clock::now();
-            let outcome = tokio::select! {
-                biased;
-                () = cancel.cancelled() => JobOutcome {
-                    started_at_ms,
-                    took: clock::now().saturating_duration_since(started),
-                    exit_code: 130,
-                    outcome: "replaced by the next run".to_owned(),
-                },
-                done = supervisor.run_once(spec) => JobOutcome {
-                    started_at_ms,
-                    took: clock::now().saturating_duration_since(started),
-                    exit_code: done.exit_code(),
-                    outcome: done.reason(),
-                },
-            };
-            {
+            let remember = |outcome: &JobOutcome| {
                 let mut memory = shared.lock();
-                let memory = memory.entry(name).or_default();
-                memory.running = memory.running.saturating_sub(1);
+                let memory = memory.entry(name.clone()).or_default();
                 memory.runs.truncate(RUNS_MAX - 1);
                 memory.runs.push_front(outcome.clone());
+            };
+            let mut tries = 0;
+            let last = loop {
+                let mut outcome = attempt(&supervisor, spec.clone(), &cancel).await;
+                let again = retry.filter(|retry| {
+                    outcome.exit_code != 0 && tries < retry.attempts && !cancel.is_cancelled()
+                });
+                let Some(retry) = again else { break outcome };
+                let pause = retry.backoff.pause(tries, random::u64());
+                tries += 1;
+                let shown = archipel_model::show_duration(Duration::from_secs(pause.as_secs()));
+                outcome.outcome +=
+                    &format!(", to be repeated after {shown} ({tries} of {})", retry.attempts);
+                tracing::warn!(job = %name, "{}", outcome.outcome);
+                remember(&outcome);
+                tokio::select! {
+                    biased;
+                    // The next try ends at once.
+                    () = cancel.cancelled() => {}
+                    () = clock::sleep(pause) => {}
+                }
+            };
+            remember(&last);
+            {
+                let mut memory = shared.lock();
+                let memory = memory.entry(name.clone()).or_default();
+                memory.running = memory.running.saturating_sub(1);
             }
             if let Some(reply) = reply {
-                let _ = reply.send(Ok(outcome));
+                let _ = reply.send(Ok(last));
             }
         });
     }
+}
+
+/// One run, or what there was of it when the next one took its place.
+async fn attempt(
+    supervisor: &Supervisor,
+    spec: OnceSpec,
+    cancel: &CancellationToken,
+) -> JobOutcome {
+    let started_at_ms = clock::wall_ms();
+    let started = clock::now();
+    let (exit_code, outcome) = tokio::select! {
+        biased;
+        () = cancel.cancelled() => (130, "replaced by the next run".to_owned()),
+        done = supervisor.run_once(spec) => (done.exit_code(), done.reason()),
+    };
+    let took = clock::now().saturating_duration_since(started);
+    JobOutcome { started_at_ms, took, exit_code, outcome }
 }
 
 pub(crate) fn specification(

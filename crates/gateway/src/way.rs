@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use archipel_model::{Condition, EdgePolicy, Template};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::Caller;
 use crate::cache::Caching;
@@ -27,6 +27,8 @@ pub(crate) struct Way {
     pub(crate) when: Vec<Condition>,
     /// What it does beyond leading to one service.
     pub(crate) steering: Option<Box<Steering>>,
+    /// Who sends it may be repeated, whatever the method.
+    pub(crate) idempotency: Option<HeaderName>,
     /// What the callee is told about who calls.
     pub(crate) caller_header: Option<HeaderValue>,
     pub(crate) series: Arc<Series>,
@@ -61,6 +63,7 @@ impl Way {
             rewrite: None,
             when: Vec::new(),
             steering: None,
+            idempotency: None,
             caller_header: None,
             series,
             state: None,

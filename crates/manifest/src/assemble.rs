@@ -90,6 +90,7 @@ pub(crate) fn assemble(document: &Document, draft: Draft, out: &Sink) -> Option<
         gateway,
         jobs,
         telemetry: draft.telemetry,
+        export: draft.export,
         watch: draft.watch.watch,
         storage: draft.storage.storage,
         secrets: draft.secrets.into_iter().map(|(name, (_, rule))| (name, rule)).collect(),

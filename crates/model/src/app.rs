@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    AppName, Backoff, Command, EdgePolicy, Gateway, Health, JobName, LogPolicy, Memory,
+    AppName, Backoff, Command, EdgePolicy, Export, Gateway, Health, JobName, LogPolicy, Memory,
     ProfileName, Restart, SecretName, ServiceName, Stop, TelemetryPolicy, TopicName, TopicPattern,
     Watch,
 };
@@ -29,6 +29,7 @@ pub struct App {
     pub jobs: BTreeMap<JobName, Job>,
     pub secrets: BTreeMap<SecretName, SecretRule>,
     pub telemetry: TelemetryPolicy,
+    pub export: Option<Export>,
     pub watch: Watch,
     pub storage: Storage,
 }
@@ -280,9 +281,26 @@ pub struct Job {
     /// IANA name; `None`: UTC.
     pub timezone: Option<String>,
     pub overlap: Overlap,
+    /// Of one try.
     pub timeout: Option<Duration>,
     pub memory: Option<Memory>,
+    pub retry: Option<JobRetry>,
     pub env: BTreeMap<String, EnvValue>,
+}
+
+/// What follows a run that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct JobRetry {
+    /// Further tries after the first.
+    pub attempts: u32,
+    pub backoff: Backoff,
+}
+
+impl Default for JobRetry {
+    fn default() -> Self {
+        let backoff = Backoff { min: Duration::from_secs(10), max: Duration::from_secs(300) };
+        Self { attempts: 3, backoff }
+    }
 }
 
 /// A secret's name and rule; values never stand in the manifest.

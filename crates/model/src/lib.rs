@@ -6,6 +6,7 @@
 
 mod app;
 mod command;
+mod export;
 mod gateway;
 mod guard;
 mod health;
@@ -23,10 +24,11 @@ mod watch;
 
 pub use app::{
     App, Database, DatabaseEngine, EnvValue, EventContract, EventSchema, External, Hidden, Job,
-    Overlap, Protocol, SecretRule, Service, Storage, Subscription, WorkflowPolicy,
+    JobRetry, Overlap, Protocol, SecretRule, Service, Storage, Subscription, WorkflowPolicy,
     WorkflowSchedule,
 };
 pub use command::Command;
+pub use export::{Export, ExportProtocol};
 pub use gateway::{Gateway, PathPattern, PathPatternError, Route, RouteCache, Segment};
 pub use guard::{
     AccessFormat, AccessLog, Algorithm, ApiKeys, Auth, Basic, Bots, Cidr, CidrError, Cors, Guard,
@@ -38,8 +40,8 @@ pub use name::{
     TopicPattern, WatchName,
 };
 pub use policy::{
-    Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
-    TelemetryPolicy,
+    Backoff, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Sampling, Signal,
+    Stop, TelemetryPolicy,
 };
 pub use quantity::{Bytes, QuantityError, parse_duration, show_duration};
 pub use safeguards::{Breaker, Bulkhead, Fallback, FallbackOn, Hedge, Priority, Safeguards, Spare};

@@ -87,6 +87,15 @@ pub struct Backoff {
     pub max: Duration,
 }
 
+impl Backoff {
+    /// Before the `n`th further try: anything up to twice the last pause, so that those who failed
+    /// together do not come back together. `draw` is uniform over all numbers.
+    pub fn pause(&self, n: u32, draw: u64) -> Duration {
+        let longest = self.min.saturating_mul(1 << n.min(16)).min(self.max);
+        longest.mul_f64(draw as f64 / u64::MAX as f64)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Restart {
     pub on: RestartOn,
@@ -131,6 +140,23 @@ pub struct TelemetryPolicy {
     pub logs: Option<Duration>,
     /// Of traces and metrics together.
     pub max: Bytes,
+    pub sample: Sampling,
+}
+
+/// Which traces stay when old ones are thinned to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Sampling {
+    pub keep_errors: bool,
+    /// What is slower than this share of its kind stays; of a million.
+    pub slow: u32,
+    /// Share of all others, of a million.
+    pub rest: u32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { keep_errors: true, slow: 990_000, rest: 100_000 }
+    }
 }
 
 impl Default for TelemetryPolicy {
@@ -140,6 +166,7 @@ impl Default for TelemetryPolicy {
             metrics: Duration::from_secs(30 * 86_400),
             logs: None,
             max: Bytes(1 << 30),
+            sample: Sampling::default(),
         }
     }
 }
@@ -212,15 +239,14 @@ pub struct EdgePolicy {
     pub retry: Retry,
     /// How long a request waits for a callee that (re)starts; `None`: it is refused at once.
     pub hold: Option<Duration>,
+    /// A header (lower case) that makes whatever request has it safe to repeat.
+    pub idempotency: Option<String>,
     pub safeguards: Safeguards,
 }
 
 impl EdgePolicy {
     /// Longer than most services need to restart, shorter than callers usually wait.
     pub const HOLD_DEFAULT: Duration = Duration::from_secs(5);
-}
-
-impl EdgePolicy {
     /// Of a call over HTTP for which the manifest says nothing.
     pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 }
@@ -233,6 +259,7 @@ impl Default for EdgePolicy {
             idle: None,
             retry: Retry::default(),
             hold: Some(Self::HOLD_DEFAULT),
+            idempotency: None,
             safeguards: Safeguards::default(),
         }
     }

@@ -7,8 +7,8 @@ use archipel_model::{ServiceName, SpanId, TraceId};
 use archipel_rt::{CancellationToken, Tasks, clock};
 use archipel_telemetry::otlp::{Encoding, Otlp, Signal};
 use archipel_telemetry::{
-    Expr, Hop, HopKind, Kind, LogStore, Resource, Span, SpanPolicy, SpanQuery, SpanStatus,
-    SpanStore, Value,
+    Expr, Hop, HopKind, Kind, LogStore, MetricPolicy, MetricStore, Resource, Span, SpanPolicy,
+    SpanQuery, SpanStatus, SpanStore, Value,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -203,8 +203,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:45} {buckets:3} found in {:?}", "histogram of all", clock::now() - started);
 
     let logs = LogStore::open(dir.join("logs"), &tasks)?;
+    let metrics = MetricStore::open(dir.join("metrics"), MetricPolicy::default())?;
     let store = SpanStore::open(dir.join("otlp"), policy, &tasks)?;
-    let otlp = Otlp::new(store.clone(), logs);
+    let otlp = Otlp::new(store.clone(), logs, metrics);
     let sender = ServiceName::new("orders")?;
     let (mut whole, mut bytes) = (0.0, 0);
     for from in (0..SPANS).step_by(BATCH as usize * 64) {

@@ -10,6 +10,7 @@
 //! about. [`Expr`] is the language in which both are asked. [`otlp`] takes what SDKs send.
 
 mod errors;
+pub mod export;
 mod expr;
 mod join;
 mod metric;
@@ -17,6 +18,7 @@ mod names;
 pub mod otlp;
 pub mod parse;
 mod query;
+mod received;
 mod record;
 mod sealed;
 mod segment;
@@ -31,6 +33,7 @@ pub use metric::{
     METRIC_SAMPLE_MS, MetricKey, MetricLines, MetricPolicy, MetricQuery, MetricStore, process,
 };
 pub use query::{Filter, Level, LogCounts};
+pub use received::{Instrument, ReceivedMetric};
 pub use record::{Line, LogRecord, Stream};
 pub use span::{
     Answer, Bucket, Durations, Extra, Hop, HopKind, Kind, Resource, Span, SpanCounts, SpanPolicy,

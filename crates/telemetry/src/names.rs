@@ -49,16 +49,31 @@ fn is_secret(key: &str) -> bool {
     WORDS.iter().any(|word| key.contains(word))
 }
 
-/// Hides the value of a name that says it is secret, and secret parts of an address.
-pub(crate) fn masked(key: &str, value: Value) -> Value {
-    if is_secret(key) {
-        return Value::Text(MASK.into());
-    }
-    match value {
-        Value::Text(text) if matches!(key, "url.full" | "url.query" | "http.target") => {
-            Value::Text(masked_query(&text).into())
+/// What may be shown of the values of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    Open,
+    /// All but its secret parts.
+    Address,
+    /// Nothing: the name says that it is secret.
+    Hidden,
+}
+
+impl Guard {
+    pub(crate) fn of(key: &str) -> Self {
+        match key {
+            _ if is_secret(key) => Self::Hidden,
+            "url.full" | "url.query" | "http.target" => Self::Address,
+            _ => Self::Open,
         }
-        value => value,
+    }
+
+    pub(crate) fn masked(self, value: Value) -> Value {
+        match (self, value) {
+            (Self::Hidden, _) => Value::Text(MASK.into()),
+            (Self::Address, Value::Text(text)) => Value::Text(masked_query(&text).into()),
+            (_, value) => value,
+        }
     }
 }
 
@@ -114,7 +129,7 @@ mod tests {
     use super::*;
 
     fn shown(key: &str, value: &str) -> String {
-        match masked(key, Value::Text(value.to_owned().into())) {
+        match Guard::of(key).masked(Value::Text(value.to_owned().into())) {
             Value::Text(text) => text.into_owned(),
             other => panic!("{other:?}"),
         }

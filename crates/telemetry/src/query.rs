@@ -1,7 +1,8 @@
 //! Finds records: newest files first, and only as far back as asked.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -163,6 +164,9 @@ pub(crate) fn last(
 ) -> io::Result<Vec<LogRecord>> {
     let mut found: Vec<LogRecord> = Vec::new();
     let search = Search::new(filter);
+    // The times of the newest records so far: of a thousand services few hold one of them, and the
+    // others need not be read back any further.
+    let mut newest: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
     for (service, dir) in segment::services(root)? {
         if !filter.may_take_service(&service) || tail == 0 {
             continue;
@@ -174,6 +178,14 @@ pub(crate) fn last(
         };
         let mut newest_first = Vec::new();
         search.visit(&dir, mark, false, &mut |record| {
+            let oldest = newest.peek().filter(|_| newest.len() >= tail).map_or(0, |least| least.0);
+            if record.at_ms + DISORDER_MS < oldest {
+                return false;
+            }
+            newest.push(Reverse(record.at_ms));
+            if newest.len() > tail {
+                newest.pop();
+            }
             newest_first.push(record);
             newest_first.len() < tail
         })?;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use archipel_model::{InstanceId, LogPolicy, ServiceName};
 use archipel_rt::{Sender, Tasks, blocking, channel};
 use futures_util::stream::{self, Stream};
 use tokio::sync::{broadcast, oneshot};
 
+use crate::export::Exporter;
 use crate::query::{self, Filter, LogCounts};
 use crate::record::{Line, LogRecord};
 use crate::sealed;
@@ -63,6 +64,7 @@ pub(crate) struct Backlog {
     dropped_total: AtomicU64,
     /// Not told yet; touched only when something is dropped.
     dropped: Mutex<BTreeMap<InstanceId, u64>>,
+    pub(crate) copies: OnceLock<Exporter>,
 }
 
 #[derive(Default)]
@@ -164,6 +166,11 @@ impl LogStore {
             self.backlog.remove(&record.instance, bytes);
             self.backlog.drop_line(&record.instance);
         }
+    }
+
+    /// The first one stays.
+    pub(crate) fn copy_to(&self, exporter: Exporter) {
+        let _ = self.backlog.copies.set(exporter);
     }
 
     /// Lines that were dropped since the store was opened.

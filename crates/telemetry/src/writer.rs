@@ -217,6 +217,9 @@ impl Writer {
                 Err(_) => {}
             }
         }
+        if let Some(exporter) = self.backlog.copies.get().filter(|of| of.is_active()) {
+            exporter.lines(&records);
+        }
         if self.live.receiver_count() > 0 {
             for record in records {
                 let _ = self.live.send(Arc::new(record));

@@ -1,12 +1,15 @@
 //! Randomness that can be repeated.
 
-/// Runs `test` with `count` seeds, or with the one in `ARC_SEED`. A failing seed is printed.
+/// Runs `test` with `count` seeds, or with the one in `ARC_SEED`. A failing seed is printed. The
+/// first one is that of `ARC_SEEDS_FROM`, for those that were not tried yet.
 pub fn seeds(count: u64, mut test: impl FnMut(u64)) {
-    if let Some(seed) = std::env::var("ARC_SEED").ok().and_then(|text| text.parse().ok()) {
+    let asked = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    if let Some(seed) = asked("ARC_SEED") {
         test(seed);
         return;
     }
-    for seed in 0..count {
+    let from = asked("ARC_SEEDS_FROM").unwrap_or_default();
+    for seed in from..from.saturating_add(count) {
         let guard = PrintOnPanic(seed);
         test(seed);
         std::mem::forget(guard);

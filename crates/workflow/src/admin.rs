@@ -9,8 +9,9 @@ use crate::error::WorkflowError;
 use crate::event::instant;
 use crate::instance;
 use crate::key::{Key, app_prefix};
+use crate::pages::{Listed, Pages};
 use crate::sharing;
-use crate::stored::{self, InstanceV1, Record as _};
+use crate::stored;
 
 const PAGE: usize = 500;
 
@@ -63,14 +64,10 @@ impl Engine {
     ) -> Result<(Vec<WorkflowState>, bool), WorkflowError> {
         let prefix = format!("i/{}", app_prefix(app));
         let after = after.map(|id| Key::new(app, id)).transpose()?;
-        let mut place = after.map(|key| stored::instance_key(&key));
+        let mut pages = Pages::new(&self.shared, prefix, after.map(|k| stored::instance_key(&k)));
         let mut found = Vec::new();
-        loop {
-            let page = self.shared.kv.list(&prefix, place.as_deref(), PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok((found, false)) };
-            place = Some(last.clone());
-            for (name, entry) in page {
-                let state = InstanceV1::read(&name, &entry.value)?.state.unwrap_or_default();
+        while let Some(page) = pages.next().await? {
+            for Listed { state, .. } in page {
                 if !filter.passes(&state) {
                     continue;
                 }
@@ -80,6 +77,7 @@ impl Engine {
                 found.push(state);
             }
         }
+        Ok((found, false))
     }
 
     /// Removes an instance that has ended (with `force`, any), and with `recursive` everything
@@ -158,9 +156,9 @@ impl Shared {
         if let Some(removed) = sharing::remove_elsewhere(self, key, force).await {
             return removed;
         }
-        let Some(record) = self.record(key).await? else { return Ok(false) };
-        let incarnation = record.incarnation;
-        let ended = stored::done_key_of(&record.state.unwrap_or_default(), key);
+        let Some(incarnation) = self.incarnation(key).await? else { return Ok(false) };
+        let record = self.record(key).await?.and_then(|record| record.state);
+        let ended = stored::done_key_of(&record.unwrap_or_default(), key);
         let (removed, durable) = self.change_and(|state, unit| {
             if !state.mine(key) {
                 // Handed over just now.

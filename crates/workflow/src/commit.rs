@@ -10,6 +10,7 @@
 //! The order is what makes it correct. Memory is ahead of the disk, but nothing outside has seen
 //! it, and after a crash the disk is at a moment through which memory went.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,9 @@ use crate::stored;
 /// Of one transaction; a unit that is larger goes alone.
 const BATCH_BYTES: usize = 8 << 20;
 const BATCH_UNITS: usize = 4_096;
+/// So far may memory be ahead of the disk with what nobody waits for.
+const AHEAD_UNITS: usize = 2_048;
+const AHEAD_BYTES: usize = 16 << 20;
 const TX_BYTES_MAX: usize = archipel_storage::BATCH_BYTES_MAX as usize;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -77,6 +81,26 @@ impl Durable {
     }
 }
 
+/// What became of a unit that nobody has to wait for.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    InLine,
+    /// The disk is far behind: whoever brings more is to wait.
+    Late(Durable),
+    /// Nothing is written any more.
+    Refused,
+}
+
+impl Taken {
+    pub(crate) async fn wait(self) -> Result<(), WorkflowError> {
+        match self {
+            Self::InLine => Ok(()),
+            Self::Late(durable) => durable.wait().await,
+            Self::Refused => Err(WorkflowError::Closing),
+        }
+    }
+}
+
 /// Why nothing is committed any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -84,27 +108,56 @@ pub(crate) enum Ended {
     Fenced,
 }
 
-/// Units on their way. Bounded by those who make them: each of them waits for its own.
+/// Units on their way. Bounded by those who make them: each of them waits for its own, or does
+/// when there are more than [`AHEAD_UNITS`] already.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
-    units: Mutex<Option<VecDeque<Unit<E>>>>,
+    line: Mutex<Option<Line<E>>>,
     arrived: Notify,
+}
+
+#[derive(Debug)]
+struct Line<E> {
+    units: VecDeque<Unit<E>>,
+    bytes: usize,
+}
+
+impl<E> Line<E> {
+    fn push(&mut self, unit: Unit<E>) {
+        self.bytes += unit.bytes();
+        self.units.push_back(unit);
+    }
 }
 
 impl<E> Queue<E> {
     pub(crate) fn new() -> Self {
-        Self { units: Mutex::new(Some(VecDeque::new())), arrived: Notify::new() }
+        let line = Line { units: VecDeque::new(), bytes: 0 };
+        Self { line: Mutex::new(Some(line)), arrived: Notify::new() }
     }
 
     /// To be called under the lock of the state that the unit describes.
     pub(crate) fn push(&self, mut unit: Unit<E>) -> Durable {
         let (sender, receiver) = oneshot::channel();
         unit.waiting = Some(sender);
-        if let Some(units) = &mut *self.lock() {
-            units.push_back(unit);
+        if let Some(line) = &mut *self.lock() {
+            line.push(unit);
         }
         self.arrived.notify_one();
         Durable(receiver)
+    }
+
+    /// [`Queue::push`] for what may be lost again with a crash, because it is then done again.
+    pub(crate) fn push_ahead(&self, unit: Unit<E>) -> Taken {
+        let mut line = self.lock();
+        let Some(open) = &mut *line else { return Taken::Refused };
+        if open.units.len() >= AHEAD_UNITS || open.bytes >= AHEAD_BYTES {
+            drop(line);
+            return Taken::Late(self.push(unit));
+        }
+        open.push(unit);
+        drop(line);
+        self.arrived.notify_one();
+        Taken::InLine
     }
 
     /// Commits until `stop`, then what is left, and refuses what comes later. Every commit expects
@@ -157,37 +210,40 @@ impl<E> Queue<E> {
 
     /// Nothing of what waits will be written. To be called under the lock of the state.
     pub(crate) fn discard(&self) {
-        if let Some(units) = &mut *self.lock() {
-            units.clear();
+        if let Some(line) = &mut *self.lock() {
+            line.units.clear();
+            line.bytes = 0;
         }
     }
 
     fn next_batch(&self) -> Vec<Unit<E>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        if let Some(units) = &mut *self.lock() {
-            while let Some(unit) = units.front() {
-                bytes += unit.bytes();
-                if batch.len() >= BATCH_UNITS || (bytes > BATCH_BYTES && !batch.is_empty()) {
+        if let Some(line) = &mut *self.lock() {
+            while let Some(unit) = line.units.front() {
+                let own = unit.bytes();
+                if batch.len() >= BATCH_UNITS || (bytes + own > BATCH_BYTES && !batch.is_empty()) {
                     break;
                 }
-                batch.extend(units.pop_front());
+                bytes += own;
+                batch.extend(line.units.pop_front());
             }
+            line.bytes -= bytes;
         }
         batch
     }
 
     /// False when something came in between.
     fn close(&self) -> bool {
-        let mut units = self.lock();
-        let empty = units.as_ref().is_none_or(VecDeque::is_empty);
+        let mut line = self.lock();
+        let empty = line.as_ref().is_none_or(|line| line.units.is_empty());
         if empty {
-            *units = None;
+            *line = None;
         }
         empty
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<VecDeque<Unit<E>>>> {
-        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Line<E>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,7 +262,14 @@ enum Written {
 fn merged<E>(batch: &[Unit<E>], fence: Option<&(String, Version)>) -> Vec<Tx> {
     let mut last: BTreeMap<&str, &Option<Bytes>> = BTreeMap::new();
     for (key, value) in batch.iter().flat_map(|unit| &unit.writes) {
-        last.insert(key, value);
+        match last.entry(key) {
+            Entry::Vacant(free) => drop(free.insert(value)),
+            // It came and went within this batch: the store need never have heard of it.
+            Entry::Occupied(put) if value.is_none() && stored::is_written_once(key) => {
+                put.remove();
+            }
+            Entry::Occupied(mut before) => drop(before.insert(value)),
+        }
     }
     let size =
         |(key, value): (&&str, &&Option<Bytes>)| key.len() + value.as_ref().map_or(0, Bytes::len);

@@ -7,6 +7,7 @@ use dapr_durabletask_proto::WorkflowState;
 use crate::instance;
 use crate::key::Key;
 use crate::state::{Effect, State};
+use crate::stored;
 
 impl State {
     pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
@@ -14,6 +15,7 @@ impl State {
             match effect {
                 Effect::Show(key, incarnation, state) => self.show(&key, incarnation, state),
                 Effect::Forget(key, incarnation) => self.forget(&key, incarnation),
+                Effect::Recorded(key) => self.is_recorded(&key),
                 Effect::Task(id) => self.offer(id),
                 Effect::Dispatch(app) => self.dispatch(&app),
                 Effect::Idle(key, incarnation, events) => self.rests.idle(key, incarnation, events),
@@ -21,6 +23,13 @@ impl State {
             }
         }
         self.rest_idle();
+    }
+
+    /// Or gone; but its name may be another's by now, which has no record.
+    fn is_recorded(&mut self, key: &Key) {
+        if !self.active.get(key).is_some_and(|instance| instance.unrecorded) {
+            self.unrecorded.remove(&stored::instance_key(key));
+        }
     }
 
     /// Who waits for its end asks now, and finds it among the recent ones.
@@ -44,7 +53,10 @@ impl State {
         // What was on its way when it was handed over is another's by now.
         match state.filter(|_| self.mine(key)) {
             Some(state) => drop(self.shown.insert(key.clone(), (incarnation, Arc::from(state)))),
-            None => drop(self.shown.remove(key)),
+            None => {
+                self.shown.remove(key);
+                self.is_recorded(key);
+            }
         }
         if let Some(watcher) = self.watchers.get(key)
             && watcher.send(()).is_err()

@@ -17,14 +17,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::chores;
-use crate::commit::{Durable, Ended, Queue};
+use crate::commit::{Durable, Ended, Queue, Taken};
 use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{self, Instance};
 use crate::key::Key;
 use crate::load;
 use crate::migrate;
-use crate::pool::{Stream, TASKS_MAX, TURNS_MAX};
+use crate::pool::{Room, Stream};
 use crate::reach::Reach;
 use crate::rest;
 use crate::schedule::{self, Schedule};
@@ -77,10 +77,15 @@ pub enum Reuse {
     Purged,
 }
 
-/// Durable workflows; cloning shares them.
+/// Durable workflows; cloning shares them, and is cheap: every request does.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
+    run: Arc<Run>,
+}
+
+/// What runs, and how it is stopped.
+struct Run {
     tasks: Tasks,
     /// Cancelled when all that makes changes has ended.
     last: CancellationToken,
@@ -139,10 +144,10 @@ impl Engine {
         tasks.spawn("workflow.histories", async move { rest::run(&own, &end).await });
         let (own, end) = (Arc::clone(&shared), tasks.stop_token());
         tasks.spawn("workflow.chores", async move { chores::run(&own, &end).await });
-        let engine = Self { shared, tasks, last, committer };
-        // It holds what a handle is made of, but for the tasks: those wait for it.
-        let (own, end) = (engine.clone(), engine.tasks.stop_token());
-        engine.tasks.spawn("workflow.schedules", async move { schedule::run(&own, &end).await });
+        let engine = Self { shared, run: Arc::new(Run { tasks, last, committer }) };
+        let (own, end) = (engine.clone(), engine.run.tasks.stop_token());
+        let schedules = async move { schedule::run(&own, &end).await };
+        engine.run.tasks.spawn("workflow.schedules", schedules);
         if engine.shared.config.sharing.is_some() {
             engine.share();
         }
@@ -150,19 +155,20 @@ impl Engine {
     }
 
     fn share(&self) {
-        let (own, end) = (Arc::clone(&self.shared), self.tasks.stop_token());
-        self.tasks.spawn("workflow.beat", async move { sharing::beat(&own, &end).await });
-        let (own, end) = (self.clone(), self.tasks.stop_token());
-        self.tasks.spawn("workflow.share", async move { sharing::run(&own, &end).await });
+        let tasks = &self.run.tasks;
+        let (own, end) = (Arc::clone(&self.shared), tasks.stop_token());
+        tasks.spawn("workflow.beat", async move { sharing::beat(&own, &end).await });
+        let (own, end) = (self.clone(), tasks.stop_token());
+        tasks.spawn("workflow.share", async move { sharing::run(&own, &end).await });
     }
 
     /// Writes what has been accepted and stops. Returns how many tasks were left after `grace`.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         drop(self.shared.change(State::close));
-        let left = self.tasks.shutdown(grace).await;
+        let left = self.run.tasks.shutdown(grace).await;
         drop(self.shared.change(State::leave));
-        self.last.cancel();
-        left + self.committer.shutdown(grace).await
+        self.run.last.cancel();
+        left + self.run.committer.shutdown(grace).await
     }
 
     /// Creates an instance and returns its name when that is durable.
@@ -258,10 +264,15 @@ impl Engine {
         if let Some(state) = self.shared.shown(key, payloads) {
             return Ok(Some(state));
         }
-        let Some(record) = self.shared.record(key).await? else { return Ok(None) };
-        let mut state = self.shared.shown(key, false).or(record.state).unwrap_or_default();
+        let record = self.shared.record(key).await?;
+        let (shown, incarnation) = (self.shared.shown(key, false), self.shared.shown_of(key));
+        let Some(incarnation) = incarnation.or(record.as_ref().map(|record| record.incarnation))
+        else {
+            return Ok(None);
+        };
+        let mut state = shown.or(record.and_then(|record| record.state)).unwrap_or_default();
         if payloads {
-            let events = load::history(&*self.shared.kv, key, record.incarnation).await?;
+            let events = load::history(&*self.shared.kv, key, incarnation).await?;
             instance::payloads(&mut state, events.iter());
         }
         Ok(Some(state))
@@ -287,7 +298,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 changed = watch.receiver.changed() => changed.map_err(|_| WorkflowError::Closing)?,
-                () = self.last.cancelled() => return Err(WorkflowError::Closing),
+                () = self.run.last.cancelled() => return Err(WorkflowError::Closing),
                 // Nobody here is told.
                 () = clock::sleep(ELSEWHERE_LOOK), if self.shared.elsewhere(key) => {}
             }
@@ -362,21 +373,28 @@ impl Engine {
     pub async fn history(&self, key: &Key) -> Result<Vec<HistoryEvent>, WorkflowError> {
         // What workers have been sent may be ahead of the disk; they ask for it here.
         self.shared.change(|_, _| ()).wait().await?;
-        let record = self.shared.record(key).await?;
-        let record = record.ok_or_else(|| WorkflowError::NotFound { id: key.id.to_string() })?;
-        load::history(&*self.shared.kv, key, record.incarnation).await
+        let incarnation = self.shared.incarnation(key).await?;
+        let incarnation =
+            incarnation.ok_or_else(|| WorkflowError::NotFound { id: key.id.to_string() })?;
+        load::history(&*self.shared.kv, key, incarnation).await
     }
 
     /// A worker of `app`, from now on. `stateful`: it keeps histories.
     pub fn connect(&self, app: &str, stateful: bool) -> Worker {
-        let (sender, items) = rt::channel("workflow.worker", TURNS_MAX + TASKS_MAX);
+        self.connect_with(app, stateful, Room::default())
+    }
+
+    /// [`Engine::connect`] of one that is never to have more than `room` in hand.
+    pub fn connect_with(&self, app: &str, stateful: bool, room: Room) -> Worker {
+        let (sender, items) = rt::channel("workflow.worker", room.turns + room.tasks);
         let app: Arc<str> = app.into();
-        let stream = Stream::new(sender, stateful);
+        let stream = Stream::new(sender, stateful, room);
         let id = self.shared.lock().connect(&app, stream);
         Worker { shared: Arc::clone(&self.shared), app, id, items }
     }
 
-    /// What a worker says to a turn; durable when this returns.
+    /// What a worker says to a turn. It need not be durable when this returns: after a crash the
+    /// turn is handed out again, and what follows from it begins only when it is.
     ///
     /// # Errors
     /// [`WorkflowError::NotPending`] when nobody waits for it.
@@ -386,14 +404,15 @@ impl Engine {
         response: WorkflowResponse,
     ) -> Result<(), WorkflowError> {
         let key = Key::new(app, &response.instance_id)?;
-        let (done, durable) =
-            self.shared.change_and(|state, unit| state.complete_turn(&key, response, unit));
+        let (done, taken) =
+            self.shared.change_ahead(|state, unit| state.complete_turn(&key, response, unit));
         done?;
-        durable.wait().await
+        taken.wait().await
     }
 
-    /// What a worker says to an activity; durable when this returns. `app` is whose worker it is;
-    /// the instance may be of another.
+    /// What a worker says to an activity. It need not be durable when this returns: after a crash
+    /// the activity is run again, as one whose worker was lost. `app` is whose worker it is; the
+    /// instance may be of another.
     ///
     /// # Errors
     /// [`WorkflowError::NotPending`] when nobody waits for it.
@@ -421,7 +440,7 @@ impl Engine {
             })),
         };
         let own = Key::new(app, &response.instance_id)?;
-        let (done, durable) = self.shared.change_and(|state, unit| {
+        let (done, taken) = self.shared.change_ahead(|state, unit| {
             if let Some(foreign) = state.foreign_task(&own, id, &token) {
                 state.answer_foreign(&foreign, result, unit);
                 return Ok(());
@@ -430,7 +449,7 @@ impl Engine {
             state.complete_task(&key, id, &token, result, unit)
         });
         done?;
-        durable.wait().await
+        taken.wait().await
     }
 
     /// From now on apps begin work in others only as `reach` allows; before, everywhere. What is
@@ -519,6 +538,14 @@ impl Shared {
         (result, self.queue.push(unit))
     }
 
+    /// [`Shared::change_and`] for what a crash may undo.
+    fn change_ahead<T>(&self, change: impl FnOnce(&mut State, &mut Unit) -> T) -> (T, Taken) {
+        let mut state = self.lock();
+        let mut unit = Unit::default();
+        let result = change(&mut state, &mut unit);
+        (result, self.queue.push_ahead(unit))
+    }
+
     pub(crate) fn shown(&self, key: &Key, payloads: bool) -> Option<WorkflowState> {
         let state = self.lock();
         let Some((incarnation, shown)) = state.shown.get(key) else {
@@ -545,10 +572,23 @@ impl Shared {
         entry.map(|entry| InstanceV1::read(&name, &entry.value)).transpose()
     }
 
-    /// The children of an instance that has ended.
+    /// Of an instance that memory shows.
+    fn shown_of(&self, key: &Key) -> Option<u64> {
+        self.lock().shown.get(key).map(|(incarnation, _)| *incarnation)
+    }
+
+    /// Of an instance as it durably is.
+    pub(crate) async fn incarnation(&self, key: &Key) -> Result<Option<u64>, WorkflowError> {
+        match self.shown_of(key) {
+            Some(incarnation) => Ok(Some(incarnation)),
+            None => Ok(self.record(key).await?.map(|record| record.incarnation)),
+        }
+    }
+
+    /// The children of an instance, as its history has them.
     pub(crate) async fn stored_children(&self, key: &Key) -> Result<Vec<Key>, WorkflowError> {
-        let Some(record) = self.record(key).await? else { return Ok(Vec::new()) };
-        let events = load::history(&*self.kv, key, record.incarnation).await?;
+        let Some(incarnation) = self.incarnation(key).await? else { return Ok(Vec::new()) };
+        let events = load::history(&*self.kv, key, incarnation).await?;
         Ok(events.iter().filter_map(|event| instance::child_of(&key.app, event)).collect())
     }
 }

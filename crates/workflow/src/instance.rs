@@ -52,6 +52,8 @@ pub(crate) struct Instance {
     pub children: BTreeMap<Key, u64>,
     /// What the record of it says that would not follow from the history.
     pub saved: Option<Saved>,
+    /// It has no record yet: see [`State::unrecorded`](crate::state::State::unrecorded).
+    pub unrecorded: bool,
     pub completed: Option<Status>,
     started: bool,
     suspended: bool,
@@ -64,6 +66,13 @@ pub(crate) struct Saved {
     status: Status,
     custom_status: Option<String>,
     parked: bool,
+}
+
+impl Saved {
+    /// Than what follows from the events.
+    pub(crate) fn says_more(&self) -> bool {
+        self.parked || self.custom_status.is_some()
+    }
 }
 
 /// A turn that a worker has.
@@ -79,7 +88,8 @@ pub(crate) struct Turn {
 /// An activity that has been asked for and not answered.
 #[derive(Debug)]
 pub(crate) struct Task {
-    pub scheduled: HistoryEvent,
+    /// Boxed: a map keeps room for eleven, and an event is large.
+    pub scheduled: Box<HistoryEvent>,
     pub running: Option<Running>,
     pub lost: u32,
 }
@@ -114,6 +124,7 @@ impl Instance {
             open_children: BTreeMap::new(),
             children: BTreeMap::new(),
             saved: None,
+            unrecorded: false,
             completed: None,
             started: false,
             suspended: false,
@@ -131,7 +142,7 @@ impl Instance {
             Some(EventType::ExecutionResumed(_)) => self.suspended = false,
             Some(EventType::ExecutionStalled(_)) => self.stalled = true,
             Some(EventType::TaskScheduled(_)) => {
-                let task = Task { scheduled: event.clone(), running: None, lost: 0 };
+                let task = Task { scheduled: event.clone().into(), running: None, lost: 0 };
                 self.tasks.insert(id, task);
             }
             Some(EventType::TimerCreated(timer)) => {

@@ -27,6 +27,14 @@ const PAGE_MAX: usize = 1_024;
 /// Its number, and the events in it.
 type Row = (u32, Vec<HistoryEvent>);
 
+/// What a row of `a/` says.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub key: Key,
+    pub incarnation: u64,
+    row: ActiveV1,
+}
+
 pub(crate) async fn load(kv: &dyn Kv, config: &Config) -> Result<State, WorkflowError> {
     migrate::to_this_layout(kv).await?;
     let meta = kv.get(stored::META).await?;
@@ -45,15 +53,12 @@ pub(crate) async fn load(kv: &dyn Kv, config: &Config) -> Result<State, Workflow
 }
 
 /// Many, in few reads where they were begun at about the same time.
-pub(crate) async fn instances(
-    kv: &dyn Kv,
-    all: &[(Key, u64)],
-) -> Result<Vec<Instance>, WorkflowError> {
+pub(crate) async fn instances(kv: &dyn Kv, all: &[Begun]) -> Result<Vec<Instance>, WorkflowError> {
     let mut read = Vec::with_capacity(all.len());
-    for some in all.chunks(TOGETHER).flat_map(|some| some.chunk_by(|a, b| a.0.app == b.0.app)) {
+    for some in all.chunks(TOGETHER).flat_map(|some| some.chunk_by(|a, b| a.key.app == b.key.app)) {
         let mut gets = Vec::with_capacity(some.len());
-        for (key, incarnation) in some {
-            gets.push(recorded(kv, key, *incarnation).boxed());
+        for begun in some {
+            gets.push(taken_up(kv, begun).boxed());
         }
         let begun: Vec<_> = futures_util::stream::iter(gets).buffered(READS).try_collect().await?;
         let mut histories = rows_of_many(kv, 'h', some).await?;
@@ -73,11 +78,11 @@ pub(crate) async fn instances(
 async fn rows_of_many(
     kv: &dyn Kv,
     table: char,
-    of: &[(Key, u64)],
+    of: &[Begun],
 ) -> Result<HashMap<u64, Vec<Row>>, WorkflowError> {
     let mut found: HashMap<u64, Vec<Row>> = HashMap::new();
-    let Some((Key { app, .. }, _)) = of.first() else { return Ok(found) };
-    let mut wanted: BTreeSet<u64> = of.iter().map(|(_, incarnation)| *incarnation).collect();
+    let Some(Begun { key: Key { app, .. }, .. }) = of.first() else { return Ok(found) };
+    let mut wanted: BTreeSet<u64> = of.iter().map(|begun| begun.incarnation).collect();
     let prefix = stored::table_prefix(table, app);
     let mut size = PAGE_MIN;
     let mut place: Option<String> = None;
@@ -110,14 +115,14 @@ async fn rows_of_many(
 }
 
 /// Which instance a row of `a/` says to be active.
-pub(crate) fn active(record: &str, value: &[u8]) -> Result<(Key, u64), WorkflowError> {
-    let id = ActiveV1::read(record, value)?.id;
+pub(crate) fn active(record: &str, value: &[u8]) -> Result<Begun, WorkflowError> {
+    let row = ActiveV1::read(record, value)?;
     let (app, incarnation) = stored::execution_of(record).ok_or_else(|| WorkflowError::Stored {
         key: record.to_owned(),
         reason: "it names no app".to_owned(),
     })?;
-    let key = Key::new(&app, &id)?;
-    Ok((key, incarnation))
+    let key = Key::new(&app, &row.id)?;
+    Ok(Begun { key, incarnation, row })
 }
 
 pub(crate) async fn instance(
@@ -131,14 +136,32 @@ pub(crate) async fn instance(
     Ok(instance)
 }
 
+async fn taken_up(kv: &dyn Kv, begun: &Begun) -> Result<Instance, WorkflowError> {
+    if !begun.row.whole {
+        return recorded(kv, &begun.key, begun.incarnation).await;
+    }
+    let mut instance = Instance::new(begun.key.clone(), begun.incarnation);
+    instance.custom_status.clone_from(&begun.row.custom_status);
+    instance.parked.clone_from(&begun.row.parked);
+    // It may have a record that is older than this row, which is not worth a look.
+    instance.unrecorded = true;
+    Ok(instance)
+}
+
 /// With what only its record knows.
 async fn recorded(kv: &dyn Kv, key: &Key, incarnation: u64) -> Result<Instance, WorkflowError> {
     let mut instance = Instance::new(key.clone(), incarnation);
     let name = stored::instance_key(key);
     if let Some(entry) = kv.get(&name).await? {
         let record = InstanceV1::read(&name, &entry.value)?;
-        instance.custom_status = record.state.and_then(|state| state.custom_status);
-        instance.parked = record.parked;
+        // One of another execution is of one that ended before this began.
+        instance.unrecorded = record.incarnation != incarnation;
+        if !instance.unrecorded {
+            instance.custom_status = record.state.and_then(|state| state.custom_status);
+            instance.parked = record.parked;
+        }
+    } else {
+        instance.unrecorded = true;
     }
     Ok(instance)
 }
@@ -174,6 +197,10 @@ pub(crate) fn take_up(state: &mut State, mut instance: Instance) {
         state.due.insert((event::instant(&at), key.clone(), incarnation, Alarm::Start));
     }
     let tasks: Vec<_> = instance.tasks.keys().copied().collect();
+    instance.unrecorded &= state.role.is_none();
+    if instance.unrecorded {
+        state.unrecorded.insert(stored::instance_key(&key));
+    }
     let shown = instance.describe().into();
     state.shown.insert(key.clone(), (incarnation, shown));
     state.active.insert(key.clone(), instance);
@@ -247,13 +274,13 @@ mod tests {
             // For a while few are wanted, for a while many.
             let few = (incarnation / 300) % 2 == 0;
             if roll(if few { 60 } else { 2 }) == 0 {
-                all.push((key, incarnation));
+                all.push(Begun { key, incarnation, row: ActiveV1::default() });
             }
         }
-        all.sort_by(|a, b| a.0.app.cmp(&b.0.app).then(a.1.cmp(&b.1)));
+        all.sort_by(|a, b| a.key.app.cmp(&b.key.app).then(a.incarnation.cmp(&b.incarnation)));
         let together = instances(&kv, &all).await.expect("reads");
         assert_eq!(together.len(), all.len());
-        for ((key, incarnation), found) in all.iter().zip(together) {
+        for (Begun { key, incarnation, .. }, found) in all.iter().zip(together) {
             let alone = instance(&kv, key, *incarnation).await.expect("reads");
             assert_eq!((&found.key, found.incarnation), (key, *incarnation));
             assert_eq!(found.history, alone.history, "{key}");

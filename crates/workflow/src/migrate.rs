@@ -66,7 +66,7 @@ async fn active(kv: &dyn Kv) -> Result<(), WorkflowError> {
             else {
                 continue;
             };
-            let value = ActiveV1 { version: 0, id: key.id.to_string() }.write();
+            let value = ActiveV1 { id: key.id.to_string(), ..ActiveV1::default() }.write();
             tx = tx.delete(old).put(stored::active_key(&key.app, mark.incarnation), value);
         }
         commit(kv, tx).await?;
@@ -140,6 +140,8 @@ mod tests {
             let id = ActiveV1::read(&key, &entry.value).expect("reads").id;
             let mark = MarkV1 { version: 0, incarnation };
             let id = id.replace('/', "%2F");
+            let record = InstanceV1 { incarnation, ..InstanceV1::default() };
+            tx = tx.put(format!("i/orders/{id}"), record.write());
             tx = tx.delete(&key).put(format!("a/orders/{id}"), mark.clone().write());
             tx = tx.put(format!("g/orders/{id}"), mark.write());
             for (row, entry) in kv.list_all("q/").await.expect("lists") {

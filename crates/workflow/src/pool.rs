@@ -14,8 +14,18 @@ use crate::gate::Gate;
 use crate::key::Key;
 
 /// What one worker may have in hand.
-pub(crate) const TURNS_MAX: usize = 256;
-pub(crate) const TASKS_MAX: usize = 1_024;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub turns: usize,
+    pub tasks: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { turns: 256, tasks: 1_024 }
+    }
+}
+
 /// Instances of which one worker is taken to remember the history.
 const WARM_MAX: usize = 4_096;
 
@@ -37,6 +47,7 @@ pub(crate) struct Pool {
 pub(crate) struct Stream {
     pub sender: rt::Sender<WorkItem>,
     pub capable: bool,
+    room: Room,
     pub turns: HashSet<Key>,
     pub tasks: HashSet<TaskId>,
     /// How many events of which incarnation the worker has seen.
@@ -44,9 +55,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(sender: rt::Sender<WorkItem>, capable: bool) -> Self {
+    pub(crate) fn new(sender: rt::Sender<WorkItem>, capable: bool, room: Room) -> Self {
         let (turns, tasks) = (HashSet::new(), HashSet::new());
-        Self { sender, capable, turns, tasks, warm: HashMap::new() }
+        Self { sender, capable, room, turns, tasks, warm: HashMap::new() }
     }
 
     /// How many of `len` events this worker has, now that it is sent the others.
@@ -82,13 +93,13 @@ impl Pool {
     }
 
     pub(crate) fn stream_for_turn(&self, key: &Key) -> Option<u64> {
-        let free = self.streams.iter().filter(|(_, stream)| stream.turns.len() < TURNS_MAX);
+        let free = self.streams.iter().filter(|(_, stream)| stream.turns.len() < stream.room.turns);
         let order = |stream: &Stream| (!stream.warm.contains_key(key), stream.turns.len());
         free.min_by_key(|(_, stream)| order(stream)).map(|(id, _)| *id)
     }
 
     pub(crate) fn stream_for_task(&self) -> Option<u64> {
-        let free = self.streams.iter().filter(|(_, stream)| stream.tasks.len() < TASKS_MAX);
+        let free = self.streams.iter().filter(|(_, stream)| stream.tasks.len() < stream.room.tasks);
         free.min_by_key(|(_, stream)| stream.tasks.len()).map(|(id, _)| *id)
     }
 }

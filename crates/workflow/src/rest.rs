@@ -4,7 +4,7 @@
 //! event that it began with. The rest is read again when something happens to it. So memory is
 //! bounded by what is at work and by how much is waited for, not by how long the histories are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,19 @@ impl Instance {
             start.input = None;
         }
         self.resting = true;
+        // A map or a line that was in use once keeps its room although nothing is in it.
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new();
+        }
+        if self.tasks.is_empty() {
+            self.tasks = BTreeMap::new();
+        }
+        if self.timers.is_empty() {
+            self.timers = BTreeMap::new();
+        }
+        if self.open_children.is_empty() {
+            self.open_children = BTreeMap::new();
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::error::WorkflowError;
 use crate::event;
 use crate::instance::{self, Instance, Running, Task, Turn, target};
 use crate::key::Key;
+use crate::noted::{active, record};
 use crate::places::{free_task, may_begin};
 use crate::pool::{Pool, Stream, TaskId};
 use crate::reach::Reach;
@@ -29,7 +30,7 @@ use crate::rerun;
 use crate::rest::Rests;
 use crate::schedule::Schedule;
 use crate::sharing::Role;
-use crate::stored::{self, EndChildrenV1, InstanceV1, MarkV1, Record as _};
+use crate::stored::{self, EndChildrenV1, MarkV1, Record as _};
 use crate::turn::{self, Outcome};
 
 /// Over a new beginning, of children that have ended.
@@ -45,6 +46,8 @@ pub(crate) enum Effect {
     /// Memory need not hold it any longer.
     Forget(Key, u64),
     Task(TaskId),
+    /// It has a record from now on.
+    Recorded(Key),
     /// Somebody may have been let in through a gate.
     Dispatch(Arc<str>),
     /// Nothing happens to it now, with so many events in its history.
@@ -67,6 +70,10 @@ pub(crate) struct State {
     pub active: HashMap<Key, Instance>,
     pub shown: HashMap<Key, (u64, Arc<WorkflowState>)>,
     pub recent: Recent,
+    /// Keys of records that need not be there yet: of instances that are at work under a new name.
+    /// A record by name is on a page of its own, so it is written once, at the end; before, the
+    /// row of `a/` says what the events do not. Only with no other process on the store.
+    pub unrecorded: BTreeSet<String>,
     pub watchers: HashMap<Key, watch::Sender<()>>,
     pub pools: HashMap<Arc<str>, Pool>,
     pub due: BTreeSet<Due>,
@@ -95,6 +102,7 @@ impl State {
             active: HashMap::new(),
             shown: HashMap::new(),
             recent: Recent::default(),
+            unrecorded: BTreeSet::new(),
             watchers: HashMap::new(),
             pools: HashMap::new(),
             due: BTreeSet::new(),
@@ -172,8 +180,13 @@ impl State {
         // It may have ended a moment ago, and not yet durably so.
         let old = old.map(|old| old.incarnation).or(replaced);
         let incarnation = self.next_incarnation(unit);
-        self.active.insert(key.clone(), Instance::new(key.clone(), incarnation));
-        unit.put(stored::active_key(&key.app, incarnation), active(key));
+        let mut instance = Instance::new(key.clone(), incarnation);
+        if self.role.is_none() && old.is_none() {
+            instance.unrecorded = true;
+            self.unrecorded.insert(stored::instance_key(key));
+        }
+        unit.put(stored::active_key(&key.app, incarnation), active(&instance));
+        self.active.insert(key.clone(), instance);
         if let Some(old) = old {
             discard(&key.app, old, unit);
         }
@@ -522,6 +535,7 @@ impl State {
         let mut instance = Instance::new(key.clone(), incarnation);
         instance.custom_status.clone_from(&old.custom_status);
         instance.children.clone_from(&old.children);
+        instance.unrecorded = old.unrecorded;
         if instance.children.len() > CHILDREN_KEPT {
             // One that begins anew for ever does not remember for ever.
             let open: Vec<_> = old.open_children.values().collect();
@@ -530,9 +544,9 @@ impl State {
                     || self.active.get(child).is_some_and(|i| i.completed.is_none())
             });
         }
-        self.active.insert(key.clone(), instance);
         unit.delete(stored::active_key(&key.app, old.incarnation));
-        unit.put(stored::active_key(&key.app, incarnation), active(key));
+        unit.put(stored::active_key(&key.app, incarnation), active(&instance));
+        self.active.insert(key.clone(), instance);
         discard(&key.app, old.incarnation, unit);
         // Answers to what the old execution asked for are not for the new one.
         let later = old.inbox.into_iter().map(|(_, event)| event).filter(|event| {
@@ -742,32 +756,9 @@ pub(crate) fn stream_of<'a>(
     pools.get_mut(app)?.streams.get_mut(&stream)
 }
 
-pub(crate) fn park(instance: &mut Instance, why: String, unit: &mut Unit) {
-    tracing::warn!(instance = %instance.key, why, "a workflow is parked; raise an event or resume it to try again");
-    instance.parked = Some(why);
-    record(instance, unit);
-}
-
-/// Shows how an instance is now, and writes that where it is more than one turn further.
-fn record(instance: &mut Instance, unit: &mut Unit) {
-    let (incarnation, state) = (instance.incarnation, instance.describe());
-    let to_save = instance.to_save();
-    if instance.saved.as_ref() != Some(&to_save) {
-        let (parked, state) = (instance.parked.clone(), Some(state.clone()));
-        let record = InstanceV1 { version: 0, incarnation, state, parked };
-        unit.put(stored::instance_key(&instance.key), record.write());
-        instance.saved = Some(to_save);
-    }
-    unit.then(Effect::Show(instance.key.clone(), incarnation, Some(Box::new(state))));
-}
-
 /// Of one delivery: never given twice, over restarts too.
 fn token() -> String {
     format!("{:016x}{:016x}", archipel_rt::random::u64(), archipel_rt::random::u64())
-}
-
-fn active(key: &Key) -> bytes::Bytes {
-    stored::ActiveV1 { version: 0, id: key.id.to_string() }.write()
 }
 
 /// The rows of an execution that nobody reads again are taken away when there is time.

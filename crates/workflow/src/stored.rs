@@ -53,13 +53,20 @@ pub(crate) struct InstanceV1 {
     pub parked: Option<String>,
 }
 
-/// `a/`: whose execution it is.
+/// `a/`: whose execution it is, and what its events do not say.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ActiveV1 {
     #[prost(uint32, tag = "1")]
     pub version: u32,
     #[prost(string, tag = "2")]
     pub id: String,
+    /// The rest is here. In a row of an earlier version it is in the instance's record alone.
+    #[prost(bool, tag = "3")]
+    pub whole: bool,
+    #[prost(message, optional, tag = "4")]
+    pub custom_status: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    pub parked: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -208,6 +215,11 @@ pub(crate) fn rank(key: &str) -> u8 {
         key if key.starts_with("h/") || key.starts_with("q/") => 1,
         _ => 2,
     }
+}
+
+/// Whether a row of this name is put once and never again, so that one that is put was not there.
+pub(crate) fn is_written_once(key: &str) -> bool {
+    key.starts_with("q/")
 }
 
 /// The rows that hold `events`, in order: usually one.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use dapr_durabletask_proto::history_event::EventType;
 
+use crate::noted::park;
 use crate::pool::{Pool, Stream};
-use crate::state::{State, Unit, park};
+use crate::state::{State, Unit};
 
 impl State {
     /// Ends the streams of all workers, and of those that come later.

@@ -19,9 +19,7 @@ use crate::event::instant;
 use crate::instance::{Instance, target};
 use crate::key::{Key, app_prefix};
 use crate::load;
-use crate::stored::{InstanceV1, Record as _};
-
-const PAGE: usize = 500;
+use crate::pages::{Listed, Pages};
 
 /// One instance in a list. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,19 +121,9 @@ impl Engine {
         let prefix = app.map_or_else(|| "i/".to_owned(), |app| format!("i/{}", app_prefix(app)));
         let any_state = Filter { statuses: Vec::new(), ..filter.clone() };
         let (mut newest, mut found) = (BTreeMap::new(), Found::default());
-        let mut place: Option<String> = None;
-        loop {
-            let page = self.shared.kv.list(&prefix, place.as_deref(), PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            place = Some(last.clone());
-            for (record, entry) in page {
-                let Some(key) = record.strip_prefix("i/").and_then(Key::from_path) else {
-                    continue;
-                };
-                let InstanceV1 { state, parked, .. } = InstanceV1::read(&record, &entry.value)?;
-                // Not every turn is written to the record; memory knows the last.
-                let shown = self.shared.shown(&key, false);
-                let state = shown.unwrap_or_else(|| state.unwrap_or_default());
+        let mut pages = Pages::new(&self.shared, prefix, None);
+        while let Some(page) = pages.next().await? {
+            for Listed { key, state, parked } in page {
                 if !any_state.passes(&state) {
                     continue;
                 }

@@ -40,6 +40,7 @@ const PROJECTIONS: &[Projection] = &[
     ),
     projection("orders", "ord_line", "order_id, sku, qty, unit_minor", "order_line"),
     projection("orders", "ord_saga_log", "order_id, version, from_state, to_state", "saga_log"),
+    projection("orders", "ord_dead_letter", "order_id, why", "dead_letter"),
     projection("warehouse", "wh_fulfilment", "order_id, state, release_capture_id", "fulfilment"),
     projection("warehouse", "wh_package_line", "order_id, sku, qty", "package_line"),
     projection("inventory", "inv_stock", "sku, on_hand, reserved", "stock"),

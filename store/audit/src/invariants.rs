@@ -219,10 +219,11 @@ const ALL: &[Invariant] = &[
     ),
     at_rest(
         "Q20",
-        "nothing is left to do: no open operation, no queued message",
-        &["payments", "notifications"],
+        "nothing is left to do: no open operation, no queued message, no letter laid aside",
+        &["payments", "notifications", "orders"],
         "SELECT 'operation ' || id AS what, order_id, state FROM pay_operation WHERE state NOT IN ('SUCCESS', 'FAILURE')
-         UNION ALL SELECT 'message ' || template, order_id, state FROM ntf_message WHERE state = 'QUEUED'",
+         UNION ALL SELECT 'message ' || template, order_id, state FROM ntf_message WHERE state = 'QUEUED'
+         UNION ALL SELECT 'letter', order_id, why FROM ord_dead_letter",
     ),
     any_time(
         "A21",

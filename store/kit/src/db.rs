@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -32,6 +33,8 @@ const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 128;
 const READERS: usize = 2;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A statement that takes longer is logged with its text.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// What survives a loss of power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +135,7 @@ impl Db {
     {
         let _permit = self.0.reading.acquire().await.map_err(Problem::internal)?;
         let shared = Arc::clone(&self.0);
+        let trace = trace::current();
         let work = tokio::task::spawn_blocking(move || {
             let pool = || shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
             let conn = pool()
@@ -139,7 +143,7 @@ impl Db {
                 .ok_or_else(|| Problem::internal("no reader although it was promised"))?;
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 control(&conn, "BEGIN")?;
-                query(&conn)
+                trace::scope_sync(trace, || query(&conn))
             }));
             if !conn.is_autocommit() {
                 let _ = control(&conn, "ROLLBACK");
@@ -271,8 +275,8 @@ where
             wrote_outbox: Cell::new(false),
             after: RefCell::default(),
         };
-        let result = catch_unwind(AssertUnwindSafe(|| change(&tx)))
-            .unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let work = AssertUnwindSafe(|| trace::scope_sync(self.trace.clone(), || change(&tx)));
+        let result = catch_unwind(work).unwrap_or_else(|panic| Err(panicked(&*panic)));
         let kept = result.is_ok();
         self.result = Some(result);
         kept.then(|| Left { wrote_outbox: tx.wrote_outbox.get(), after: tx.after.take() })
@@ -315,16 +319,30 @@ fn open_writer(
     conn.pragma_update(None, "synchronous", if sync == Sync::Full { "FULL" } else { "NORMAL" })?;
     conn.set_prepared_statement_cache_capacity(64);
     let version = migrate(&mut conn, migrations)?;
+    tell_slow(&mut conn)?;
     Ok((conn, version))
 }
 
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let mut conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.pragma_update(None, "query_only", true)?;
     conn.set_prepared_statement_cache_capacity(64);
+    tell_slow(&mut conn)?;
     Ok(conn)
+}
+
+/// Logs each slow statement, under the trace of the request that waited for it.
+fn tell_slow(conn: &mut Connection) -> rusqlite::Result<()> {
+    let told = |event: TraceEvent<'_>| match event {
+        TraceEvent::Profile(statement, took) if took > SLOW => {
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(sql = %statement.sql(), took_ms, "slow statement");
+        }
+        _ => {}
+    };
+    conn.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(told))
 }
 
 /// The writer thread: lives until the last handle is dropped.

@@ -65,6 +65,14 @@ pub async fn scope<F: Future>(trace: Trace, work: F) -> F::Output {
     CURRENT.scope(trace, work).await
 }
 
+/// The same for work on a thread of its own.
+pub(crate) fn scope_sync<T>(trace: Option<Trace>, work: impl FnOnce() -> T) -> T {
+    match trace {
+        Some(trace) => CURRENT.sync_scope(trace, work),
+        None => work(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -42,10 +42,14 @@ pub(crate) struct Report {
 
 #[derive(Debug, Default, Clone)]
 struct StepReport {
-    micros: Vec<u64>,
     failures: BTreeMap<String, u64>,
-    /// Count and failures, by window.
-    windows: Vec<(u64, u64)>,
+    windows: Vec<Window>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Window {
+    micros: Vec<u64>,
+    failed: u64,
 }
 
 impl Notes {
@@ -60,10 +64,10 @@ impl Notes {
         let window = report.bounds.iter().take_while(|bound| **bound <= clicked).count();
         let windows = report.bounds.len() + 1;
         let step = report.steps.entry(step).or_default();
-        step.windows.resize(windows, (0, 0));
-        step.windows[window].0 += 1;
-        step.windows[window].1 += u64::from(outcome != Outcome::Fine);
-        step.micros.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        step.windows.resize_with(windows, Window::default);
+        let window = &mut step.windows[window];
+        window.micros.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        window.failed += u64::from(outcome != Outcome::Fine);
         let failure = match outcome {
             Outcome::Fine => return,
             Outcome::Status(status) => status.to_string(),
@@ -111,9 +115,10 @@ impl Report {
         let step = |(name, step): (&&str, &StepReport)| {
             let sorted = step.sorted();
             let at = |share| millis(percentile(&sorted, share));
+            let windows: Vec<Value> = step.windows.iter().map(Window::to_json).collect();
             let body = json!({
                 "count": sorted.len(), "failures": step.failures,
-                "p50_ms": at(0.5), "p95_ms": at(0.95), "p99_ms": at(0.99), "max_ms": at(1.0), "windows": step.windows,
+                "p50_ms": at(0.5), "p95_ms": at(0.95), "p99_ms": at(0.99), "max_ms": at(1.0), "windows": windows,
             });
             ((*name).to_owned(), body)
         };
@@ -159,9 +164,18 @@ impl fmt::Display for Report {
 
 impl StepReport {
     fn sorted(&self) -> Vec<u64> {
-        let mut sorted = self.micros.clone();
+        let mut sorted: Vec<u64> =
+            self.windows.iter().flat_map(|window| window.micros.iter().copied()).collect();
         sorted.sort_unstable();
         sorted
+    }
+}
+
+impl Window {
+    /// Every single time: whoever puts steps together can still say what the slowest took.
+    fn to_json(&self) -> Value {
+        let times: Vec<u64> = self.micros.iter().map(|micros| micros / 1_000).collect();
+        json!({"count": times.len(), "failed": self.failed, "ms": times})
     }
 }
 
@@ -192,7 +206,10 @@ mod tests {
         let home = &report.to_json()["steps"]["home"];
         assert_eq!((home["count"].as_u64(), home["max_ms"].as_f64()), (Some(102), Some(15_000.0)));
         assert_eq!(home["failures"]["503"], 1);
-        assert_eq!(home["windows"], json!([[102, 2], [0, 0]]));
+        let windows = home["windows"].as_array().expect("windows");
+        assert_eq!((&windows[0]["count"], &windows[0]["failed"]), (&json!(102), &json!(2)));
+        assert_eq!(windows[0]["ms"][99], 100);
+        assert_eq!(windows[1], json!({"count": 0, "failed": 0, "ms": []}));
         assert_eq!(report.accepted_lines(), "ord_1\nord_2\n");
         assert!(report.to_string().contains("1 × too slow"));
     }

@@ -4,6 +4,7 @@
 
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
+import { complaints, unseenFocus } from "./access.mjs";
 import { open } from "./person.mjs";
 
 const [door, shop, shots, secret, upAgain] = process.argv.slice(2);
@@ -64,17 +65,19 @@ async function lookAround(page, label) {
     const found = await page.evaluate(() => ({
       over: document.documentElement.scrollWidth - innerWidth,
       headings: document.querySelectorAll("h1").length,
-      nameless: [...document.querySelectorAll("button, a, input, select, textarea")].filter(
-        (e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length),
-      ).length,
       text: document.body.innerText,
       title: document.title,
     }));
     check(found.over <= 0, `${label} ${path} is ${found.over} pixels too wide`);
     check(found.headings === 1, `${label} ${path} has ${found.headings} first headings`);
-    check(found.nameless === 0, `${label} ${path} has ${found.nameless} controls without a name`);
+    const wrong = await complaints(page);
+    check(wrong.length === 0, `${label} ${path}:\n${wrong.join("\n")}`);
     check(!found.text.includes(secret), `${label} ${path} shows the secret`);
     check(found.title.endsWith("small"), `${path} is called «${found.title}»`);
+    if (label.startsWith("desk")) {
+      const unseen = await unseenFocus(page, 15);
+      check(unseen.length === 0, `${path}:\n${unseen.join("\n")}`);
+    }
     await page.screenshot({ path: `${shots}/${label}${path.replace(/[^a-z.]+/g, "-")}.png` });
   }
 }

@@ -60,6 +60,12 @@ export async function buy(page, base, words, shot = async () => {}, card = "ok")
   if (!(await addFirstAvailable(page, base, links, shot))) {
     throw new Error("nothing of what was found can be bought");
   }
+  await review(page, base, shot, card);
+  return submit(page, shot);
+}
+
+/** From the basket to the page with the last button. */
+export async function review(page, base, shot = async () => {}, card = "ok") {
   await page.goto(`${base}/cart`);
   await shot("04-basket");
 
@@ -77,13 +83,24 @@ export async function buy(page, base, words, shot = async () => {}, card = "ok")
   await page.waitForURL("**/checkout/payment**");
   await shot("07-payment");
   await page.click('a[href*="/psp/pay"]');
-  await page.waitForURL("**/psp/pay**");
-  await page.check(`input[name=card][value="${card}"]`);
-  await shot("08-card-page");
-  await page.click('form[action$="/pay"] button[type=submit]');
+  await chooseCard(page, card, shot);
 
   await page.waitForURL("**/checkout/review**");
   await shot("09-review");
+}
+
+/** On the provider's page. */
+export async function chooseCard(page, card, shot = async () => {}) {
+  await page.waitForURL("**/psp/pay**");
+  const choice = page.locator(`input[name=card][value="${card}"]`);
+  if (!(await choice.isVisible())) await page.click("summary");
+  await choice.check();
+  await shot("08-card-page");
+  await page.click('form[action$="/pay"] button[type=submit]');
+}
+
+/** The last button; the order's id. */
+export async function submit(page, shot = async () => {}) {
   await page.click('form[action="/checkout/submit"] button[type=submit]');
   await page.waitForURL("**/orders/ord_*");
   await shot("10-order-received");

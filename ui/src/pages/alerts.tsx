@@ -85,7 +85,7 @@ function Firing({ all, again }: { all: All; again: () => void }) {
     );
   }
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0} role="group" aria-label="a wide table">
       <table class="list">
         <thead>
           <tr>
@@ -129,7 +129,7 @@ function Firing({ all, again }: { all: All; again: () => void }) {
 
 function Slos({ slos }: { slos: Slo[] }) {
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0} role="group" aria-label="a wide table">
       <table class="tight">
         <thead>
           <tr>
@@ -200,7 +200,7 @@ function Silences({ silences, again }: { silences: Silence[]; again: () => void 
 function CheckRows({ checks }: { checks: Check[] }) {
   const chosen = query.value.get("check");
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0} role="group" aria-label="a wide table">
       <table class="list">
         <thead>
           <tr>
@@ -297,7 +297,7 @@ export function Alerts() {
               )}
             </Panel>
             <Panel title="Rules" aside={plural(all.rules.filter((r) => r.shipped).length, "ships with Archipel", "ship with Archipel")}>
-              <div class="scroll">
+              <div class="scroll" tabIndex={0} role="group" aria-label="a wide table">
                 <table class="tight">
                   <thead>
                     <tr>

@@ -1,6 +1,7 @@
 import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import type { Api, Apis as All, Operation, Sent } from "../api.ts";
-import { get, post } from "../api.ts";
+import { get, postLines } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { bytes, ms, plural } from "../format.ts";
 import { Empty, Failed, Json, Page, Panel, ServiceLink, State } from "../parts.tsx";
@@ -138,6 +139,9 @@ function Try({ service, of, byHand = false }: { service: string; of: Operation; 
   const answer = useSignal<Sent | null>(null);
   const failed = useSignal<string | null>(null);
   const busy = useSignal(false);
+  const going = useRef<AbortController | null>(null);
+  // Who leaves the page ends the request.
+  useEffect(() => () => going.current?.abort(), []);
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
@@ -160,11 +164,17 @@ function Try({ service, of, byHand = false }: { service: string; of: Operation; 
       if (text) path += `?${text}`;
       const body = field("body");
       if (of.body && body !== "" && !Object.keys(headers).some((name) => name.toLowerCase() === "content-type")) headers["content-type"] = of.body.media_type;
-      answer.value = await post<Sent>(`/apis/${encodeURIComponent(service)}/send`, { method: byHand ? field("method") : of.method, path, headers, ...(body === "" ? {} : { body }) });
-    } catch (error) {
       answer.value = null;
-      failed.value = message(error);
+      going.current = new AbortController();
+      const request = { method: byHand ? field("method") : of.method, path, headers, ...(body === "" ? {} : { body }) };
+      for await (const part of postLines<Sent>(`/apis/${encodeURIComponent(service)}/send`, request, going.current.signal)) {
+        answer.value = { ...part, body: (answer.peek()?.body ?? "") + part.body };
+      }
+    } catch (error) {
+      // Stopped, with what came until then in the page.
+      if (!going.current?.signal.aborted) failed.value = message(error);
     }
+    if (answer.value?.open) answer.value = { ...answer.value, open: false };
     busy.value = false;
   };
   return (
@@ -246,8 +256,13 @@ function Try({ service, of, byHand = false }: { service: string; of: Operation; 
           {failed.value && <Failed error={new Error(failed.value)} />}
           <p class="whole form-end">
             <button type="submit" class="primary" disabled={busy.value}>
-              {busy.value ? "Sending…" : "Send"}
+              {busy.value ? (answer.value?.open ? "Receiving…" : "Sending…") : "Send"}
             </button>
+            {busy.value && (
+              <button type="button" onClick={() => going.current?.abort()}>
+                Stop
+              </button>
+            )}
             {Object.keys(of.answers).length > 0 && (
               <small class="dim">
                 answers {Object.entries(of.answers).map(([status, told]) => (
@@ -271,13 +286,14 @@ function Answer({ of }: { of: Sent }) {
     <Panel
       title={
         <>
-          <span class={well ? "good-text" : "bad-text"}>{of.status}</span> in {ms(of.took_ms)}
+          <span class={well ? "good-text" : "bad-text"}>{of.status}</span> {of.open ? "and goes on, for" : "in"} {ms(of.took_ms)}
         </>
       }
       aside={<A href={`/traces/${of.trace_id}`}>its trace</A>}
     >
       <div class="example">
-        {of.body === "" ? <p class="dim">without a body</p> : <Json value={laidOut(of)} />}
+        {of.body === "" ? <p class="dim">{of.open ? "nothing yet" : "without a body"}</p> : <Json value={laidOut(of)} />}
+        {of.problem && <p class="note">{of.problem[0]?.toUpperCase() + of.problem.slice(1)}.</p>}
         {of.cut && <p class="note">Only the first {bytes(of.bytes)} are shown.</p>}
         <details class="folded">
           <summary>{plural(of.headers.length, "header")}</summary>
@@ -289,7 +305,7 @@ function Answer({ of }: { of: Sent }) {
 }
 
 function laidOut(of: Sent): string {
-  if (of.cut) return of.body;
+  if (of.cut || of.open) return of.body;
   try {
     return JSON.stringify(JSON.parse(of.body), null, 2);
   } catch {

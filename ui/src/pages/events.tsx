@@ -5,14 +5,22 @@ import { get, lines, post } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { ago, bytes, count, plural, short, span } from "../format.ts";
 import { Code, Empty, Failed, Json, Page, Panel, ServiceLink, State, Sure, Time } from "../parts.tsx";
+import { plainly } from "../reason.ts";
 import { A, go, query, withQuery } from "../router.tsx";
 import { message, now, tell, topics } from "../state.ts";
 import { Publish } from "./publish.tsx";
 
 const dead = () => (topics.value?.topics ?? []).flatMap((t) => t.subscribers).reduce((n, s) => n + s.dead, 0);
 
+/** More topics than this are shown when asked for by name. */
+const MOST = 150;
+
 export function Events() {
   const all = topics.value?.topics ?? [];
+  const words = query.value.get("q") ?? "";
+  const found = all.filter((t) => t.name.includes(words) || t.publisher?.includes(words) || t.subscribers.some((s) => s.service.includes(words)));
+  const late = (t: Topic) => t.subscribers.reduce((n, s) => n + s.dead * 1e9 + s.lag, 0);
+  const shown = found.length > MOST ? found.sort((a, b) => late(b) - late(a)).slice(0, MOST) : found;
   const lag = all.flatMap((t) => t.subscribers).reduce((n, s) => n + s.lag, 0);
   return (
     <Page
@@ -24,6 +32,11 @@ export function Events() {
         </A>
       }
     >
+      {all.length > 12 && (
+        <div class="tools">
+          <input type="search" placeholder="Filter by topic or service" aria-label="filter by name" data-search value={words} onInput={(e) => go(withQuery({ q: e.currentTarget.value }), true)} />
+        </div>
+      )}
       {all.length === 0 ? (
         <Empty title="No topic is declared" code={'[services.orders]\npublishes = ["order.placed"]\n\n[services.mail.subscribes]\n"order.placed" = { path = "/events" }'}>
           An event that one service publishes is kept, and delivered to every subscriber at least once, also after a crash.
@@ -37,10 +50,11 @@ export function Events() {
                 <SubscriberHeads />
               </tr>
             </thead>
-            {all.map((topic) => (
+            {shown.map((topic) => (
               <TopicRows key={topic.name} topic={topic} />
             ))}
           </table>
+          {found.length > shown.length && <p class="more">{found.length - shown.length} more, with nothing late: filter by name to see them.</p>}
         </div>
       )}
     </Page>
@@ -364,7 +378,7 @@ export function DeadLetters() {
                     </td>
                     <th scope="row">
                       <A class="row-link reason" href={withQuery({ letter: open === l.id ? null : l.id })}>
-                        {l.reason}
+                        {plainly(l.reason)}
                       </A>
                       <p class="why mono">{l.event_id}</p>
                     </th>
@@ -406,7 +420,7 @@ function Letter({ id, replay }: { id: string; replay: () => void }) {
       {letter && letter.id === id && (
         <>
           <h2>{letter.event_type ?? letter.topic}</h2>
-          <p class="why">{letter.reason}</p>
+          <p class="why">{plainly(letter.reason)}</p>
           {letter.state === "dead" && (
             <p class="links">
               <button type="button" class="primary" onClick={replay}>
@@ -426,6 +440,12 @@ function Letter({ id, replay }: { id: string; replay: () => void }) {
             <dt>From</dt>
             <dd>{letter.event_source ?? "–"}</dd>
           </dl>
+          {plainly(letter.reason) !== letter.reason && (
+            <details class="folded">
+              <summary>The whole reason</summary>
+              <Json value={letter.reason} />
+            </details>
+          )}
           <Json value={letter.event} />
           <p class="links">
             <A href={`/logs?service=${letter.subscriber}&at=${letter.last_at_ms}`}>What {letter.subscriber} wrote then</A>

@@ -1,9 +1,9 @@
-import type { Route, Tallies } from "../api.ts";
+import type { Route, Shares, Tallies } from "../api.ts";
 import { get } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { bytes, count, ms, percent, plural, rate, short, span } from "../format.ts";
 import { Empty, Failed, Figure, Page, Panel, ServiceLink, Spark } from "../parts.tsx";
-import { A } from "../router.tsx";
+import { A, go, query, withQuery } from "../router.tsx";
 import { term } from "../terms.ts";
 import { connections, graph, status, total, traffic } from "../state.ts";
 import { sum, type Sum, type Tracked } from "../traffic.ts";
@@ -28,6 +28,9 @@ function Classes({ of }: { of: Sum }) {
   );
 }
 
+/** More rows than this are not drawn again every two seconds. */
+const MOST = 100;
+
 export function Gateway() {
   const all = graph.value;
   const gateway = status.value?.gateway;
@@ -42,7 +45,13 @@ export function Gateway() {
     );
   }
   const outside = [...traffic.value.values()].filter((s) => s.kind === "outside");
-  const of = (route: Route): Tracked[] => outside.filter((s) => s.route === route.label);
+  const byRoute = new Map<string | null, Tracked[]>();
+  for (const s of outside) byRoute.set(s.route, [...(byRoute.get(s.route) ?? []), s]);
+  const of = (route: Route): Tracked[] => byRoute.get(route.label) ?? [];
+  const words = query.value.get("q") ?? "";
+  const found = all.routes.filter((route) => `${route.method ?? ""} ${route.host ?? ""}${route.path} ${route.to}`.includes(words));
+  const busy = (route: Route) => of(route).reduce((n, s) => n + s.rate, 0);
+  const routes = found.length > MOST ? found.sort((a, b) => busy(b) - busy(a)).slice(0, MOST) : found;
   const lost = outside.filter((s) => s.callee === null);
   const whole = total.value.outside;
   const answered = [...traffic.value.values()].filter((s) => s.kind !== "archipel" && (s.refused > 0 || s.retries > 0 || s.broken > 0));
@@ -69,6 +78,12 @@ export function Gateway() {
         <Figure label="Sent" value={bytes(whole.bytes)} note="since start" />
       </dl>
       <Panel title="Routes" aside="the most specific wins">
+        {all.routes.length > MOST && (
+          <div class="tools inset">
+            <input type="search" placeholder="Filter by path or service" aria-label="filter routes" data-search value={words} onInput={(e) => go(withQuery({ q: e.currentTarget.value }), true)} />
+            {found.length > MOST && <span class="dim">the {MOST} busiest of {found.length}</span>}
+          </div>
+        )}
         {all.routes.length === 0 ? (
           <Empty title="No route" code={'[[gateway.routes]]\nmatch = "/**"\nto = "web"'} />
         ) : (
@@ -89,7 +104,7 @@ export function Gateway() {
                 </tr>
               </thead>
               <tbody>
-                {all.routes.map((route) => {
+                {routes.map((route) => {
                   const s = sum(of(route));
                   return (
                     <tr key={route.label}>
@@ -134,6 +149,7 @@ export function Gateway() {
           </div>
         )}
       </Panel>
+      <Splits />
       <Reasons />
       <Panel title="Refusals, retries, broken answers" aside="since start">
         {answered.length === 0 ? (
@@ -175,6 +191,52 @@ export function Gateway() {
         )}
       </Panel>
     </Page>
+  );
+}
+
+/** Where more than one system answers: splits, the share of those that are not ours, copies. */
+function Splits() {
+  const { state } = useAsked<Shares>((signal) => get("/routes", {}, signal), "", 10_000);
+  const all = state.value.data;
+  const routes = (all?.routes ?? []).filter((r) => r.to.length > 1 || r.external > 0 || r.to.some((t) => t.external) || r.fallback || r.mirror || r.compare);
+  if (!all || routes.length === 0) return null;
+  return (
+    <Panel title="More than one system" aside={all.external > 0 ? `${percent(all.external, all.requests)} of all requests still go elsewhere` : "since start"}>
+      <div class="scroll">
+        <table class="tight">
+          <thead>
+            <tr>
+              <th>Route</th>
+              <th>To</th>
+              <th class="num">Requests</th>
+              <th class="num">Not ours</th>
+              <th class="num">Fell back</th>
+              <th class="num">Answered differently</th>
+            </tr>
+          </thead>
+          <tbody>
+            {routes.slice(0, MOST).map((r) => (
+              <tr key={r.route}>
+                <th scope="row" class="mono">{r.route}</th>
+                <td>
+                  {r.to.map((t) => (
+                    <div key={t.name}>
+                      {t.external ? t.name : <ServiceLink name={t.name} />}
+                      {t.share !== null && <span class="dim"> {t.share}% declared, {r.requests > 0 ? percent(t.requests, r.requests) : "none"} seen</span>}
+                    </div>
+                  ))}
+                  {r.mirror && <div class="dim">copied to {r.mirror.to}, {short(r.mirror.done)}</div>}
+                </td>
+                <td class="num">{short(r.requests)}</td>
+                <td class="num">{r.requests > 0 ? percent(r.external, r.requests) : "–"}</td>
+                <td class="num">{r.fallback ? `${short(r.fallback.requests)} to ${r.fallback.to}` : <span class="dim">–</span>}</td>
+                <td class={`num ${r.compare && r.compare.differing > 0 ? "bad-text" : ""}`}>{r.compare ? `${short(r.compare.differing)} of ${short(r.compare.done)} (${r.compare.to})` : <span class="dim">–</span>}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
   );
 }
 

@@ -44,6 +44,37 @@ function parts(all: Graph, show: string): { nodes: Node[]; lines: Line[] } {
   return { nodes, lines };
 }
 
+/** More parts than this are no picture any more, and more work for the browser than is worth it. */
+const MOST = 120;
+
+/** Of those who would notice. */
+const NAMED = 40;
+
+/** Of many parts those to look at: what was asked for, what is not well, what is busy. */
+function picked(nodes: Node[], lines: Line[], words: string, chosen: string | null): Set<string> {
+  const sums = total.peek();
+  const rank = ({ id, label }: Node): number => {
+    if (words !== "" && label.toLowerCase().includes(words)) return Infinity;
+    const state = services.peek().get(id)?.state;
+    const sum = sums.into.get(id);
+    const unwell = state !== undefined && ["bad", "warn"].includes(toneOf(state));
+    return (unwell ? 1e9 : 0) + (sum?.failing ?? 0) * 1e6 + (sum?.rate ?? 0);
+  };
+  const kept = new Set([GATEWAY]);
+  const near = new Map<string, string[]>();
+  for (const { from, to } of lines) {
+    for (const [a, b] of [[from, to], [to, from]] as const) near.set(a, [...(near.get(a) ?? []), b]);
+  }
+  const add = (id: string) => kept.size < MOST && kept.add(id);
+  if (chosen) [chosen, ...(near.get(chosen) ?? [])].forEach(add);
+  const ranked = nodes.map((node) => ({ id: node.id, rank: rank(node) })).sort((a, b) => b.rank - a.rank);
+  // A word asks for whom it names and whom these speak to; without one, for the busiest.
+  const asked = ranked.filter((node) => node.rank === Infinity);
+  (words === "" ? ranked : asked).forEach((node) => add(node.id));
+  asked.flatMap((node) => near.get(node.id) ?? []).forEach(add);
+  return kept;
+}
+
 export function Map_() {
   const show = query.value.get("show") ?? "calls";
   const chosen = query.value.get("node");
@@ -62,16 +93,23 @@ export function Map_() {
     const show = query.value.get("show") ?? "calls";
     const near = query.value.get("only") === "near" ? query.value.get("node") : null;
     let { nodes, lines } = parts(known, show);
+    const [calls, count] = [lines.filter((l) => l.kind === "call"), nodes.length];
+    const words = query.value.get("q")?.toLowerCase() ?? "";
+    if (!near && (count > MOST || words !== "")) {
+      const kept = picked(nodes, lines, words, query.value.get("node"));
+      nodes = nodes.filter((n) => kept.has(n.id));
+      lines = lines.filter((l) => kept.has(l.from) && kept.has(l.to));
+    }
     if (near) {
       lines = lines.filter((l) => l.from === near || l.to === near);
       const kept = new Set([near, ...lines.flatMap((l) => [l.from, l.to])]);
       nodes = nodes.filter((n) => kept.has(n.id));
     }
     const layout = layers(nodes.map((n) => n.id), lines);
-    return { nodes: new Map(nodes.map((n) => [n.id, n])), lines, ...layout };
+    return { nodes: new Map(nodes.map((n) => [n.id, n])), lines, calls, count, ...layout };
   });
   if (!all || !plan.value) return null;
-  const { nodes, lines, places, bends } = plan.value;
+  const { nodes, lines, calls, count: declared, places, bends } = plan.value;
   const tb = upright.value;
   const [stepMain, stepCross] = tb ? [HEIGHT + 54, WIDTH + 18] : [WIDTH + 72, HEIGHT + 22];
   const every = [...places, ...[...bends.values()].flat()];
@@ -85,12 +123,12 @@ export function Map_() {
   const at = new Map(places.map((p) => [p.id, spot(p)]));
   const width = (tb ? highest - lowest : Math.max(...main, 0)) + WIDTH + 32;
   const height = (tb ? Math.max(...main, 0) : highest - lowest) + HEIGHT + 32;
-  const hit = chosen ? reaching(chosen, lines.filter((l) => l.kind === "call")) : new Set<string>();
+  const hit = chosen ? reaching(chosen, calls) : new Set<string>();
   const touched = (l: Line) => (chosen ? l.from === chosen || l.to === chosen || (hit.has(l.from) && (hit.has(l.to) || l.to === chosen)) : true);
   return (
     <Page
       title="Map"
-      lead="What is declared, and what passes over it now"
+      lead={declared > MOST && !narrow ? `${nodes.size} of ${declared} parts: ${query.value.get("q") ? "those of that name, and whom they speak to" : "what is not well, and what is busiest"}` : "What is declared, and what passes over it now"}
       actions={
         <div class="chips" role="group" aria-label="what is shown">
           {[["calls", "Calls"], ["events", "Events"], ["all", "Both"]].map(([key, label]) => (
@@ -101,7 +139,12 @@ export function Map_() {
         </div>
       }
     >
-      {lines.length === 0 && !narrow ? (
+      {(declared > MOST || query.value.get("q")) && (
+        <div class="tools">
+          <input type="search" placeholder="Find by name" aria-label="find by name" data-search value={query.value.get("q") ?? ""} onInput={(e) => go(withQuery({ q: e.currentTarget.value, node: null, edge: null, only: null }), true)} />
+        </div>
+      )}
+      {lines.length === 0 && !narrow && declared <= MOST ? (
         <Empty title={show === "events" ? "No event connects these services" : "No call is declared"} code={'[services.orders]\ncalls = ["inventory", "payments"]'}>
           Services find each other by declared edges; each becomes a line here, with its live rate, failures and times.
         </Empty>
@@ -321,9 +364,10 @@ function Side({ nodes, hit, all }: { nodes: ReadonlyMap<string, Node>; hit: Set<
         <p class="dim">{topic ? "Events wait in the topic." : "No other service would notice."}</p>
       ) : (
         <ul class="plain">
-          {[...hit].map((id) => (
+          {[...hit].slice(0, NAMED).map((id) => (
             <li key={id}>{id === GATEWAY ? "visitors from outside" : <A href={withQuery({ node: id })}>{id}</A>}</li>
           ))}
+          {hit.size > NAMED && <li class="dim">and {hit.size - NAMED} more</li>}
         </ul>
       )}
       <p class="links">

@@ -2,12 +2,14 @@ import type { MetricLine, MetricLines } from "../api.ts";
 import { get } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { bytes, ms, percent, rate, short } from "../format.ts";
+import { growth } from "../growth.ts";
 import { Empty, Failed, Figure, Page, Panel } from "../parts.tsx";
 import { type Line, Plot } from "../plot.tsx";
 import { Ranges, rangeOf } from "../range.tsx";
 import { query } from "../router.tsx";
 import { services } from "../state.ts";
 import { hueOf } from "./log-line.tsx";
+import { Received } from "./metrics-received.tsx";
 
 const cores = (n: number) => (n < 0.095 ? `${(n * 100).toFixed(1)}%` : n < 1 ? `${Math.round(n * 100)}%` : `${n.toFixed(2)} cores`);
 const whole = (n: number) => short(Math.round(n * 10) / 10);
@@ -89,6 +91,7 @@ export function Metrics() {
           </Panel>
         </>
       )}
+      <Received />
     </Page>
   );
 }
@@ -109,7 +112,8 @@ export function OverTime({ name }: { name: string }) {
           {[...OF_SERVICES, ...OF_INSTANCES].map(([metric, title, show, note]) => {
             const of = lines(metric);
             if (of.length === 0) return null;
-            return <Plot key={metric} title={title} note={note} show={show} limit={metric === "memory" ? (service?.memory_limit ?? null) : null} since={all.since_ms} step={all.step_ms} lines={of} />;
+            const grows = metric === "memory" ? Math.max(...of.map((l) => growth(l.values, all.step_ms) ?? 0)) : 0;
+            return <Plot key={metric} title={title} note={grows > 0 ? `only grows: ${bytes(Math.round(grows))} a minute` : note} show={show} limit={metric === "memory" ? (service?.memory_limit ?? null) : null} since={all.since_ms} step={all.step_ms} lines={of} />;
           })}
         </div>
       )}

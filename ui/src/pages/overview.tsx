@@ -6,14 +6,14 @@ import { bytes, ms, percent, plural, rate, short, span } from "../format.ts";
 import { Empty, Failed, Figure, Glyph, Meter, Page, Panel, Spark } from "../parts.tsx";
 import { A } from "../router.tsx";
 import { LogText } from "./log-line.tsx";
-import { connections, now, status, topics, total } from "../state.ts";
+import { connections, now, status, topics, total, traffic } from "../state.ts";
 
 export function Overview() {
   const { state: jobs } = useAsked<Jobs>((signal) => get("/jobs", {}, signal), "", 30_000);
   const { state: alerts } = useAsked<Alerts>((signal) => get("/alerts", {}, signal), "", 5_000);
   const all = status.value;
   if (!all) return null;
-  const found = concerns(all, topics.value, total.value, jobs.value.data?.jobs ?? [], alerts.value.data?.alerts ?? []);
+  const found = concerns(all, topics.value, total.value, jobs.value.data?.jobs ?? [], alerts.value.data?.alerts ?? [], traffic.value.values());
   const ready = all.services.filter((s) => s.settled).length;
   const outside = total.value.outside;
   const lag = (topics.value?.topics ?? []).flatMap((t) => t.subscribers).reduce((n, s) => n + s.lag, 0);

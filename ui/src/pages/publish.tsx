@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { StoredEvent, TopicSchema } from "../api.ts";
 import { get, post } from "../api.ts";
 import { useAsked } from "../asked.ts";
-import { Failed, Json, Panel } from "../parts.tsx";
+import { Failed, IdField, Json, Panel } from "../parts.tsx";
 import { A, go, withQuery } from "../router.tsx";
 import { message, tell } from "../state.ts";
 import "../style/look.css";
@@ -56,12 +56,7 @@ export function Publish({ topic, subscribers }: { topic: string; subscribers: st
           </span>
           <input name="key" autocomplete="off" />
         </label>
-        <label>
-          <span>
-            Id <small class="dim">a new one when empty</small>
-          </span>
-          <input name="id" autocomplete="off" />
-        </label>
+        <IdField />
         <label class="whole">
           <span>
             Further attributes <small class="dim">name: value, one a line</small>

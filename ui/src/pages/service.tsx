@@ -91,7 +91,7 @@ function Instances({ service }: { service: ServiceView }) {
     return <Empty title="No instance">{service.state === "stopped" ? "It was stopped. Start it again above." : "None has been started yet."}</Empty>;
   }
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0} role="group" aria-label="instances">
       <table class="tight">
         <thead>
           <tr>
@@ -313,7 +313,7 @@ function Config({ about }: { about: Description }) {
         </dl>
       </Panel>
       <Panel title="Environment" aside={`${about.env.length} variables, secrets are masked`}>
-        <div class="scroll env">
+        <div class="scroll env" tabIndex={0} role="group" aria-label="environment">
           <table class="tight">
             <tbody>
               {about.env.map((e) => (

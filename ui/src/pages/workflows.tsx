@@ -3,7 +3,7 @@ import type { Workflow, Workflows as All, WorkflowsChanged } from "../api.ts";
 import { get, post } from "../api.ts";
 import { useAsked } from "../asked.ts";
 import { ago, count, plural, span } from "../format.ts";
-import { Empty, Failed, Page, Panel, ServiceLink, State } from "../parts.tsx";
+import { Empty, Failed, IdField, Page, Panel, ServiceLink, State } from "../parts.tsx";
 import { Ranges, rangeOf } from "../range.tsx";
 import { A, go, query, withQuery } from "../router.tsx";
 import { message, now, services, tell } from "../state.ts";
@@ -210,12 +210,7 @@ function Start({ workers, names }: { workers: Record<string, number>; names: str
             ))}
           </datalist>
         </label>
-        <label>
-          <span>
-            Id <small class="dim">a new one when empty</small>
-          </span>
-          <input name="id" autocomplete="off" />
-        </label>
+        <IdField />
         <label class="whole">
           <span>
             Input <small class="dim">JSON, or nothing</small>

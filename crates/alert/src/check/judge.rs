@@ -113,7 +113,6 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -132,19 +131,7 @@ mod tests {
     }
 
     fn step(change: impl Fn(&mut HttpStep)) -> HttpStep {
-        let mut step = HttpStep {
-            name: None,
-            method: "GET".into(),
-            url: "/".into(),
-            headers: BTreeMap::new(),
-            body: None,
-            status: Vec::new(),
-            contains: None,
-            json: BTreeMap::new(),
-            max_latency: None,
-            certificate: None,
-            extract: BTreeMap::new(),
-        };
+        let mut step = crate::check::plain_step("/");
         change(&mut step);
         step
     }

@@ -242,24 +242,28 @@ fn fill(text: &str, taken: &BTreeMap<String, String>) -> String {
 }
 
 #[cfg(test)]
+fn plain_step(url: &str) -> HttpStep {
+    HttpStep {
+        name: None,
+        method: "GET".into(),
+        url: url.into(),
+        headers: BTreeMap::new(),
+        body: None,
+        status: Vec::new(),
+        contains: None,
+        json: BTreeMap::new(),
+        max_latency: None,
+        certificate: None,
+        extract: BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn cookies_go_back_to_whom_they_came_from_and_to_nobody_else() {
-        let step = |url: &str| HttpStep {
-            name: None,
-            method: "GET".into(),
-            url: url.into(),
-            headers: BTreeMap::new(),
-            body: None,
-            status: Vec::new(),
-            contains: None,
-            json: BTreeMap::new(),
-            max_latency: None,
-            certificate: None,
-            extract: BTreeMap::new(),
-        };
         let of = Synthetic {
             steps: Vec::new(),
             every: std::time::Duration::from_secs(1),
@@ -294,7 +298,7 @@ mod tests {
             ("https://PAY.test/x", Some("pay=1")),
             ("https://other.test/", None),
         ] {
-            let ask = walk.ask(&step(url)).expect("a request");
+            let ask = walk.ask(&plain_step(url)).expect("a request");
             let found = ask.headers.iter().find(|(name, _)| name == "cookie");
             assert_eq!(found.map(|(_, value)| value.as_str()), sent, "{url}");
         }

@@ -72,6 +72,8 @@ async fn serve(stream: TcpStream, hub: TaskHub, tasks: Tasks, stop: &Cancellatio
     });
     let mut builder = http2::Builder::new(Executor(tasks));
     builder.timer(TokioTimer::new()).adaptive_window(true).max_concurrent_streams(STREAMS_MAX);
+    // One header less that every client reads with every answer.
+    builder.auto_date_header(false);
     builder.keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
     let ended = tokio::select! {
         biased;

@@ -4,9 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use archipel_workflow::{Engine, Filter, Key, Rerun, Reuse, Worker, WorkflowError, is_terminal};
+use archipel_workflow::{
+    Engine, Filter, Key, Rerun, Reuse, Room, Worker, WorkflowError, is_terminal,
+};
 use dapr_durabletask_proto::{self as proto, OrchestrationStatus as Is, WorkflowState};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use hyper::body::Incoming;
 use tonic::Status;
 use tonic::body::Body;
@@ -47,9 +49,10 @@ impl TaskHub {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
-        let method = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
+        // One request has one method, and it outlives what is read of the request.
+        let uri = request.uri().clone();
         let hub = self.clone();
-        match method.as_str() {
+        match uri.path().strip_prefix(PREFIX).unwrap_or_default() {
             "Hello" => unary(request, |()| async { Ok(()) }).await,
             "StartInstance" => unary(request, |r| async move { hub.start(r).await }).await,
             "GetInstance" => unary(request, |r| async move { hub.get(r).await }).await,
@@ -83,10 +86,11 @@ impl TaskHub {
                 .await
             }
             "GetWorkItems" => {
-                rpc::streaming(request, |r: proto::GetWorkItemsRequest| async move {
+                let room = room_of(request.headers());
+                rpc::streaming(request, move |r: proto::GetWorkItemsRequest| async move {
                     let stateful =
                         r.capabilities().any(|c| c == proto::WorkerCapability::StatefulHistory);
-                    Ok(Items(hub.engine.connect(&hub.app, stateful)))
+                    Ok(Items(hub.engine.connect_with(&hub.app, stateful, room)))
                 })
                 .await
             }
@@ -97,7 +101,7 @@ impl TaskHub {
                 Status::unimplemented("rerun from an event is not implemented").into_http()
             }
             _ => {
-                let text = format!("{} is not served here", request.uri().path());
+                let text = format!("{} is not served here", uri.path());
                 Status::unimplemented(text).into_http()
             }
         }
@@ -282,6 +286,16 @@ impl TaskHub {
 
     fn key(&self, router: &Option<proto::TaskRouter>, id: &str) -> Result<Key, Status> {
         Key::new(&self.target(router)?, id).map_err(|e| status(&e))
+    }
+}
+
+/// What a worker takes at once. The JavaScript SDK puts a hundred items in line and drops what
+/// comes beyond that, silently: nobody would ever answer those.
+fn room_of(headers: &HeaderMap) -> Room {
+    let agent = headers.get(header::USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
+    match agent.split(|byte| *byte == b' ').any(|word| word.starts_with(b"grpc-node-js/")) {
+        true => Room { turns: 40, tasks: 40 },
+        false => Room::default(),
     }
 }
 

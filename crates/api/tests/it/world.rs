@@ -14,7 +14,7 @@ use archipel_model::{EdgePolicy, EventSchema, InstanceId, ServiceName, Subscript
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_storage::memory::{MemoryKv, MemoryLogs};
 use archipel_telemetry::otlp::Otlp;
-use archipel_telemetry::{LogStore, SpanPolicy, SpanStore};
+use archipel_telemetry::{LogStore, MetricPolicy, MetricStore, SpanPolicy, SpanStore};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -187,7 +187,8 @@ impl World {
         let policy = SpanPolicy::default();
         let spans = SpanStore::open(dir.path().join("spans"), policy, &tasks).expect("opens");
         let logs = LogStore::open(dir.path().join("logs"), &tasks).expect("opens");
-        let otlp = Otlp::new(spans.clone(), logs);
+        let metrics = MetricStore::open(dir.path().join("metrics"), MetricPolicy::default());
+        let otlp = Otlp::new(spans.clone(), logs, metrics.expect("opens"));
         let kv = std::sync::Arc::new(MemoryKv::default());
         let config = archipel_workflow::Config::default();
         let engine = archipel_workflow::Engine::open(kv, config, &stop).await.expect("opens");

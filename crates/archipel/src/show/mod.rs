@@ -6,11 +6,13 @@ pub(crate) mod out;
 pub(crate) mod block;
 pub(crate) mod live;
 pub(crate) mod log;
+pub(crate) mod plot;
 pub(crate) mod ps;
 pub(crate) mod routes;
 pub(crate) mod story;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod workflow;
 

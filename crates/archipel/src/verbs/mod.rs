@@ -19,6 +19,7 @@ pub(crate) mod secret;
 pub(crate) mod sidecar;
 pub(crate) mod sql_shell;
 pub(crate) mod story;
+pub(crate) mod top;
 pub(crate) mod traces;
 pub(crate) mod trust;
 pub(crate) mod up;

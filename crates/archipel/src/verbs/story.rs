@@ -16,7 +16,7 @@ pub(crate) async fn errors(global: &Global, of: &ErrorsOf) -> Result<u8, Failure
         if global.json {
             print_json(&found)?;
         } else {
-            story::error(&found, style).iter().for_each(|line| println!("{line}"));
+            story::error(&found, style).iter().for_each(|line| outln!("{line}"));
         }
         return Ok(0);
     }
@@ -48,7 +48,7 @@ pub(crate) async fn find(global: &Global, of: &FindOf) -> Result<u8, Failure> {
     if lines.is_empty() {
         eprintln!("nothing names {}", of.key);
     }
-    lines.iter().for_each(|line| println!("{line}"));
+    lines.iter().for_each(|line| outln!("{line}"));
     if found.cut {
         eprintln!("there is more than was looked at");
     }

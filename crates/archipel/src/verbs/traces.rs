@@ -39,7 +39,7 @@ pub(crate) async fn one(global: &Global, of: &TraceOf) -> Result<u8, Failure> {
     } else {
         let width = crate::show::terminal_width().unwrap_or(100);
         for line in trace::waterfall(&found, width, Style::stdout(global.no_color)) {
-            println!("{line}");
+            outln!("{line}");
         }
     }
     Ok(0)

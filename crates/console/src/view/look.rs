@@ -142,8 +142,15 @@ pub struct Sent {
     /// As text, as far as it is shown.
     pub body: String,
     pub bytes: u64,
-    /// The body goes on.
+    /// There is more of the body than is shown.
     pub cut: bool,
+    /// It has not ended: another of these follows, on a line of its own, with what comes next as
+    /// its body.
+    #[serde(default)]
+    pub open: bool,
+    /// Why it ended without its end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<String>,
     pub took_ms: u64,
     pub trace_id: String,
 }

@@ -488,6 +488,13 @@ pub struct TrafficSeries {
     pub broken: u64,
     pub bytes: u64,
     pub inflight: u64,
+    /// The caller does not ask just now, or was not to ask within the last ten seconds: too many
+    /// of its requests had failed.
+    #[serde(default)]
+    pub breaker_open: bool,
+    /// Answers that stood in for others since Archipel started.
+    #[serde(default)]
+    pub fallbacks: u64,
     /// Requests a second.
     pub rate: f64,
     /// Failed ones of these: 5xx, and answers that broke off.

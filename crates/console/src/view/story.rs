@@ -68,7 +68,8 @@ pub struct ErrorGroup {
 ///
 /// Of instances: `cpu` (cores), `memory` (bytes), `threads`, `files`, `restarts`. Of services:
 /// `requests`, `failing` (a second), `p95` (milliseconds). Of the host: `host.cpu`, `host.cores`,
-/// `host.memory`, `host.memory_total`, `host.load`.
+/// `host.memory`, `host.memory_total`, `host.load`. Of what services send: the names that
+/// `GET /v1/metrics/received` lists; without a name only our own are answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricLines {
     /// `archipel.metrics/1`
@@ -93,6 +94,35 @@ pub struct MetricLine {
     pub service: String,
     /// Empty: of the service as a whole.
     pub instance: String,
+    /// Of what a service sent: its attributes, as `key="value",…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
     /// `None` where nothing is known.
     pub values: Vec<Option<f32>>,
+}
+
+/// `GET /v1/metrics/received`: what services send by OTLP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReceivedMetrics {
+    /// `archipel.received/1`
+    pub schema: String,
+    pub metrics: Vec<ReceivedMetric>,
+}
+
+impl ReceivedMetrics {
+    pub const SCHEMA: &str = "archipel.received/1";
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReceivedMetric {
+    pub metric: String,
+    /// `gauge`, `counter`, `updowncounter`, `histogram` or `summary`.
+    pub instrument: String,
+    /// In the notation of UCUM.
+    pub unit: String,
+    pub description: String,
+    /// Each with how many time series it has.
+    pub services: std::collections::BTreeMap<String, u64>,
+    /// What `GET /v1/metrics?metric=` takes: the name, with an ending for what was worked out.
+    pub lines: Vec<String>,
 }

@@ -147,6 +147,8 @@ impl Inner {
             state: self.shared.safeguards.state(key, &policy.safeguards),
             limiter: service.as_ref().and_then(|service| service.limiter_for(&key.caller)),
             service,
+            // What is no header's name is in no request.
+            idempotency: policy.idempotency.as_ref().and_then(|name| name.parse().ok()),
             policy,
             body_max: None,
             cache: None,

@@ -7,13 +7,14 @@ use std::time::Duration;
 use archipel_model::EdgePolicy;
 use archipel_rt::clock::{self, Instant};
 use archipel_rt::{chain, random};
+use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body::Body as _;
 
 use crate::hop::hedge::{self, Race};
 use crate::hop::hold::{Hold, Released};
 use crate::hop::outgoing::swallow;
-use crate::hop::retry::{self, Next, Reached, Tries};
+use crate::hop::retry::{Next, Reached, Tries};
 use crate::hop::{choice, deadline};
 use crate::message::body::{Body, BodyError};
 use crate::record::flow::Flight;
@@ -31,6 +32,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) policy: &'a EdgePolicy,
     pub(crate) deadline: Option<Instant>,
     pub(crate) upgrade: bool,
+    /// The whole body of a request that may be repeated although its method does not say so.
+    pub(crate) repeat: Option<Bytes>,
 }
 
 /// Sends the request to an instance that takes it.
@@ -168,9 +171,10 @@ async fn tries(
     until: Option<Instant>,
     mut request: Request<Body>,
 ) -> Result<Answer, Lost> {
-    let Terms { way, policy, upgrade, .. } = *terms;
+    let Terms { way, policy, upgrade, ref repeat, .. } = *terms;
     let connect = policy.connect.unwrap_or(shared.limits.connect);
-    let repeatable = is_idempotent(request.method()) && request.body().is_end_stream() && !upgrade;
+    let harmless = is_idempotent(request.method()) && request.body().is_end_stream();
+    let repeatable = (harmless || repeat.is_some()) && !upgrade;
     let mut live = service.live.load_full();
     let mut left = Tries::new(repeatable, &policy.retry, live.instances.len());
     let mut tried: Vec<Arc<Instance>> = Vec::new();
@@ -196,7 +200,8 @@ async fn tries(
         let hedge = hedge.filter(|_| repeatable && !fresh && hedge::is_read(request.method()));
         let after = hedge.and_then(Hedge::after).filter(|_| live.instances.len() > 1);
         let copy = (left.wants_copy() || after.is_some()).then(|| copy_of(&request));
-        let copied = |copy: Request<()>| copy.map(|()| Body::empty());
+        let body = || repeat.clone().map_or_else(Body::empty, Body::full);
+        let copied = |copy: Request<()>| copy.map(|()| body());
         let sent = match (upgrade, hedge, after, &copy) {
             (true, ..) => instance.send_upgrade(request, connect).await,
             (false, Some(hedge), Some(after), Some(copy)) => {
@@ -262,7 +267,7 @@ async fn tries(
             continue;
         }
         if next == Next::Later {
-            let pause = retry::pause(&policy.retry.backoff, flight.retries, random::u64());
+            let pause = policy.retry.backoff.pause(flight.retries, random::u64());
             // In a box, so that the requests that go well do not carry the room for it.
             Box::pin(clock::sleep(pause)).await;
         }
@@ -304,23 +309,26 @@ fn assess(
             (Reached::Unsent, Some(request), Refusal::new(Problem::ConnectFailed, rule, detail))
         }
         Failure::Broken { source } => match body_fault(&source) {
-            Some(BodyError::TooLarge { limit }) => {
-                let detail = format!("the body is larger than the {limit} bytes allowed here");
-                (Reached::Maybe, None, Refusal::new(Problem::BodyTooLarge, rule, detail))
-            }
-            Some(BodyError::Slow) => {
-                let detail = "the client sends the body too slowly";
-                (Reached::Maybe, None, Refusal::new(Problem::BodyTooSlow, rule, detail))
-            }
-            Some(_) => {
-                let detail = "the body of the request broke off";
-                (Reached::Maybe, None, Refusal::new(Problem::CallerGone, rule, detail))
-            }
+            Some(fault) => (Reached::Maybe, None, refuse_body(fault, &rule)),
             None => {
                 let detail = format!("{who} broke off before it had answered: {}", chain(&source));
                 (Reached::Maybe, None, Refusal::new(Problem::UpstreamReset, rule, detail))
             }
         },
+    }
+}
+
+/// What its sender is told of a body that could not be read.
+pub(crate) fn refuse_body(fault: &BodyError, rule: &str) -> Refusal {
+    match fault {
+        BodyError::TooLarge { limit } => {
+            let detail = format!("the body is larger than the {limit} bytes allowed here");
+            Refusal::new(Problem::BodyTooLarge, rule, detail)
+        }
+        BodyError::Slow => {
+            Refusal::new(Problem::BodyTooSlow, rule, "the client sends the body too slowly")
+        }
+        _ => Refusal::new(Problem::CallerGone, rule, "the body of the request broke off"),
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod fault;
 pub(crate) mod hedge;
 pub(crate) mod hold;
 pub(crate) mod outgoing;
+pub(crate) mod repeat;
 pub(crate) mod retry;
 pub(crate) mod tunnel;
 
@@ -101,17 +102,22 @@ async fn through_faults(flight: &mut Flight, passage: Passage<'_>) -> Forwarded 
 
 /// The hop without faults on purpose.
 pub(crate) async fn carry(flight: &mut Flight, passage: Passage<'_>) -> Forwarded {
-    let Passage { shared, policy, request, request_id, origin } = passage;
+    let Passage { shared, policy, mut request, request_id, origin } = passage;
     let way = Arc::clone(&flight.way);
     let Some(service) = &way.service else {
         let detail = "the route leads to a service that does not exist";
         return Err(Refusal::new(Problem::UnknownService, way.rule.clone(), detail));
     };
+    let repeat = match &way.idempotency {
+        // In a box, so that requests that are sent once do not carry the room for it.
+        Some(header) => Box::pin(repeat::prepare(&mut request, header, &way.rule)).await?,
+        None => None,
+    };
     let outside = origin.is_outside();
     let Outgoing { mut request, upgrade, deadline } =
         outgoing::prepare(request, &way, service, &flight.trace, request_id, origin);
     rank::pass_on(flight, request.headers_mut(), outside);
-    let terms = Terms { way: &way, policy, deadline, upgrade: upgrade.is_some() };
+    let terms = Terms { way: &way, policy, deadline, upgrade: upgrade.is_some(), repeat };
     let answer = exchange::exchange(shared, flight, service, &terms, request).await?;
     if is_switch(&answer) && !terms.upgrade {
         let detail = format!("`{}` switched protocols without being asked to", service.name);

@@ -4,9 +4,7 @@
 //! elsewhere whatever its method; what may have reached one is repeated only if doing it twice
 //! is the same as doing it once, and only as often as the caller's policy allows.
 
-use std::time::Duration;
-
-use archipel_model::{Backoff, Retry, RetryOn};
+use archipel_model::{Retry, RetryOn};
 
 /// How far the failed try had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,15 +92,12 @@ impl Tries {
     }
 }
 
-/// Before the `n`th further try: anything up to twice the last pause, so that those who failed
-/// together do not come back together. `draw` is uniform over all numbers.
-pub(crate) fn pause(backoff: &Backoff, n: u32, draw: u64) -> Duration {
-    let longest = backoff.min.saturating_mul(1 << n.min(16)).min(backoff.max);
-    longest.mul_f64(draw as f64 / u64::MAX as f64)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use archipel_model::Backoff;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -161,9 +156,9 @@ mod tests {
         fn pauses_grow_to_their_bound(min in 1_u64..1_000, more in 0_u64..10_000, n: u32, draw: u64) {
             let millis = Duration::from_millis;
             let backoff = Backoff { min: millis(min), max: millis(min + more) };
-            prop_assert!(pause(&backoff, n, draw) <= backoff.max);
-            prop_assert!(pause(&backoff, 0, draw) <= backoff.min);
-            prop_assert!(pause(&backoff, u32::MAX, u64::MAX) >= backoff.max.min(backoff.min * 65_536));
+            prop_assert!(backoff.pause(n, draw) <= backoff.max);
+            prop_assert!(backoff.pause(0, draw) <= backoff.min);
+            prop_assert!(backoff.pause(u32::MAX, u64::MAX) >= backoff.max.min(backoff.min * 65_536));
         }
     }
 }

@@ -110,3 +110,45 @@ async fn retries_do_not_multiply_the_load_on_a_service_that_fails() {
     let more = app.count() - REQUESTS;
     assert!(more > 0 && more <= REQUESTS / 10 + 60, "{more} retries for {REQUESTS} requests");
 }
+
+#[tokio::test]
+async fn a_key_that_the_callee_knows_again_makes_any_request_repeatable() {
+    let world = World::new();
+    let bodies = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&bodies);
+    let app = world
+        .app(move |request: Request<Incoming>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let key = request.headers().contains_key("idempotency-key");
+                let length = Body::from(request.into_body()).collect(1 << 20).await.unwrap().len();
+                let mut seen = seen.lock().unwrap();
+                seen.push((key, length));
+                let status = if seen.len() == 1 { 503 } else { 201 };
+                Response::builder().status(status).body(Body::empty()).unwrap()
+            }
+        })
+        .await;
+    let policy =
+        EdgePolicy { idempotency: Some("idempotency-key".to_owned()), ..EdgePolicy::default() };
+    world.apply(Plan::default().service("a", &[app.addr]).edge_with("a", policy).table()).await;
+    let charge = |key: bool, body: Body| {
+        let request = Request::post("/charges").header("host", "shop.local");
+        let request = if key { request.header("Idempotency-Key", "k1") } else { request };
+        request.body(body).unwrap()
+    };
+    let streamed =
+        || Body::stream(futures_util::stream::iter([Ok::<_, std::io::Error>("x".into())]));
+    for (request, status, all) in [
+        (charge(true, "five5".into()), 201, vec![(true, 5), (true, 5)]),
+        (charge(true, Body::empty()), 201, vec![(true, 0), (true, 0)]),
+        (charge(true, vec![7; 64 << 10].into()), 201, vec![(true, 64 << 10); 2]),
+        (charge(false, "five5".into()), 503, vec![(false, 5)]),
+        (charge(true, vec![7; (64 << 10) + 1].into()), 503, vec![(true, (64 << 10) + 1)]),
+        (charge(true, streamed()), 503, vec![(true, 1)]),
+    ] {
+        let response = world.send(world.addr("a"), request).await;
+        assert_eq!(response.status(), status, "{all:?}");
+        assert_eq!(std::mem::take(&mut *bodies.lock().unwrap()), all);
+    }
+}

@@ -1,10 +1,10 @@
 //! Jobs.
 
-use archipel_model::{Command, Job, JobName, Overlap, ServiceName};
+use archipel_model::{Command, Job, JobName, JobRetry, Overlap, ServiceName};
 
 use super::command::Use;
 use super::service::EnvDraft;
-use super::{Reader, Want, text};
+use super::{Reader, Want, count, text};
 use crate::shape::format::Format;
 use crate::sink::shown;
 use crate::source::Sited;
@@ -60,11 +60,20 @@ impl Reader<'_> {
             },
             timeout: self.period(node, "timeout"),
             memory: self.memory(node, "memory"),
+            retry: node.get("retry").map(|retry| self.job_retry(retry)),
             env: self.env(node, &mut env),
             name,
         };
         self.manual(node, &job.name);
         JobDraft { job, service, env }
+    }
+
+    fn job_retry(&mut self, node: &Node) -> JobRetry {
+        let default = JobRetry::default();
+        JobRetry {
+            attempts: count(node, "attempts").unwrap_or(default.attempts),
+            backoff: self.range(node, "backoff").unwrap_or(default.backoff),
+        }
     }
 
     fn manual(&mut self, node: &Node, name: &JobName) {

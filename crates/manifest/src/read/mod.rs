@@ -17,6 +17,7 @@ pub(crate) mod safeguards;
 pub(crate) mod service;
 mod steer;
 mod storage;
+pub(crate) mod telemetry;
 pub(crate) mod tls;
 pub(crate) mod watch;
 mod when;
@@ -26,7 +27,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use archipel_model::{Bytes, External, SecretName, SecretRule, ServiceName, TelemetryPolicy};
+use archipel_model::{
+    Bytes, Export, External, SecretName, SecretRule, ServiceName, TelemetryPolicy,
+};
 
 use crate::Code;
 use crate::files::resolve;
@@ -44,6 +47,7 @@ pub(crate) struct Draft {
     pub(crate) jobs: Vec<jobs::JobDraft>,
     pub(crate) secrets: BTreeMap<SecretName, (Span, SecretRule)>,
     pub(crate) telemetry: TelemetryPolicy,
+    pub(crate) export: Option<Export>,
     pub(crate) watch: watch::WatchDraft,
     pub(crate) storage: storage::StorageDraft,
     pub(crate) paths: Vec<PathDraft>,
@@ -79,10 +83,23 @@ pub(crate) fn read(document: &Node, out: &mut Sink) -> Draft {
     let jobs = reader.jobs(document);
     let secrets = reader.secrets(document);
     let telemetry = reader.telemetry(document);
-    let watch = reader.watch(document);
+    let mut watch = reader.watch(document);
+    let export = reader.export(document, &mut watch);
     let storage = reader.storage(document);
     let paths = reader.paths;
-    Draft { services, externals, events, gateway, jobs, secrets, telemetry, watch, storage, paths }
+    Draft {
+        services,
+        externals,
+        events,
+        gateway,
+        jobs,
+        secrets,
+        telemetry,
+        export,
+        watch,
+        storage,
+        paths,
+    }
 }
 
 impl Reader<'_> {

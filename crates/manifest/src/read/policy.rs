@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use archipel_model::{
-    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal,
-    Stop, TelemetryPolicy,
+    Backoff, Bytes, EdgePolicy, LogPolicy, Memory, Restart, RestartOn, Retry, RetryOn, Signal, Stop,
 };
 
 use super::command::Use;
 use super::safeguards::percent;
+use super::steer::header_of;
 use super::{Reader, count, text};
 use crate::Code;
 use crate::shape::format::Format;
@@ -99,18 +99,6 @@ impl Reader<'_> {
         }
     }
 
-    pub(crate) fn telemetry(&mut self, document: &Node) -> TelemetryPolicy {
-        let mut policy = TelemetryPolicy::default();
-        let Some(table) = document.get("telemetry") else { return policy };
-        policy.max = self.size(table, "max").unwrap_or(policy.max);
-        if let Some(keep) = table.get("keep") {
-            policy.traces = self.period(keep, "traces").unwrap_or(policy.traces);
-            policy.metrics = self.period(keep, "metrics").unwrap_or(policy.metrics);
-            policy.logs = self.period(keep, "logs");
-        }
-        policy
-    }
-
     pub(crate) fn log(&mut self, node: Option<&Node>) -> LogPolicy {
         let default = LogPolicy::default();
         let Some(node) = node else { return default };
@@ -153,8 +141,26 @@ impl Reader<'_> {
             connect: self.period(node, "connect"),
             idle: self.period(node, "idle"),
             hold: self.hold(node).unwrap_or(default.hold),
+            idempotency: self.idempotency(node),
             safeguards: self.safeguards(node),
         }
+    }
+
+    /// `header:Name`
+    fn idempotency(&mut self, node: &Node) -> Option<String> {
+        let text = text(node, "idempotency", Format::NonEmpty)?;
+        let name = header_of(text.value);
+        if name.is_none() {
+            self.out
+                .report(
+                    Code::BadText,
+                    text.span,
+                    format!("`{}` does not name a header", shown(text.value)),
+                )
+                .label("tells no two requests apart")
+                .help("for example \"header:Idempotency-Key\"");
+        }
+        name
     }
 
     fn retry(&mut self, node: Option<&Node>, default: Retry) -> Retry {

@@ -50,27 +50,37 @@ pub(crate) struct EnvDraft {
     pub(crate) urls: Vec<Sited<ServiceName>>,
 }
 
+/// What each external says of all calls to it.
+type ForeignPolicies<'a> = BTreeMap<ServiceName, &'a Node>;
+
 impl Reader<'_> {
     pub(crate) fn services(&mut self, document: &Node) -> Vec<ServiceDraft> {
         let empty = Node { value: Value::Table(Table::new()), span: Span::default() };
         let defaults = document.get("defaults").filter(|node| node.table().is_some());
         let defaults = defaults.unwrap_or(&empty);
+        let foreign = foreign_policies(document);
         let mut drafts = Vec::new();
         for (name, entry) in document.entries("services") {
             let Ok(name) = ServiceName::new(name) else { continue };
             let node = merge(Shape::Keys(&SERVICE), defaults, &entry.node);
-            drafts.push(self.service(name, entry, &node));
+            drafts.push(self.service(name, entry, &node, &foreign));
         }
         drafts
     }
 
-    fn service(&mut self, name: ServiceName, entry: &Entry, node: &Node) -> ServiceDraft {
+    fn service(
+        &mut self,
+        name: ServiceName,
+        entry: &Entry,
+        node: &Node,
+        foreign: &ForeignPolicies<'_>,
+    ) -> ServiceDraft {
         let path = self.service_path(&name, entry, node);
         let shell = node.get("shell").and_then(Node::bool).unwrap_or(false);
         let mut env = EnvDraft::default();
         let env_values = self.env(node, &mut env);
         let protocol = self.protocol(node.get("protocol"));
-        let (calls, call_sites, spoken) = self.calls(node);
+        let (calls, call_sites, spoken) = self.calls(node, foreign);
         let depends_on = names(node, "depends_on");
         let publishes: Vec<Sited<TopicName>> = texts(node, "publishes", Format::Topic)
             .into_iter()
@@ -236,6 +246,7 @@ impl Reader<'_> {
     fn calls(
         &mut self,
         node: &Node,
+        foreign: &ForeignPolicies<'_>,
     ) -> (
         BTreeMap<ServiceName, EdgePolicy>,
         Vec<Sited<ServiceName>>,
@@ -244,16 +255,14 @@ impl Reader<'_> {
         let own = node.get("resiliency");
         let (mut policies, mut sites, mut spoken) = (BTreeMap::new(), Vec::new(), Vec::new());
         for callee in names(node, "calls") {
-            policies.insert(callee.value.clone(), self.edge_policy(own));
+            let merged = layered([own, foreign.get(&callee.value).copied()]);
+            policies.insert(callee.value.clone(), self.edge_policy(merged.as_ref()));
             sites.push(callee);
         }
         for (name, entry) in node.entries("calls") {
             let Ok(name) = ServiceName::new(name) else { continue };
-            let merged = match own {
-                Some(own) => merge(Shape::Keys(&RESILIENCY), own, &entry.node),
-                None => entry.node.clone(),
-            };
-            policies.insert(name.clone(), self.edge_policy(Some(&merged)));
+            let merged = layered([own, foreign.get(&name).copied(), Some(&entry.node)]);
+            policies.insert(name.clone(), self.edge_policy(merged.as_ref()));
             // What the service says of all its calls is not checked against each callee.
             if let Some(said) = entry.node.get("protocol") {
                 let protocol = said.text().and_then(protocol);
@@ -379,4 +388,19 @@ fn outbox(node: &Node) -> Option<String> {
 fn labels(node: &Node) -> BTreeMap<String, String> {
     let texts = node.entries("labels");
     texts.filter_map(|(key, e)| Some((key.to_owned(), e.node.text()?.to_owned()))).collect()
+}
+
+fn foreign_policies(document: &Node) -> ForeignPolicies<'_> {
+    let externals = document.entries("externals").filter_map(|(name, entry)| {
+        Some((ServiceName::new(name).ok()?, entry.node.get("resiliency")?))
+    });
+    externals.collect()
+}
+
+/// One policy of several, the later ones over the earlier ones.
+fn layered<const N: usize>(layers: [Option<&Node>; N]) -> Option<Node> {
+    let over = |below: Node, above: &Node| merge(Shape::Keys(&RESILIENCY), &below, above);
+    let mut layers = layers.into_iter().flatten();
+    let first = layers.next()?.clone();
+    Some(layers.fold(first, over))
 }

@@ -167,10 +167,9 @@ impl Reader<'_> {
 
     /// `cookie` or `header:Name`
     fn sticky(&mut self, text: &Sited<&str>) -> Option<Sticky> {
-        let header = text.value.strip_prefix("header:").filter(|name| is_header(name));
-        match (text.value, header) {
+        match (text.value, header_of(text.value)) {
             ("cookie", _) => Some(Sticky::Cookie),
-            (_, Some(name)) => Some(Sticky::Header(name.to_ascii_lowercase())),
+            (_, Some(name)) => Some(Sticky::Header(name)),
             _ => {
                 self.out
                     .report(
@@ -222,6 +221,11 @@ fn condition(part: Part, name: String, node: &Node) -> Option<Condition> {
         _ => return None,
     };
     Some(Condition { part, name, want })
+}
+
+/// The name in `header:Name`, in lower case.
+pub(super) fn header_of(text: &str) -> Option<String> {
+    text.strip_prefix("header:").filter(|name| is_header(name)).map(str::to_ascii_lowercase)
 }
 
 fn is_header(name: &str) -> bool {

@@ -367,6 +367,13 @@ impl Reader<'_> {
                 .label("of whom?")
                 .help("give `user`");
         }
+        if let (Some(at), MailTls::Off) = (smtp.entry("password"), tls) {
+            let message = format!("channel `{name}` would send its password for all to read");
+            self.out
+                .report(Code::BadChannel, at.key, message)
+                .label("not over a connection without TLS")
+                .help("leave out `tls = \"off\"`, or the password if the server wants none");
+        }
         Some(Mail {
             to: to.into_iter().map(|to| to.value.to_owned()).collect(),
             from: from.map_or_else(|| format!("archipel@{host}"), |from| from.value.to_owned()),
@@ -423,7 +430,7 @@ fn secret(node: &Node, draft: &mut WatchDraft) -> Option<SecretName> {
     Some(name)
 }
 
-fn value(node: &Node, draft: &mut WatchDraft) -> Option<EnvValue> {
+pub(crate) fn value(node: &Node, draft: &mut WatchDraft) -> Option<EnvValue> {
     match node.text() {
         Some(text) => Some(EnvValue::Text(text.to_owned())),
         None => secret(node, draft).map(EnvValue::Secret),

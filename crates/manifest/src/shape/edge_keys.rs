@@ -26,7 +26,7 @@ static RETRY: Keys = Keys {
         key(
             "on",
             Shape::List(&RETRY_ON),
-            "After what: connect (any method), reset, 502, 503, 504 (idempotent methods without a body; not where the response has retry-after). Default: all of them.",
+            "After what: connect (any method), reset, 502, 503, 504 (idempotent methods without a body, or with the header of `idempotency`; not where the response has retry-after). Default: all of them.",
         ),
         key(
             "budget",
@@ -77,8 +77,11 @@ pub(crate) static RESILIENCY: Keys = Keys {
             Shape::Choice(&CALL_PROTOCOLS),
             "Must be the protocol of the callee; written here for the reader.",
         ),
-        key("idempotency", TEXT, "Header that makes a request safe to repeat.")
-            .later("only methods that are idempotent by definition are repeated"),
+        key(
+            "idempotency",
+            TEXT,
+            "`header:Name`: who sends it may be repeated whatever its method, as the callee knows it again; with a body of up to 64 KiB whose length is told. For example \"header:Idempotency-Key\".",
+        ),
     ],
     rules: &[],
     synonyms: &[

@@ -5,7 +5,7 @@ use super::format::Format;
 use super::process_keys::{ENV, MEMORY};
 use super::route_keys::{GATEWAY, PART_GATEWAY};
 use super::service_keys::{DEFAULTS, SERVICE};
-use super::watch_keys::{ALERTS, CHANNELS, CHECKS, PACE, SLOS};
+use super::watch_keys::{ALERTS, CHANNELS, CHECKS, HEADERS_KEY, PACE, SECRET_KEYS, SLOS};
 use super::*;
 
 static APP: Keys = Keys {
@@ -36,8 +36,11 @@ static EXTERNAL: Keys = Keys {
         key("owner", TEXT, "Who to ask."),
         key("mock", TEXT, "File of recorded answers, used instead of the system.")
             .later("the real system is called"),
-        key("resiliency", Shape::Keys(&RESILIENCY), "Policy of calls to it.")
-            .later("the policy of the caller applies"),
+        key(
+            "resiliency",
+            Shape::Keys(&RESILIENCY),
+            "Policy of calls to it. It goes before what a caller says of all its calls, and after what a caller says of this one.",
+        ),
     ],
     rules: &[],
     synonyms: &[("address", "url"), ("host", "url"), ("path", "health")],
@@ -68,8 +71,12 @@ static JOB_RETRY: Keys = Keys {
     id: "repeat",
     what: "the retry policy",
     keys: &[
-        key("attempts", Shape::Integer(0, 50), "Further tries after the first."),
-        key("backoff", Shape::Text(Format::Range), "Pause between two tries."),
+        key("attempts", Shape::Integer(0, 50), "Further tries after the first. Default 3."),
+        key(
+            "backoff",
+            Shape::Text(Format::Range),
+            "Shortest and longest pause between two tries. Default 10s..5m.",
+        ),
     ],
     rules: &[],
     synonyms: &[],
@@ -95,8 +102,7 @@ static JOB: Keys = Keys {
         key("timeout", DURATION, "Stop it after this long."),
         key("memory", MEMORY, "Memory limit."),
         key("manual", Shape::Bool, "By hand only."),
-        key("retry", Shape::Keys(&JOB_RETRY), "Tries after a failure.")
-            .later("a failed run is not repeated"),
+        key("retry", Shape::Keys(&JOB_RETRY), "Tries after a failure. Default: none."),
         key("env", ENV, "Environment variables, on top of the service's."),
     ],
     rules: &[],
@@ -178,19 +184,38 @@ static TELEMETRY_SAMPLE: Keys = Keys {
     id: "telemetrySample",
     what: "the sampling of traces",
     keys: &[
-        key("keep_errors", Shape::Bool, "Keep every trace with an error."),
-        key("slow", TEXT, "Keep traces above this percentile."),
-        key("rest", Shape::Text(Format::Percent), "Share of all others."),
+        key("keep_errors", Shape::Bool, "Whether every trace with an error stays. Default true."),
+        key("slow", TEXT, "Traces slower than this quantile of their kind stay. Default p99."),
+        key("rest", Shape::Text(Format::Percent), "Share of all others that stays. Default 10%."),
     ],
     rules: &[],
     synonyms: &[],
 };
+static EXPORT_PROTOCOLS: Choice = Choice { values: &["grpc", "http"], refused: &[] };
+static COLLECTOR: Either = Either { options: &[ANY, Shape::Keys(&SECRET_KEYS)], expand: None };
 static TELEMETRY_EXPORT: Keys = Keys {
     id: "telemetryExport",
     what: "the export of telemetry",
-    keys: &[key("otlp", ANY, "Address that gets a copy of everything.")],
+    keys: &[
+        key(
+            "otlp",
+            Shape::Either(&COLLECTOR),
+            "Collector that gets a copy: http[s]://host:port, or { secret = \"name\" }.",
+        ),
+        key(
+            "protocol",
+            Shape::Choice(&EXPORT_PROTOCOLS),
+            "How it is spoken to. Default: grpc to port 4317, otherwise http (with protobuf).",
+        ),
+        HEADERS_KEY,
+        key(
+            "ca",
+            TEXT,
+            "PEM file with who vouches for it, instead of those whom this system trusts.",
+        ),
+    ],
     rules: &[],
-    synonyms: &[],
+    synonyms: &[("url", "otlp"), ("endpoint", "otlp")],
 };
 static TELEMETRY: Keys = Keys {
     id: "telemetry",
@@ -202,10 +227,12 @@ static TELEMETRY: Keys = Keys {
             Shape::Text(Format::Size),
             "How much traces and metrics take; the oldest goes first.",
         ),
-        key("sample", Shape::Keys(&TELEMETRY_SAMPLE), "Which traces.")
-            .later("all are kept, up to the budget"),
-        key("export", Shape::Keys(&TELEMETRY_EXPORT), "Where else to.")
-            .later("nothing is sent elsewhere"),
+        key(
+            "sample",
+            Shape::Keys(&TELEMETRY_SAMPLE),
+            "Which traces stay when old ones are thinned.",
+        ),
+        key("export", Shape::Keys(&TELEMETRY_EXPORT), "Who else gets a copy."),
         key("alerts", Shape::Keys(&PACE), "When messages about alerts go out."),
     ],
     rules: &[],

@@ -67,7 +67,7 @@ static STATUS: Either =
 static MEMBERS: Names = Names { key: Format::NonEmpty, of: ANY };
 static TAKEN: Names = Names { key: Format::Variable, of: TEXT };
 
-static SECRET_KEYS: Keys = Keys {
+pub(super) static SECRET_KEYS: Keys = Keys {
     id: "secretValue",
     what: "a value that is secret",
     keys: &[key("secret", NAME, "Name of a secret declared in [secrets].").required()],
@@ -80,7 +80,7 @@ static HEADERS: Names = Names { key: Format::NonEmpty, of: Shape::Either(&HEADER
 const URL_DOC: &str =
     "A path of the gateway, or a whole URL. `{name}` is what an earlier step took out.";
 const METHOD: Key = key("method", TEXT, "Default GET, with `body` POST.");
-const HEADERS_KEY: Key = key(
+pub(super) const HEADERS_KEY: Key = key(
     "headers",
     Shape::Names(&HEADERS),
     "Headers to send; a value may be { secret = \"name\" }.",

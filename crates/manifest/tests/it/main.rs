@@ -7,6 +7,7 @@ mod init;
 mod loading;
 mod rendering;
 mod robustness;
+mod telemetry;
 mod values;
 mod workflows;
 

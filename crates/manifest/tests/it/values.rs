@@ -107,6 +107,27 @@ fn calls_inherit_the_policy_of_their_service_and_of_all() {
 }
 
 #[test]
+fn an_external_has_a_policy_of_its_own() {
+    let text = format!(
+        "{HEAD}[defaults.resiliency]\ntimeout = \"5s\"\nretry = {{ attempts = 4 }}\n\
+         [externals.bank]\nurl = \"https://bank.example.org\"\n\
+         resiliency = {{ timeout = \"20s\", idempotency = \"header:Idempotency-Key\" }}\n\
+         [services.a]\nrun = \"./a\"\ncalls = [\"bank\"]\n\
+         [services.b]\nrun = \"./b\"\ncalls = {{ bank = {{ timeout = \"9s\" }} }}\n"
+    );
+    let app = parse(&text).unwrap().app;
+    let shown = |from: &str| {
+        let policy = &app.services[from].calls["bank"];
+        let key = policy.idempotency.as_deref().unwrap();
+        (policy.timeout.unwrap().as_secs(), policy.retry.attempts, key)
+    };
+    assert_eq!(shown("a"), (20, 4, "idempotency-key"));
+    assert_eq!(shown("b"), (9, 4, "idempotency-key"));
+    let odd = text.replace("header:Idempotency-Key", "Idempotency-Key");
+    assert_eq!(problems(parse(&odd)).len(), 1);
+}
+
+#[test]
 fn safeguards_are_as_the_file_says_and_otherwise_off() {
     let text = include_str!("../../test-data/good/safeguards.toml");
     let app = parse(text).unwrap().app;

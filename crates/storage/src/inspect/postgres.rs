@@ -2,6 +2,10 @@
 //!
 //! A statement is prepared first, which the server does with one statement only: what it runs
 //! cannot end the transaction and begin another.
+//!
+//! Reading is not harmless to a superuser, who may read files of the server and end processes by
+//! calling functions. Such a role is put down for the transaction to one that may read every table
+//! and nothing else.
 
 use std::pin::pin;
 
@@ -25,6 +29,9 @@ const TABLES: &str = "SELECT c.relname, \
 
 /// Small enough to be counted rather than estimated.
 const COUNTED_MAX: i64 = 100_000;
+
+/// What a superuser becomes; servers from version 14 have it.
+const READER: &str = "pg_read_all_data";
 
 pub(super) async fn query(url: &str, sql: &str) -> Result<Rows, InspectError> {
     within(url, async |client| run(client, sql).await).await
@@ -54,6 +61,7 @@ async fn within<T>(
             // Older servers do not know it; there the time limit alone stops a statement.
             let _ = client.batch_execute("SET client_connection_check_interval = '200ms'").await;
             client.batch_execute("BEGIN READ ONLY").await.map_err(refused)?;
+            put_down(&client).await?;
             work(&client).await
         };
         match select(pin!(done), pin!(connection)).await {
@@ -64,6 +72,23 @@ async fn within<T>(
     };
     let limit = QUERY_TIME_MAX + QUERY_TIME_MAX / 5;
     clock::timeout(limit, asked).await.unwrap_or(Err(InspectError::TooLong(QUERY_TIME_MAX)))
+}
+
+/// A superuser gives up for this transaction what is more than reading.
+async fn put_down(client: &Client) -> Result<(), InspectError> {
+    const IS_SUPER: &str = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
+    let found = client.query_opt(IS_SUPER, &[]).await.map_err(refused)?;
+    if found.is_none_or(|row| !row.get::<_, bool>(0)) {
+        return Ok(());
+    }
+    let down = client.batch_execute(&format!("SET LOCAL ROLE {READER}")).await;
+    down.map_err(|error| {
+        InspectError::Statement(format!(
+            "this service connects as a superuser, who may do more than read, and `{READER}` is \
+             not there to read as ({}); give it a role of its own, or use `archipel db shell`",
+            say(&error)
+        ))
+    })
 }
 
 async fn run(client: &Client, sql: &str) -> Result<Rows, InspectError> {

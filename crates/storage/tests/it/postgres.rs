@@ -193,3 +193,30 @@ async fn a_database_is_looked_into_and_not_written() {
     assert!(!told.contains("pass-words"), "{told}");
     drop_postgres_database(&server, &app, &orders, orders.as_str()).await.expect("drops");
 }
+
+/// A service that brings its own database, and connects to it as its owner of everything.
+#[tokio::test]
+async fn a_superuser_reads_tables_here_and_neither_files_nor_processes() {
+    use archipel_storage::inspect::{InspectError, Source};
+    let Some(server) = server("a_superuser_reads_tables_here") else { return };
+    let (app, orders, _) = names("super");
+    let made = make(&server, &app, &orders, "password").await;
+    run(&made.url, "CREATE TABLE t (id int); INSERT INTO t VALUES (7)").await.expect("owns it");
+    let (place, _) = server.rsplit_once('/').expect("a database");
+    let (_, database) = made.url.rsplit_once('/').expect("a database");
+    let source = Source::Postgres(format!("{place}/{database}"));
+    let found = source.query("SELECT id FROM t").await.expect("rows");
+    assert_eq!(found.rows, [[Some("7".to_owned())]]);
+    assert_eq!(source.tables().await.expect("tables")[0].rows, Some(1));
+    for sql in [
+        "SELECT pg_read_file('/etc/hostname')",
+        "SELECT * FROM pg_ls_dir('/')",
+        "SELECT pg_reload_conf()",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity",
+        "SELECT lo_export(1, '/tmp/archipel-should-not-be')",
+    ] {
+        let refused = source.query(sql).await;
+        assert!(matches!(refused, Err(InspectError::Statement(_))), "{sql}: {refused:?}");
+    }
+    drop_postgres_database(&server, &app, &orders, orders.as_str()).await.expect("drops");
+}

@@ -170,7 +170,12 @@ fn encode(block: &Block) -> io::Result<Vec<u8>> {
     let mut raw = Vec::new();
     put_varint(&mut raw, block.len() as u64);
     for (key, minutes) in block {
-        for text in [&key.metric, &key.service, &key.instance] {
+        // A name has no brace: files from before there were labels read the same.
+        let metric = match &key.labels {
+            None => key.metric.clone(),
+            Some(labels) => format!("{}{{{labels}", key.metric),
+        };
+        for text in [&metric, &key.service, &key.instance] {
             put_text(&mut raw, text.as_bytes());
         }
         put_varint(&mut raw, minutes.len() as u64);
@@ -205,7 +210,11 @@ fn decode(body: &[u8]) -> io::Result<Block> {
             let max = f32::from_le_bytes(reader.array()?);
             minutes.push(Minute { minute: last, mean, max });
         }
-        block.insert(MetricKey { metric, service, instance }, minutes);
+        let (metric, labels) = match metric.split_once('{') {
+            Some((metric, labels)) => (metric.to_owned(), Some(labels.to_owned())),
+            None => (metric, None),
+        };
+        block.insert(MetricKey { metric, service, instance, labels }, minutes);
     }
     if reader.0.is_empty() { Ok(block) } else { Err(damaged()) }
 }
@@ -215,7 +224,8 @@ mod tests {
     use super::*;
 
     fn block(minute: u64, mean: f32) -> Block {
-        let key = MetricKey { metric: "cpu".into(), service: "a".into(), instance: "a-0".into() };
+        let [metric, service, instance] = ["cpu", "a", "a-0"].map(str::to_owned);
+        let key = MetricKey { metric, service, instance, labels: Some("zone=\"x{y}\"".into()) };
         Block::from([(key, vec![Minute { minute, mean, max: mean }])])
     }
 

@@ -8,7 +8,7 @@ mod files;
 pub mod process;
 mod ring;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,7 @@ use std::time::Duration;
 use archipel_rt::blocking;
 
 use crate::OpenError;
+use crate::received::{Received, ReceivedMetric, Told};
 use files::{Files, Minute};
 use ring::{Ring, SAMPLE_MS};
 
@@ -26,7 +27,7 @@ const MINUTE_MS: u64 = 60_000;
 /// Of instances that come and go, those silent for an hour leave the memory first.
 const SERIES_MAX: usize = 50_000;
 
-/// Which number of what. Nothing of a request is in it, so there are as many as are declared.
+/// Which number of what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricKey {
     pub metric: String,
@@ -34,6 +35,9 @@ pub struct MetricKey {
     pub service: String,
     /// Empty: of the service as a whole.
     pub instance: String,
+    /// Of what a service sent: its attributes, as `key="value",…` by key. `None` of our own, in
+    /// which nothing of a request is, so that there are as many as are declared.
+    pub labels: Option<String>,
 }
 
 /// How much is kept.
@@ -52,7 +56,7 @@ impl Default for MetricPolicy {
 /// Which numbers are asked for.
 #[derive(Debug, Clone, Default)]
 pub struct MetricQuery {
-    /// Empty: all.
+    /// Empty: all of our own.
     pub metrics: Vec<String>,
     pub service: Option<String>,
     pub since_ms: u64,
@@ -63,7 +67,7 @@ pub struct MetricQuery {
 
 impl MetricQuery {
     fn takes(&self, key: &MetricKey) -> bool {
-        (self.metrics.is_empty() || self.metrics.contains(&key.metric))
+        (self.metrics.contains(&key.metric) || self.metrics.is_empty() && key.labels.is_none())
             && self.service.as_ref().is_none_or(|service| key.service == *service)
     }
 }
@@ -81,6 +85,27 @@ struct Recent {
     rings: BTreeMap<MetricKey, Ring>,
     /// The minute that is not whole yet.
     minute: u64,
+    /// Names of our own, which no service may speak for.
+    own: BTreeSet<String>,
+}
+
+impl Recent {
+    fn push(&mut self, key: MetricKey, at_ms: u64, value: f64) {
+        let full = self.rings.len() >= SERIES_MAX;
+        if full && !self.rings.contains_key(&key) {
+            self.rings.retain(|_, ring| !ring.is_silent(at_ms));
+            if self.rings.len() >= SERIES_MAX {
+                return;
+            }
+        }
+        self.rings.entry(key).or_default().push(at_ms, value as f32);
+    }
+
+    fn keep_apart(&self, metric: &mut String) {
+        if self.own.contains(metric) {
+            metric.insert_str(0, "otel.");
+        }
+    }
 }
 
 /// Cheap to clone; all clones are one.
@@ -88,6 +113,7 @@ struct Recent {
 pub struct MetricStore {
     recent: Arc<Mutex<Recent>>,
     files: Arc<Mutex<Files>>,
+    received: Arc<Mutex<Received>>,
 }
 
 impl MetricStore {
@@ -96,22 +122,68 @@ impl MetricStore {
     pub fn open(dir: PathBuf, policy: MetricPolicy) -> Result<Self, OpenError> {
         let files =
             Files::open(dir.clone(), policy).map_err(|source| OpenError { path: dir, source })?;
-        Ok(Self { recent: Arc::default(), files: Arc::new(Mutex::new(files)) })
+        Ok(Self {
+            recent: Arc::default(),
+            files: Arc::new(Mutex::new(files)),
+            received: Arc::default(),
+        })
     }
 
-    /// Takes numbers of one moment. What was a whole minute is written by [`Self::save`].
+    /// Takes numbers of our own of one moment. What was a whole minute is written by [`Self::save`].
     pub fn record(&self, at_ms: u64, values: impl IntoIterator<Item = (MetricKey, f64)>) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = lock(&self.recent);
         for (key, value) in values {
-            let full = recent.rings.len() >= SERIES_MAX;
-            if full && !recent.rings.contains_key(&key) {
-                recent.rings.retain(|_, ring| !ring.is_silent(at_ms));
-                if recent.rings.len() >= SERIES_MAX {
-                    continue;
-                }
+            if !recent.own.contains(&key.metric) {
+                recent.own.insert(key.metric.clone());
             }
-            recent.rings.entry(key).or_default().push(at_ms, value as f32);
+            recent.push(key, at_ms, value);
         }
+    }
+
+    /// Takes what a service sent: points go into their series by `take`, which gives back what
+    /// they say over time.
+    pub(crate) fn receive<T>(&self, take: impl FnOnce(&mut Received) -> (Vec<Told>, T)) -> T {
+        let (told, rest) = take(&mut lock(&self.received));
+        let mut recent = lock(&self.recent);
+        for (at_ms, values) in told {
+            for (mut key, value) in values {
+                recent.keep_apart(&mut key.metric);
+                recent.push(key, at_ms, value);
+            }
+        }
+        rest
+    }
+
+    /// What services have sent, by name.
+    pub fn received(&self) -> Vec<ReceivedMetric> {
+        let mut found = lock(&self.received).list();
+        let recent = lock(&self.recent);
+        found.iter_mut().flat_map(|of| &mut of.lines).for_each(|name| recent.keep_apart(name));
+        found
+    }
+
+    /// Data points that were refused since the store was opened.
+    pub fn refused(&self) -> u64 {
+        lock(&self.received).refused()
+    }
+
+    /// Parts of requests of OTLP with what is new since then.
+    pub(crate) fn copied(&self, since_ms: u64) -> Vec<(Vec<u8>, u64)> {
+        let own = {
+            let recent = lock(&self.recent);
+            let ours = recent.rings.iter().filter(|(key, _)| key.labels.is_none());
+            let latest = ours.filter_map(|(key, ring)| Some((key.clone(), ring.values().last()?)));
+            let latest = latest.filter(|(_, (at, _))| *at + SAMPLE_MS > since_ms);
+            latest.map(|(key, (at, value))| (key, at, value)).collect()
+        };
+        let mut parts = crate::export::series::own(own);
+        parts.extend(lock(&self.received).copied(since_ms));
+        parts
+    }
+
+    /// Appends the latest of what services have sent, as Prometheus reads it.
+    pub fn expose(&self, out: &mut String) {
+        lock(&self.received).expose(archipel_rt::clock::wall_ms(), out);
     }
 
     /// Writes the minute that has become whole, if one has.
@@ -121,7 +193,7 @@ impl MetricStore {
     pub async fn save(&self, at_ms: u64) -> io::Result<()> {
         let minute = at_ms / MINUTE_MS;
         let block = {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut recent = lock(&self.recent);
             let before = std::mem::replace(&mut recent.minute, minute);
             if before == minute || before == 0 {
                 return Ok(());
@@ -136,7 +208,7 @@ impl MetricStore {
         };
         let files = self.files.clone();
         blocking(move || {
-            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut files = lock(&files);
             files.append(minute - 1, &block)
         })
         .await
@@ -170,7 +242,7 @@ impl MetricStore {
         };
         // What the memory holds whole is taken from there, everything before that from the files.
         let known_ms = {
-            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let recent = lock(&self.recent);
             let first =
                 recent.rings.values().filter_map(|ring| Some(ring.values().next()?.0)).min();
             let first = match fine {
@@ -191,7 +263,7 @@ impl MetricStore {
             let (files, wanted) = (self.files.clone(), query.clone());
             let minutes = since_ms / MINUTE_MS..known_ms.div_ceil(MINUTE_MS);
             let found = blocking(move || {
-                let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                let files = lock(&files);
                 files.read(minutes, |key| wanted.takes(key))
             });
             for (key, minutes) in found.await? {
@@ -209,6 +281,10 @@ impl MetricStore {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,7 +294,12 @@ mod tests {
     async fn the_first_numbers_are_seen_at_once_and_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = MetricStore::open(dir.path().join("m"), MetricPolicy::default()).unwrap();
-        let key = MetricKey { metric: "cpu".into(), service: "a".into(), instance: "a-0".into() };
+        let key = MetricKey {
+            metric: "cpu".into(),
+            service: "a".into(),
+            instance: "a-0".into(),
+            labels: None,
+        };
         let begin = archipel_rt::clock::wall_ms() / MINUTE_MS * MINUTE_MS + 20_000;
         let mut at_ms = begin;
         while at_ms < begin + MINUTE_MS {

@@ -11,14 +11,15 @@ use opentelemetry_proto::tonic::{logs, resource, trace};
 use serde_json::{Map, Value as Json};
 
 use super::super::span::{Extra, Kind, Resource, Span, SpanStatus, Text, Value};
+use super::keys::Keys;
 use crate::record::{LogRecord, Stream};
 use crate::{Level, names};
 
-const ATTRIBUTES_MAX: usize = 128;
-const EXTRAS_MAX: usize = 128;
-const KEY_BYTES_MAX: usize = 256;
-const NAME_BYTES_MAX: usize = 1 << 10;
-const VALUE_BYTES_MAX: usize = 16 << 10;
+pub(super) const ATTRIBUTES_MAX: usize = 128;
+pub(super) const EXTRAS_MAX: usize = 128;
+pub(super) const KEY_BYTES_MAX: usize = 256;
+pub(super) const NAME_BYTES_MAX: usize = 1 << 10;
+pub(super) const VALUE_BYTES_MAX: usize = 16 << 10;
 /// A clock that is further ahead is wrong.
 const AHEAD_NS_MAX: u64 = 24 * 3600 * 1_000_000_000;
 
@@ -35,7 +36,7 @@ pub(super) struct Rejected {
 }
 
 impl Rejected {
-    fn add(&mut self, reason: &'static str) {
+    pub(super) fn add(&mut self, reason: &'static str) {
         if self.count == 0 {
             self.reason = reason;
         }
@@ -49,7 +50,7 @@ impl Rejected {
 
 pub(super) fn spans(request: ExportTraceServiceRequest, sender: &ServiceName) -> Converted<Span> {
     let mut out = Converted { taken: Vec::new(), rejected: Rejected::default() };
-    let latest = clock::wall_ms().saturating_mul(1_000_000).saturating_add(AHEAD_NS_MAX);
+    let latest = latest(clock::wall_ms());
     for group in request.resource_spans {
         let of = Arc::new(resource_of(group.resource, sender));
         for scope in group.scope_spans {
@@ -66,7 +67,10 @@ pub(super) fn spans(request: ExportTraceServiceRequest, sender: &ServiceName) ->
 }
 
 /// Who sent it decides whose it is.
-fn resource_of(resource: Option<resource::v1::Resource>, sender: &ServiceName) -> Resource {
+pub(super) fn resource_of(
+    resource: Option<resource::v1::Resource>,
+    sender: &ServiceName,
+) -> Resource {
     let mut attributes = Map::new();
     let mut instance = String::new();
     let given = resource.map(|resource| resource.attributes).unwrap_or_default();
@@ -90,62 +94,109 @@ fn own_instance(value: &Json, sender: &ServiceName) -> Option<InstanceId> {
     (id.service == *sender).then_some(id)
 }
 
+/// What there is of a span besides lists.
+#[derive(Default)]
+pub(super) struct Head {
+    pub(super) trace: Option<TraceId>,
+    pub(super) span: Option<SpanId>,
+    pub(super) parent: Option<SpanId>,
+    pub(super) name: String,
+    pub(super) kind: i32,
+    pub(super) start_ns: u64,
+    pub(super) end_ns: u64,
+    pub(super) code: i32,
+    /// Of the status.
+    pub(super) message: String,
+}
+
+/// A span may begin so late.
+pub(super) fn latest(now_ms: u64) -> u64 {
+    now_ms.saturating_mul(1_000_000).saturating_add(AHEAD_NS_MAX)
+}
+
 fn span_of(
     span: trace::v1::Span,
     of: &Arc<Resource>,
     library: Option<&str>,
     latest: u64,
 ) -> Result<Span, &'static str> {
-    let (Some(trace), Some(own)) = (trace_id(&span.trace_id), span_id(&span.span_id)) else {
-        return Err("a span without a valid trace id and span id");
-    };
-    if span.start_time_unix_nano > latest {
-        return Err("a span that begins more than a day in the future");
-    }
-    let mut attributes = attributes(span.attributes);
-    if let Some(library) = library.filter(|name| !name.is_empty()) {
-        attributes.push(("otel.scope.name".into(), Value::Text(library.to_owned().into())));
-    }
     let (code, message) = span.status.map_or((0, String::new()), |of| (of.code, of.message));
-    if !message.is_empty() {
-        let message = Value::Text(cut(message, VALUE_BYTES_MAX).into());
-        attributes.push(("otel.status_description".into(), message));
-    }
-    let events = span.events.into_iter().take(EXTRAS_MAX).map(|event| Extra::Event {
+    let head = Head {
+        trace: trace_id(&span.trace_id),
+        span: span_id(&span.span_id),
+        parent: span_id(&span.parent_span_id),
+        name: cut(span.name, NAME_BYTES_MAX),
+        kind: span.kind,
+        start_ns: span.start_time_unix_nano,
+        end_ns: span.end_time_unix_nano,
+        code,
+        message: cut(message, VALUE_BYTES_MAX),
+    };
+    let events = span.events.into_iter().take(EXTRAS_MAX).map(of_event);
+    let links = span.links.into_iter().take(EXTRAS_MAX).filter_map(of_link);
+    let extras = events.chain(links).collect();
+    finish(head, attributes(span.attributes), extras, of, library, latest)
+}
+
+pub(super) fn of_event(event: trace::v1::span::Event) -> Extra {
+    Extra::Event {
         name: cut(event.name, NAME_BYTES_MAX),
         at_ns: event.time_unix_nano,
         attributes: map(event.attributes),
-    });
-    let links = span.links.into_iter().take(EXTRAS_MAX).filter_map(|link| {
-        Some(Extra::Link {
-            trace: trace_id(&link.trace_id)?,
-            span: span_id(&link.span_id)?,
-            attributes: map(link.attributes),
-        })
-    });
+    }
+}
+
+pub(super) fn of_link(link: trace::v1::span::Link) -> Option<Extra> {
+    Some(Extra::Link {
+        trace: trace_id(&link.trace_id)?,
+        span: span_id(&link.span_id)?,
+        attributes: map(link.attributes),
+    })
+}
+
+pub(super) fn finish(
+    head: Head,
+    mut attributes: Vec<(Text, Value)>,
+    extras: Vec<Extra>,
+    of: &Arc<Resource>,
+    library: Option<&str>,
+    latest: u64,
+) -> Result<Span, &'static str> {
+    let (Some(trace), Some(own)) = (head.trace, head.span) else {
+        return Err("a span without a valid trace id and span id");
+    };
+    if head.start_ns > latest {
+        return Err("a span that begins more than a day in the future");
+    }
+    if let Some(library) = library.filter(|name| !name.is_empty()) {
+        attributes.push(("otel.scope.name".into(), Value::Text(library.to_owned().into())));
+    }
+    if !head.message.is_empty() {
+        attributes.push(("otel.status_description".into(), Value::Text(head.message.into())));
+    }
     Ok(Span {
         trace,
         span: own,
-        parent: span_id(&span.parent_span_id),
+        parent: head.parent,
         resource: of.clone(),
-        name: cut(span.name, NAME_BYTES_MAX).into(),
-        kind: match span.kind {
+        name: head.name.into(),
+        kind: match head.kind {
             2 => Kind::Server,
             3 => Kind::Client,
             4 => Kind::Producer,
             5 => Kind::Consumer,
             _ => Kind::Internal,
         },
-        status: match code {
+        status: match head.code {
             1 => SpanStatus::Ok,
             2 => SpanStatus::Error,
             _ => SpanStatus::Unset,
         },
-        start_ns: span.start_time_unix_nano,
+        start_ns: head.start_ns,
         // A clock that was set back while the span ran.
-        duration_ns: span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano),
+        duration_ns: head.end_ns.saturating_sub(head.start_ns),
         attributes,
-        extras: events.chain(links).collect(),
+        extras,
     })
 }
 
@@ -157,27 +208,29 @@ fn span_id(bytes: &[u8]) -> Option<SpanId> {
     SpanId::new(bytes.try_into().ok()?)
 }
 
-fn attributes(given: Vec<KeyValue>) -> Vec<(Text, Value)> {
+pub(super) fn attributes(given: Vec<KeyValue>) -> Vec<(Text, Value)> {
+    let mut keys = Keys::default();
     let given = given.into_iter().take(ATTRIBUTES_MAX);
     given
         .filter_map(|KeyValue { key, value, .. }| {
-            let key = names::current(cut(key, KEY_BYTES_MAX));
+            let (key, guard) = keys.of(&cut(key, KEY_BYTES_MAX));
             let value = match value?.value? {
                 Any::StringValue(text) => Value::Text(cut(text, VALUE_BYTES_MAX).into()),
                 Any::BoolValue(yes) => Value::Bool(yes),
                 Any::IntValue(number) => Value::Int(number),
                 Any::DoubleValue(number) => Value::Double(number),
-                other => {
-                    let text = json(AnyValue { value: Some(other) }).to_string();
-                    // Half of a document is none.
-                    let fits = text.len() <= VALUE_BYTES_MAX;
-                    Value::Json(if fits { text.into() } else { "\"(too large)\"".into() })
-                }
+                other => of_json(AnyValue { value: Some(other) }),
             };
-            let value = names::masked(&key, value);
-            Some((key, value))
+            Some((key, guard.masked(value)))
         })
         .collect()
+}
+
+pub(super) fn of_json(value: AnyValue) -> Value {
+    let text = json(value).to_string();
+    // Half of a document is none.
+    let fits = text.len() <= VALUE_BYTES_MAX;
+    Value::Json(if fits { text.into() } else { "\"(too large)\"".into() })
 }
 
 fn map(given: Vec<KeyValue>) -> Map<String, Json> {
@@ -204,7 +257,7 @@ fn json(value: AnyValue) -> Json {
     }
 }
 
-fn cut(mut text: String, bytes_max: usize) -> String {
+pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or_default());

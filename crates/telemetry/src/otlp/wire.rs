@@ -5,6 +5,9 @@ use std::io::Read;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceResponse,
 };
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
@@ -121,6 +124,14 @@ pub(super) fn logs_done(encoding: Encoding, rejected: Rejected) -> Reply {
         error_message,
     });
     done(encoding, &ExportLogsServiceResponse { partial_success: partial })
+}
+
+pub(super) fn metrics_done(encoding: Encoding, rejected: Rejected) -> Reply {
+    let partial = rejected.told().map(|(count, error_message)| ExportMetricsPartialSuccess {
+        rejected_data_points: count,
+        error_message,
+    });
+    done(encoding, &ExportMetricsServiceResponse { partial_success: partial })
 }
 
 fn done(encoding: Encoding, response: &(impl Message + serde::Serialize)) -> Reply {

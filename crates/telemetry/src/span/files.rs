@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! spans/<first span's time>-<first group's number>.arcs   whole groups, appended, then left alone
+//! spans/<first span's time>-<first group's number>t.arcs  what thinning left of one (`thin`)
 //! spans/tail-<number>-<generation>.arcs                   what the next group has so far
 //! ```
 //!
@@ -21,6 +22,8 @@ use super::group::{Load, inflate};
 use super::index::{ColumnPlace, HEADER_BYTES, Index};
 
 const SUFFIX: &str = "arcs";
+/// At the end of the name of a segment that has been thinned.
+const THIN: char = 't';
 
 /// A group in a file. The file may be deleted meanwhile; it can be read as long as this lives.
 pub(crate) struct Group {
@@ -121,12 +124,25 @@ pub(crate) fn tail_path(dir: &Path, number: u64, generation: u64) -> PathBuf {
 
 /// Segments by the number of their first group, oldest first.
 pub(crate) fn segments(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = named(dir, |name| {
-        let (_, number) = name.split_once('-')?;
-        number.parse::<u64>().ok()
-    })?;
+    let mut found = named(dir, number_of)?;
     found.sort();
     Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Of the first group of a segment, from its name without ending.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    let (_, number) = name.split_once('-')?;
+    number.strip_suffix(THIN).unwrap_or(number).parse().ok()
+}
+
+pub(crate) fn is_thin(segment: &Path) -> bool {
+    segment.file_stem().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(THIN))
+}
+
+/// What a segment is called when it is thin.
+pub(crate) fn thin_path(segment: &Path) -> PathBuf {
+    let name = segment.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    segment.with_file_name(format!("{name}{THIN}.{SUFFIX}"))
 }
 
 /// Tails as (number, generation), path.

@@ -17,9 +17,11 @@ mod index;
 mod model;
 mod search;
 mod store;
+mod thin;
 mod writer;
 
 pub use answers::{Answer, Bucket, Durations, TRACE_SPANS_MAX, Tally, TraceSummary};
+pub(crate) use hop::Row;
 pub use hop::{Hop, HopKind};
 pub use model::{Extra, Kind, Resource, Span, SpanStatus, Text, Value};
 pub use search::SpanQuery;

@@ -3,16 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use archipel_model::Sampling;
 use archipel_rt::{Sender, Tasks, blocking, channel};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::files::Group;
 use super::hop::Hop;
 use super::model::Span;
+use super::thin;
 use super::writer::Writer;
+use crate::export::Exporter;
 use crate::{OpenError, turns};
 
 /// Spans that may wait for the disk.
@@ -23,11 +26,17 @@ const QUEUE: usize = 64 << 10;
 pub struct SpanPolicy {
     pub bytes_max: u64,
     pub age_max: Duration,
+    /// What stays when old spans make room.
+    pub sample: Sampling,
 }
 
 impl Default for SpanPolicy {
     fn default() -> Self {
-        Self { bytes_max: 1 << 30, age_max: Duration::from_secs(7 * 24 * 3600) }
+        Self {
+            bytes_max: 1 << 30,
+            age_max: Duration::from_secs(7 * 24 * 3600),
+            sample: Sampling::default(),
+        }
     }
 }
 
@@ -58,6 +67,9 @@ pub(crate) struct Shared {
     queued: AtomicUsize,
     pub(crate) stored: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) copies: OnceLock<Exporter>,
+    /// A file is.
+    pub(crate) full: Notify,
 }
 
 impl Shared {
@@ -99,9 +111,12 @@ impl SpanStore {
     /// When the directory cannot be made or read.
     pub fn open(dir: PathBuf, policy: SpanPolicy, tasks: &Tasks) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::default());
+        let thinned = dir.clone();
         let writer = Writer::open(dir.clone(), policy, shared.clone())
             .map_err(|source| OpenError { path: dir, source })?;
         let (commands, receiver) = channel("telemetry.spans", 1024);
+        let thinning = thin::run(thinned, policy, shared.clone(), tasks.stop_token());
+        tasks.spawn("telemetry.thinning", thinning);
         tasks.spawn("telemetry.spans", turns::run(writer, receiver, tasks.stop_token()));
         Ok(Self { commands, shared })
     }
@@ -130,6 +145,11 @@ impl SpanStore {
         self.shared.taken(count);
         self.shared.dropped.fetch_add(count as u64, Relaxed);
         false
+    }
+
+    /// The first one stays.
+    pub(crate) fn copy_to(&self, exporter: Exporter) {
+        let _ = self.shared.copies.set(exporter);
     }
 
     pub fn counts(&self) -> SpanCounts {

@@ -155,7 +155,11 @@ impl Writer {
         if self.saved == self.open.len() {
             self.save_at = clock::now() + SAVE_EVERY;
         }
+        let before = self.open.len();
         self.open.extend(rows);
+        if let Some(exporter) = self.shared.copies.get().filter(|of| of.is_active()) {
+            exporter.spans(&self.open[before..]);
+        }
         while self.open.len() >= ROWS_MAX {
             self.seal();
         }
@@ -246,6 +250,7 @@ impl Writer {
             let path = files::segment_path(&self.dir, index.start_min / 1_000_000, self.number);
             self.segment = Some(Appending::create(path)?);
             self.tidy_at = clock::now();
+            self.shared.full.notify_one();
         }
         self.segment.as_mut().expect("made above").append(index, &bytes)
     }
@@ -265,7 +270,7 @@ impl Writer {
 
     fn tidy(&mut self) {
         self.tidy_at = clock::now() + TIDY_EVERY;
-        let SpanPolicy { bytes_max, age_max } = self.policy;
+        let SpanPolicy { bytes_max, age_max, .. } = self.policy;
         match files::keep_budget(&self.dir, bytes_max, age_max) {
             Ok(false) => {}
             Ok(true) => self.forget_deleted(),
@@ -275,10 +280,9 @@ impl Writer {
 
     /// Deleted files stay readable for questions under way, not for new ones.
     fn forget_deleted(&self) {
-        let first = files::segments(&self.dir).ok().and_then(|paths| {
-            let name = paths.first()?.file_stem()?.to_str()?.split_once('-')?.1.to_owned();
-            name.parse::<u64>().ok()
-        });
+        let first = files::segments(&self.dir)
+            .ok()
+            .and_then(|paths| files::number_of(paths.first()?.file_stem()?.to_str()?));
         self.shared.change(|groups| {
             groups.sealed.retain(|group| first.is_some_and(|first| group.index.number >= first));
         });

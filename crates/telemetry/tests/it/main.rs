@@ -1,7 +1,10 @@
 //! The log store as its users see it: what was printed is found again, within a budget.
 
+mod export;
+mod metrics;
 mod otlp;
 mod spans;
+mod thin;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

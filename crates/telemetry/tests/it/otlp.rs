@@ -7,7 +7,8 @@ use archipel_model::ServiceName;
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_telemetry::otlp::{Encoding, Otlp, Reply, Signal};
 use archipel_telemetry::{
-    Expr, Filter, Level, LogStore, Span, SpanPolicy, SpanQuery, SpanStatus, SpanStore, Value,
+    Expr, Filter, Level, LogStore, MetricPolicy, MetricStore, Span, SpanPolicy, SpanQuery,
+    SpanStatus, SpanStore, Value,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -32,7 +33,10 @@ impl Fixture {
         let policy = SpanPolicy::default();
         let spans = SpanStore::open(dir.path().join("spans"), policy, &tasks).expect("works");
         let logs = LogStore::open(dir.path().join("logs"), &tasks).expect("works");
-        Self { _dir: dir, tasks, otlp: Otlp::new(spans.clone(), logs.clone()), spans, logs }
+        let metrics = MetricStore::open(dir.path().join("metrics"), MetricPolicy::default());
+        let metrics = metrics.expect("works");
+        let otlp = Otlp::new(spans.clone(), logs.clone(), metrics);
+        Self { _dir: dir, tasks, otlp, spans, logs }
     }
 
     fn send(&self, signal: Signal, encoding: Encoding, gzip: bool, body: &[u8]) -> Reply {

@@ -18,9 +18,10 @@ use uuid::Uuid;
 use super::stored::{self, Answer, TaskV1};
 use crate::instance::{Instance, Running};
 use crate::key::Key;
+use crate::noted::park;
 use crate::places::free_task;
 use crate::pool::TaskId;
-use crate::state::{State, Unit, park, send_item, stream_of};
+use crate::state::{State, Unit, send_item, stream_of};
 use crate::stored::Record as _;
 
 /// Of no worker here.

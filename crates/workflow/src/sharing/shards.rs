@@ -132,9 +132,9 @@ async fn read(
     }
     let mut keys = Vec::new();
     for (record, entry) in kv.list_all(&format!("a/{}", app_prefix(app))).await? {
-        let (key, incarnation) = load::active(&record, &entry.value)?;
-        if ours(&key) {
-            keys.push((key, incarnation));
+        let begun = load::active(&record, &entry.value)?;
+        if ours(&begun.key) {
+            keys.push(begun);
         }
     }
     Ok((load::instances(kv, &keys).await?, busy))

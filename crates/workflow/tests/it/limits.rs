@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use archipel_workflow::{Limits, WorkflowError};
 use dapr_durabletask_proto::work_item::Request;
-use dapr_durabletask_proto::{OrchestrationStatus as Status, WorkItem};
+use dapr_durabletask_proto::{OrchestrationStatus as Status, WorkItem, WorkflowState};
 
 use crate::fake::{
     APP, Seen, WITHIN, answer, ended, engine, key, reaches, stages, start, task, turn,
@@ -106,11 +106,16 @@ async fn activities_of_one_name_wait_also_when_the_worker_is_lost() {
     loop {
         let Some(Request::WorkflowRequest(request)) = last.request else { panic!("not a turn") };
         engine.complete_turn(APP, turn(request, last.completion_token, fan)).await.expect("taken");
-        let state = engine.get(&instance, false).await.expect("reads").expect("is there");
-        if state.workflow_status() == Status::Completed {
-            break;
+        let ended = |state: Option<&WorkflowState>| {
+            state.is_some_and(|state| state.workflow_status() == Status::Completed)
+        };
+        tokio::select! {
+            item = next(&mut worker) => last = item,
+            ended = engine.wait(&instance, false, ended) => {
+                ended.expect("is there");
+                break;
+            }
         }
-        last = next(&mut worker).await;
     }
     let late = hand.pop().expect("three");
     let late = engine.complete_task(APP, answer(late.0, late.1, None)).await;

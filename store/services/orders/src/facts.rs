@@ -5,7 +5,8 @@ use store_kit::{Event, OrderId, Problem, Tx, Verdict as Received};
 
 use crate::App;
 use crate::machine::{
-    Circumstances, Fulfilment, Input, MoneyState, ParcelState, Payment, Verdict, step,
+    Circumstances, Fulfilment, FulfilmentState, Input, MoneyState, ParcelState, Payment, Status,
+    Verdict, step,
 };
 use crate::order::Order;
 use crate::signal;
@@ -62,7 +63,7 @@ pub(crate) fn on_event(app: &App, tx: &Tx<'_>, event: &Event) -> Result<Received
         "payment.refunded" => payment(MoneyState::Refunded),
         "payment.expired" => payment(MoneyState::Expired),
         "payment.capture_failed" => Input::CaptureFailed,
-        "fulfilment.created" => parcel(ParcelState::New),
+        "fulfilment.created" => return taken_on(app, tx, &about.order_id),
         "fulfilment.packed" => parcel(ParcelState::Packed),
         "fulfilment.short" => parcel(ParcelState::Short),
         "fulfilment.cancelled" => parcel(ParcelState::Cancelled),
@@ -103,6 +104,21 @@ fn meet(app: &App, tx: &Tx<'_>, id: &OrderId, input: &Input) -> Result<Received,
 
 fn unknown(id: &OrderId) -> Received {
     Received::NotYet(format!("{id} is not known here yet"))
+}
+
+/// The warehouse knows of the order: it is shown, and nothing follows from it, so the workflow
+/// is spared the turn.
+fn taken_on(app: &App, tx: &Tx<'_>, id: &OrderId) -> Result<Received, Problem> {
+    let (state, status) = (FulfilmentState::New, Status::Confirmed);
+    let noted = tx
+        .prepare_cached("UPDATE orders SET fulfilment_state = ? WHERE id = ? AND status = ?")?
+        .execute((state.as_str(), id, status.as_str()))?;
+    if noted == 0 && Order::find(tx, id)?.is_none() {
+        return Ok(unknown(id));
+    }
+    let (live, id) = (app.live.clone(), id.clone());
+    tx.after_commit(move || live.changed(&id));
+    Ok(Received::Applied)
 }
 
 /// Inventory has counted the shelf down.

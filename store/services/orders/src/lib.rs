@@ -4,22 +4,26 @@
 //! The workflow `order` (`workflow`) holds a conductor and does what it says: activities ask the
 //! other services through `remote` and record in the database (`order`) what became of the order.
 //! `create` takes an order, `facts` hears what others publish, `routes` and `view` show an order
-//! to its customer; what they have for its workflow goes through `signal`, `live` tells open
-//! pages.
+//! to its customer; what they have for its workflow is kept in `signal`, and the `postman` brings
+//! it to the `engine`. `watch` has a workflow begin again that ended before its order. `live`
+//! tells open pages.
 
 pub mod conductor;
 pub mod machine;
 
 mod breaker;
 mod create;
+mod engine;
 mod facts;
 mod live;
 mod order;
+mod postman;
 mod remote;
 mod routes;
 mod schema;
 mod signal;
 mod view;
+mod watch;
 mod workflow;
 
 use std::sync::Arc;
@@ -69,12 +73,14 @@ pub async fn service(env: Env) -> Result<Service, StartError> {
     let app =
         App { db, policy, remote, live: Live::default(), mail: Mail::default(), verifier, stop };
     let (of_inbox, of_worker) = (app.clone(), app.clone());
-    let (of_mail, of_breaker) = (app.clone(), app.clone());
+    let (of_mail, of_breaker, of_watch) = (app.clone(), app.clone(), app.clone());
+    let to_watch = channel.clone();
     Ok(service
         .routes(routes::routes(app))
         .inbox(move |tx: &Tx<'_>, event: &Event| facts::on_event(&of_inbox, tx, event))
         .task("workflows", |stop| workflow::run(of_worker, url, stop))
-        .task("signals", |stop| signal::run(of_mail, channel, stop))
+        .task("signals", |stop| postman::run(of_mail, channel, stop))
+        .task("watch", |stop| watch::run(of_watch, to_watch, stop))
         .task("breaker", |stop| breaker::run(of_breaker, stop)))
 }
 

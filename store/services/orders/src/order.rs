@@ -10,7 +10,7 @@ use store_kit::{
 
 use crate::conductor::Work;
 use crate::live::Live;
-use crate::machine::{Effect, Saga};
+use crate::machine::{Effect, Saga, Status};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +115,24 @@ impl Order {
         let mut rows = conn.prepare_cached(&sql)?;
         let rows = rows.query_map(params![customer, before, limit], from_row)?;
         rows.map(|order| order?.with_lines(conn)).collect()
+    }
+
+    /// Open orders that have not changed since `then`, behind `after`; without those whose
+    /// workflow is still to be begun.
+    pub(crate) fn open_since(
+        conn: &Connection,
+        then: Timestamp,
+        after: Option<&OrderId>,
+        limit: u32,
+    ) -> Result<Vec<OrderId>, Problem> {
+        let mut rows = conn.prepare_cached(
+            "SELECT id FROM orders WHERE status IN (SELECT value FROM json_each(?1)) \
+             AND updated_at < ?2 AND (?3 IS NULL OR id > ?3) AND NOT EXISTS \
+             (SELECT 1 FROM signal WHERE order_id = orders.id AND input IS NULL) ORDER BY id LIMIT ?4",
+        )?;
+        let rows = rows
+            .query_map(params![statuses(Status::is_open)?, then, after, limit], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn with_lines(mut self, conn: &Connection) -> Result<Self, Problem> {
@@ -316,6 +334,12 @@ impl Agreed {
             "cart_id": self.cart.id, "cart_version": self.cart.version,
         })
     }
+}
+
+/// Those that are `chosen`, as SQL's `json_each` reads them.
+pub(crate) fn statuses(chosen: impl Fn(Status) -> bool) -> Result<String, Problem> {
+    let chosen: Vec<Status> = Status::ALL.iter().copied().filter(|s| chosen(*s)).collect();
+    Ok(serde_json::to_string(&chosen)?)
 }
 
 fn log(

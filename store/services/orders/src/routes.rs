@@ -236,6 +236,7 @@ async fn retry(State(app): State<App>, UrlPath(id): UrlPath<OrderId>) -> Result<
                     .detail("There is nothing left to do.")
             };
             wish(&of_writer, tx, &order, &Wish::RetryNow, over)?;
+            signal::send_again(&of_writer, tx, &id)?;
             accepted(&order)
         })
         .await

@@ -98,4 +98,15 @@ CREATE TABLE signal(
   order_id TEXT NOT NULL REFERENCES orders(id),
   input TEXT
 );
+", "
+-- What is told is kept until it was heard; what cannot be told is laid aside for a person.
+CREATE INDEX signal_of_order ON signal(order_id);
+CREATE TABLE dead_letter(
+  seq INTEGER PRIMARY KEY,
+  order_id TEXT NOT NULL REFERENCES orders(id),
+  input TEXT,
+  tries INTEGER NOT NULL,
+  why TEXT NOT NULL,
+  at TEXT NOT NULL
+);
 "];

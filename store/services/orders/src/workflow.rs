@@ -39,9 +39,10 @@ const TURNS_MAX: u32 = 200;
 /// Turns and activities at once. An activity may wait for its callee for seconds, and must not
 /// keep the turns of others waiting.
 const WORK_MAX: usize = 1024;
-/// Histories kept here, so that a turn is sent only what is new in it.
+/// Histories kept here, so that a turn is sent only what is new in it. One is about 10 KB at its
+/// end; with less room than the orders of a rush need, each would be sent again at every turn.
 const HISTORY_TTL: Duration = Duration::from_secs(60);
-const HISTORY_BYTES: u64 = 8 << 20;
+const HISTORY_BYTES: u64 = 16 << 20;
 const RECORD_AGAIN: Backoff =
     Backoff { first: Duration::from_millis(50), max: Duration::from_secs(5) };
 

@@ -4,7 +4,7 @@
 //! to use real ones for them.
 
 #[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/fakes/mod.rs"]
+#[path = "../tests/shop/fakes.rs"]
 mod fakes;
 
 use std::time::Duration;

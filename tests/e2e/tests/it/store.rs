@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::browser::{self, root};
 use crate::lifecycle::kill;
+use crate::ways;
 
 /// The store on a port and in a state directory of its own.
 fn store() -> App {
@@ -196,6 +197,8 @@ fn a_person_buys_something_while_everything_is_killed_in_turn() {
     assert!(forgotten(&["/media/**"]) > 0);
     assert_eq!(forgotten(&["/media/**"]), 0);
     assert!(forgotten(&["--all"]) > 0, "/static");
+
+    ways::every_way_of_an_order_is_seen(&app, &shots.join("ways"));
 
     // Every service once, under light load; the pages of the others go on.
     let visitors = Visitors::start(&app, 2);

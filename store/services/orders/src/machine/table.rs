@@ -50,6 +50,10 @@ impl Status {
         matches!(self, Completed | Cancelled | Refunded)
     }
 
+    pub fn is_open(self) -> bool {
+        !self.is_final()
+    }
+
     /// It waits for a person, as long as its deadline lets it.
     pub fn awaits_customer(self) -> bool {
         matches!(self, AwaitingAction | AwaitingMethod)

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod engine;
+mod mail;
 mod world;
 
 use std::path::PathBuf;

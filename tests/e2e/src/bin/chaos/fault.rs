@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use archipel_e2e::App;
+
+use crate::memory;
 
 pub(crate) const SERVICES: [&str; 13] = [
     "storefront",
@@ -23,7 +25,7 @@ pub(crate) const SERVICES: [&str; 13] = [
 ];
 
 /// The calls that an order needs, and those of the pages before it.
-const EDGES: [(&str, &str); 11] = [
+const EDGES: [(&str, &str); 15] = [
     ("storefront", "catalog"),
     ("storefront", "checkout"),
     ("storefront", "orders"),
@@ -35,10 +37,39 @@ const EDGES: [(&str, &str); 11] = [
     ("orders", "warehouse"),
     ("payments", "psp-sim"),
     ("warehouse", "carrier-sim"),
+    // Webhooks, and the text to the telephone.
+    ("psp-sim", "payments"),
+    ("carrier-sim", "warehouse"),
+    ("notifications", "sms-sim"),
+    ("storefront", "cart"),
 ];
+
+/// Who answers 503 for a time.
+const REFUSALS: [(&str, &str); 4] = [
+    ("storefront", "checkout"),
+    ("orders", "inventory"),
+    ("orders", "payments"),
+    ("payments", "psp-sim"),
+];
+
+/// Whose database has one writer, which somebody can keep busy.
+const LOCKED: [&str; 4] = ["orders", "payments", "inventory", "cart"];
 
 /// Whose database lies on a disk of its own, which can be filled.
 pub(crate) const SMALL_DISKS: [&str; 3] = ["orders", "payments", "inventory"];
+/// Those with a limit that their own work should never reach.
+const MEMORY: [&str; 10] = [
+    "storefront",
+    "catalog",
+    "customers",
+    "cart",
+    "checkout",
+    "orders",
+    "inventory",
+    "payments",
+    "warehouse",
+    "notifications",
+];
 pub(crate) const DISK_BYTES: u64 = 48 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +90,12 @@ pub(crate) enum Fault {
     EventsOutOfOrder,
     EverythingTwice,
     DiskFull(&'static str),
+    /// Somebody in its control group takes all memory that it may have.
+    MemoryFull(&'static str),
+    /// Its callee has too much to do.
+    Refuse(&'static str, &'static str),
+    /// Somebody else holds the lock that a writer needs.
+    Locked(&'static str),
     KillArchipel,
     KillEverything,
 }
@@ -77,7 +114,10 @@ pub(crate) fn all() -> Vec<Fault> {
     all.extend(EDGES.map(|(from, to)| Fault::Cut(from, to)));
     all.extend(EDGES.map(|(from, to)| Fault::Lose(from, to)));
     all.extend(EDGES.map(|(from, to)| Fault::Late(from, to)));
+    all.extend(REFUSALS.map(|(from, to)| Fault::Refuse(from, to)));
     all.extend(SMALL_DISKS.map(Fault::DiskFull));
+    all.extend(MEMORY.map(Fault::MemoryFull));
+    all.extend(LOCKED.map(Fault::Locked));
     all
 }
 
@@ -94,6 +134,9 @@ impl fmt::Display for Fault {
             Self::EventsOutOfOrder => f.write_str("events out of order"),
             Self::EverythingTwice => f.write_str("everything twice"),
             Self::DiskFull(name) => write!(f, "disk full {name}"),
+            Self::MemoryFull(name) => write!(f, "memory full {name}"),
+            Self::Refuse(from, to) => write!(f, "refuse {from}→{to}"),
+            Self::Locked(name) => write!(f, "locked {name}"),
             Self::KillArchipel => f.write_str("kill archipel"),
             Self::KillEverything => f.write_str("kill everything"),
         }
@@ -101,11 +144,11 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Begins it.
-    pub(crate) fn strike(&self, app: &App) {
+    /// Begins it. Whoever does it for as long as it lasts is handed back.
+    pub(crate) fn strike(&self, app: &App) -> Option<Child> {
         match *self {
-            // `again` does the killing.
-            Self::Kill(_) => self.again(app),
+            // `again` does it.
+            Self::Kill(_) | Self::MemoryFull(_) => self.again(app),
             Self::Pause(name) => chaos(app, &["pause", name]),
             Self::Slow(name) => chaos(app, &["delay", name, "1s..3s"]),
             Self::Cut(from, to) => chaos(app, &["cut", to, "--from", from]),
@@ -124,6 +167,8 @@ impl Fault {
                 // More than fits: what is left of the disk is taken to the last byte.
                 let _ = std::fs::write(ballast(app, name), vec![0; DISK_BYTES as usize]);
             }
+            Self::Refuse(from, to) => chaos(app, &["refuse", to, "--from", from]),
+            Self::Locked(name) => return hold_lock(app, name),
             Self::KillArchipel => {
                 kill(app.archipel_pid());
                 app.run(&["up", "--detach", "--dashboard-port", "0"]);
@@ -135,12 +180,23 @@ impl Fault {
                 app.run(&["up", "--detach", "--dashboard-port", "0"]);
             }
         }
+        None
     }
 
     /// Every few seconds while it lasts.
     pub(crate) fn again(&self, app: &App) {
-        if let Self::Kill(name) = self {
-            chaos(app, &["kill", name]);
+        match self {
+            Self::Kill(name) => chaos(app, &["kill", name]),
+            Self::MemoryFull(name) => memory::fill(app, name),
+            _ => {}
+        }
+    }
+
+    /// What is to be seen of it afterwards, and is not.
+    pub(crate) fn untold(&self, app: &App) -> Option<String> {
+        match self {
+            Self::MemoryFull(name) => memory::untold(app, name),
+            _ => None,
         }
     }
 
@@ -162,6 +218,20 @@ fn chaos(app: &App, words: &[&str]) {
     if outcome.code != 0 {
         eprintln!("chaos {}: {}", words.join(" "), outcome.err.trim());
     }
+}
+
+/// Holds the lock of a database's writer until it is killed.
+fn hold_lock(app: &App, service: &str) -> Option<Child> {
+    const HOLD: &str = "\
+import sqlite3, sys, time
+c = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+c.execute('BEGIN IMMEDIATE')
+time.sleep(600)
+";
+    let database = app.state().join("data").join(service).join(format!("{service}.db"));
+    let child =
+        Command::new("python3").args(["-c", HOLD]).arg(database).stdin(Stdio::null()).spawn();
+    child.inspect_err(|error| eprintln!("chaos: nobody holds the lock: {error}")).ok()
 }
 
 fn kill(pid: i32) {

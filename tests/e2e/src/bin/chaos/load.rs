@@ -4,30 +4,37 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// What people want, and the pages that this takes.
+pub(crate) const ACTS: [(&str, &[&str]); 7] = [
+    ("browse", &["home", "list", "product"]),
+    ("search", &["search"]),
+    ("cart", &["basket"]),
+    ("sign in", &["register", "account", "sign in"]),
+    ("check out", &["checkout", "address", "delivery", "card page", "card", "review again"]),
+    ("submit", &["submit", "submit twice"]),
+    ("see the order", &["order", "bank", "bank answer"]),
+];
 
 /// People who look around and people who buy, side by side.
 pub(crate) struct Load {
     children: Vec<(Child, PathBuf)>,
 }
 
-/// Attempts and failures.
-#[derive(Debug, Default, Clone, Copy)]
+/// Attempts, failures, and how long each took.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) tried: u64,
     pub(crate) failed: u64,
+    pub(crate) ms: Vec<u64>,
 }
 
-/// What people did in one third, by what they wanted.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Third {
-    pub(crate) browse: Tally,
-    pub(crate) checkout: Tally,
-    pub(crate) submit: Tally,
-    pub(crate) order: Tally,
-}
+/// What people did in one third, by [`ACTS`].
+pub(crate) type Third = [Tally; ACTS.len()];
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Seen {
     pub(crate) thirds: [Third; 3],
     pub(crate) promised: Vec<String>,
@@ -70,19 +77,34 @@ impl Load {
 
 impl Seen {
     fn add(&mut self, report: &Value) {
-        let steps = report["steps"].as_object().cloned().unwrap_or_default();
-        for (name, step) in &steps {
+        for (name, step) in report["steps"].as_object().into_iter().flatten() {
+            let Some(act) = ACTS.iter().position(|(_, steps)| steps.contains(&name.as_str()))
+            else {
+                panic!("store-load tells of `{name}`, which belongs to nothing that people want");
+            };
             for (at, third) in self.thirds.iter_mut().enumerate() {
-                let group = match name.as_str() {
-                    "home" | "list" | "search" | "product" | "basket" => &mut third.browse,
-                    "submit" | "submit twice" => &mut third.submit,
-                    "order" => &mut third.order,
-                    _ => &mut third.checkout,
-                };
-                let number = |n: usize| step["windows"][at][n].as_u64().unwrap_or_default();
-                group.tried += number(0);
-                group.failed += number(1);
+                let (tally, window) = (&mut third[act], &step["windows"][at]);
+                tally.tried += window["count"].as_u64().unwrap_or_default();
+                tally.failed += window["failed"].as_u64().unwrap_or_default();
+                let times = window["ms"].as_array().into_iter().flatten();
+                tally.ms.extend(times.filter_map(Value::as_u64));
             }
         }
+    }
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.tried += other.tried;
+        self.failed += other.failed;
+        self.ms.extend(&other.ms);
+    }
+
+    /// The slowest of a hundred.
+    pub(crate) fn p99(&self) -> Option<Duration> {
+        let mut sorted = self.ms.clone();
+        sorted.sort_unstable();
+        let at = (sorted.len().checked_sub(1)? as f64 * 0.99).round() as usize;
+        Some(Duration::from_millis(sorted[at]))
     }
 }

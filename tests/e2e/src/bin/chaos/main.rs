@@ -8,37 +8,53 @@
 //! Which faults, and in which order, follows from the seed alone.
 
 mod fault;
+mod journal;
 mod load;
+mod memory;
+mod plan;
 mod round;
+mod stage;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use archipel_testkit::Rng;
+use anyhow::Result;
 
 use crate::fault::Fault;
-use crate::round::{Round, Stage};
+use crate::journal::Journal;
+use crate::plan::{Planned, plan};
+use crate::stage::Stage;
 
 const HELP: &str = "\
 usage: cargo xtask chaos [options]
 
   --seed <n>       of the order and the pairs of faults. Default 1
-  --pairs <n>      rounds with two faults at once, after one round for each fault. Default 10
+  --pairs <n>      rounds with two faults at once, among those for each fault. Default 10; with
+                   --minutes as many as there is time for
+  --minutes <n>    begins no round after this time
   --third <secs>   length of each third of a round: before, during, after. Default 20
   --only <word>    only faults whose name has this in it
-  --list           names of the faults, and nothing else
+  --round <n>      only this one, of the rounds that the seed gives
+  --list           the rounds, and nothing else
+  --journal <file> goes on where this file ends, and writes each round to it.
+                   Default target/chaos/<seed>.jsonl; no other options may have changed
+  --fresh          forgets what the journal says
   --report <file>  writes the table there as well
 
 exit: 0 every audit was clean, 1 an invariant was violated or an order lost";
 
 struct Wish {
     seed: u64,
-    pairs: usize,
+    pairs: Option<usize>,
+    minutes: Option<u64>,
     third: Duration,
     only: String,
+    round: Option<usize>,
     list: bool,
+    journal: Option<PathBuf>,
+    fresh: bool,
     report: Option<PathBuf>,
 }
 
@@ -50,62 +66,103 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let faults: Vec<Fault> =
-        fault::all().into_iter().filter(|fault| fault.to_string().contains(&wish.only)).collect();
-    if wish.list {
-        faults.iter().for_each(|fault| println!("{fault}"));
-        return ExitCode::SUCCESS;
-    }
-    let mut stage = Stage::open(&faults);
-    let mut rounds: Vec<Round> = Vec::new();
-    for (number, faults) in plan(&faults, &wish).into_iter().enumerate() {
-        let seed = wish.seed.wrapping_mul(1_000).wrapping_add(number as u64);
-        let round = stage.round(&faults, wish.third, seed);
-        eprintln!("{}", table::line(&round));
-        rounds.push(round);
-    }
-    let text = table::markdown(&rounds, wish.seed, wish.third);
-    println!("{text}");
-    if let Some(path) = &wish.report
-        && let Err(error) = std::fs::write(path, &text)
-    {
-        eprintln!("chaos: cannot write {}: {error}", path.display());
-        return ExitCode::from(2);
-    }
-    if rounds.iter().all(|round| round.violations.is_empty()) {
-        ExitCode::SUCCESS
-    } else {
-        eprintln!("chaos: repeat with --seed {}", wish.seed);
-        ExitCode::FAILURE
+    match run(&wish) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            ExitCode::from(2)
+        }
     }
 }
 
-/// Each fault alone, in an order of the seed, and then pairs.
-fn plan(faults: &[Fault], wish: &Wish) -> Vec<Vec<Fault>> {
-    let mut rng = Rng::new(wish.seed);
-    let mut alone = faults.to_vec();
-    for at in (1..alone.len()).rev() {
-        let other = usize::try_from(rng.below(at as u64 + 1)).unwrap_or_default();
-        alone.swap(at, other);
+/// False when something was violated.
+#[expect(clippy::disallowed_methods, reason = "a run is bounded by real time")]
+fn run(wish: &Wish) -> Result<bool> {
+    let begin = Instant::now();
+    let faults: Vec<Fault> =
+        fault::all().into_iter().filter(|fault| fault.to_string().contains(&wish.only)).collect();
+    let pairs = wish.pairs.unwrap_or(if wish.minutes.is_some() { 10_000 } else { 10 });
+    let chosen = |planned: &Planned| wish.round.is_none_or(|only| only == planned.number);
+    let rounds = plan(&faults, wish.seed, pairs).into_iter().filter(chosen);
+    if wish.list {
+        rounds.for_each(|planned| println!("{:>4}  {}", planned.number, planned.name()));
+        return Ok(true);
     }
-    let mut rounds: Vec<Vec<Fault>> = alone.into_iter().map(|fault| vec![fault]).collect();
-    if faults.len() > 1 {
-        for _ in 0..wish.pairs {
-            let one = rng.pick(faults).clone();
-            let rest: Vec<Fault> = faults.iter().filter(|f| **f != one).cloned().collect();
-            rounds.push(vec![one, rng.pick(&rest).clone()]);
+    let path = wish.journal.clone().unwrap_or_else(|| home().join(format!("{}.jsonl", wish.seed)));
+    if wish.fresh || wish.round.is_some() {
+        let _ = std::fs::remove_file(&path);
+    }
+    let mut journal = Journal::open(&path)?;
+    let mut stage = None;
+    for planned in rounds {
+        let over = |minutes| begin.elapsed() >= Duration::from_secs(60 * minutes);
+        if wish.minutes.is_some_and(over) {
+            break;
+        }
+        if journal.has(planned.number) {
+            continue;
+        }
+        let round = stage.get_or_insert_with(|| Stage::open(&faults)).round(&planned, wish.third);
+        eprintln!("{}", table::line(&round));
+        if !round.violations.is_empty() {
+            eprintln!("    repeat with: {}", repeat(wish, planned.number));
+            // The next round must not be blamed for it.
+            if let Some(violated) = stage.take() {
+                violated.keep(&home().join(format!("violated-{}-{}", wish.seed, planned.number)));
+            }
+        }
+        journal.add(round)?;
+    }
+    let text = table::markdown(&journal.rounds, &repeat_all(wish));
+    println!("{text}");
+    if let Some(path) = &wish.report {
+        std::fs::write(path, &text)?;
+    }
+    let violated = journal.rounds.iter().filter(|round| !round.violations.is_empty());
+    let violated: Vec<String> = violated.map(|round| repeat(wish, round.number)).collect();
+    for command in &violated {
+        eprintln!("chaos: violated; repeat with: {command}");
+    }
+    Ok(violated.is_empty())
+}
+
+/// The round alone, on a fresh store. What others did before may be needed for it too.
+fn repeat(wish: &Wish, number: usize) -> String {
+    format!("{} --round {number}", repeat_all(wish))
+}
+
+fn repeat_all(wish: &Wish) -> String {
+    let mut command =
+        format!("cargo xtask chaos --seed {} --third {}", wish.seed, wish.third.as_secs());
+    for (name, value) in [("pairs", wish.pairs.map(|n| n as u64)), ("minutes", wish.minutes)] {
+        if let Some(value) = value {
+            command.push_str(&format!(" --{name} {value}"));
         }
     }
-    rounds
+    if !wish.only.is_empty() {
+        command.push_str(&format!(" --only '{}'", wish.only));
+    }
+    command
+}
+
+/// Where journals and the remains of violated stores are.
+fn home() -> PathBuf {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into());
+    Path::new(&here).join("../../target/chaos")
 }
 
 fn read(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
     let mut wish = Wish {
         seed: 1,
-        pairs: 10,
+        pairs: None,
+        minutes: None,
         third: Duration::from_secs(20),
         only: String::new(),
+        round: None,
         list: false,
+        journal: None,
+        fresh: false,
         report: None,
     };
     while let Some(arg) = args.next() {
@@ -113,12 +170,17 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
         let number = |text: String| {
             text.parse::<u64>().map_err(|_| format!("`{text}`: expected a whole number"))
         };
+        let count = |text| number(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         match arg.as_str() {
             "--seed" => wish.seed = number(value()?)?,
-            "--pairs" => wish.pairs = usize::try_from(number(value()?)?).unwrap_or(usize::MAX),
+            "--pairs" => wish.pairs = Some(count(value()?)?.min(10_000)),
+            "--minutes" => wish.minutes = Some(number(value()?)?.min(10_000)),
             "--third" => wish.third = Duration::from_secs(number(value()?)?.clamp(5, 3_600)),
             "--only" => wish.only = value()?,
+            "--round" => wish.round = Some(count(value()?)?),
             "--list" => wish.list = true,
+            "--journal" => wish.journal = Some(value()?.into()),
+            "--fresh" => wish.fresh = true,
             "--report" => wish.report = Some(value()?.into()),
             other => return Err(format!("unknown argument `{other}`")),
         }
