@@ -194,7 +194,7 @@ impl Paths {
 /// start can be found by its marks.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 #[derive(Debug)]
@@ -235,7 +235,14 @@ impl Lock {
         let me = rustix::process::getpid().as_raw_nonzero().get();
         let ticks = stat(me).map_or(0, |stat| stat.start_ticks);
         file.set_len(0).and_then(|()| writeln!(file, "{me} {ticks}")).map_err(LockError::Io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Closing alone would leave it to children that are still on the way to their exec.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
