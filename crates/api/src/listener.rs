@@ -21,7 +21,15 @@ use crate::server::{ServiceApi, Shared, answer};
 /// As in Dapr: a client that does not finish its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Every client that waits for a workflow is one.
-const STREAMS_MAX: u32 = 4_096;
+pub(crate) const STREAMS_MAX: u32 = 4_096;
+/// Also says how many small frames may wait until we read them: `h2` counts each as 256 bytes and
+/// closes the connection (ENHANCE_YOUR_CALM, `too_many_data_frames`) when that is over half of the
+/// window. So that a call on every stream at once is served, with room for two frames each. A
+/// window that adapts begins at 64 KiB, where some 150 calls are too many.
+pub(crate) const CONNECTION_WINDOW: u32 = 2 * 2 * 256 * STREAMS_MAX;
+pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
+/// Calls that were cancelled before we saw them; over 20 of them `h2` would take for an attack.
+pub(crate) const RESETS_PENDING_MAX: usize = STREAMS_MAX as usize;
 /// A worker of workflows whose machine is gone says nothing; what it had is then for another.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -118,7 +126,9 @@ async fn serve(stream: TcpStream, guest: Guest, tasks: Tasks) {
     let mut builder = auto::Builder::new(Executor(tasks));
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-    builder.http2().adaptive_window(true);
+    builder.http2().initial_connection_window_size(CONNECTION_WINDOW);
+    builder.http2().initial_stream_window_size(STREAM_WINDOW);
+    builder.http2().max_pending_accept_reset_streams(RESETS_PENDING_MAX);
     builder.http2().keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);

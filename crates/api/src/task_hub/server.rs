@@ -12,10 +12,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::service::TaskHub;
-use crate::listener::{Executor, PING_EVERY, PING_TIMEOUT};
-
-/// Every client that waits for an instance is one.
-const STREAMS_MAX: u32 = 4_096;
+use crate::listener::{
+    CONNECTION_WINDOW, Executor, PING_EVERY, PING_TIMEOUT, RESETS_PENDING_MAX, STREAM_WINDOW,
+    STREAMS_MAX,
+};
 
 /// Listening, until it is shut down.
 pub struct TaskHubServer {
@@ -71,7 +71,10 @@ async fn serve(stream: TcpStream, hub: TaskHub, tasks: Tasks, stop: &Cancellatio
         async move { Ok::<_, Infallible>(hub.answer(request).await) }
     });
     let mut builder = http2::Builder::new(Executor(tasks));
-    builder.timer(TokioTimer::new()).adaptive_window(true).max_concurrent_streams(STREAMS_MAX);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    builder.initial_connection_window_size(CONNECTION_WINDOW);
+    builder.initial_stream_window_size(STREAM_WINDOW);
+    builder.max_pending_accept_reset_streams(RESETS_PENDING_MAX);
     // One header less that every client reads with every answer.
     builder.auto_date_header(false);
     builder.keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);

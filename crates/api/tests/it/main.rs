@@ -1,6 +1,7 @@
 //! The API of a service over real sockets, with a real gateway and broker behind it.
 
 mod bulk;
+mod bursts;
 mod events;
 mod invoke;
 mod server;

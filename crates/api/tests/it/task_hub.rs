@@ -20,16 +20,16 @@ use dapr_durabletask_proto::{
 use tonic::transport::Channel;
 use tonic::{Code, Request, Streaming};
 
-type Client = TaskHubSidecarServiceClient<Channel>;
+pub(crate) type Client = TaskHubSidecarServiceClient<Channel>;
 
-const WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 
-struct Hub {
-    server: TaskHubServer,
-    client: Client,
+pub(crate) struct Hub {
+    pub(crate) server: TaskHubServer,
+    pub(crate) client: Client,
 }
 
-async fn hub(conduct: Conduct) -> Hub {
+pub(crate) async fn hub(conduct: Conduct) -> Hub {
     let stop = CancellationToken::new();
     let engine = Engine::open(Arc::new(MemoryKv::default()), Config::default(), &stop).await;
     let hub = TaskHub::new(engine.expect("opens"), "orders", conduct);
@@ -83,7 +83,7 @@ fn of(id: &str, payloads: bool) -> GetInstanceRequest {
     }
 }
 
-async fn run(hub: &mut Hub, items: &mut Streaming<WorkItem>, id: &str) {
+pub(crate) async fn run(hub: &mut Hub, items: &mut Streaming<WorkItem>, id: &str) {
     let (mut starter, request) = (hub.client.clone(), named(id));
     let start = async { starter.start_instance(request).await.expect("started") };
     let work = async {
