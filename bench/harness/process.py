@@ -70,7 +70,11 @@ class Peer:
             self.process = subprocess.Popen(argv, stdout=output, stderr=output)
         for port in ports.values():
             wait_for(port)
-        self.pids = family(self.process.pid)
+
+    @property
+    def pids(self):
+        # Asked anew: a port listens before the last worker is there.
+        return family(self.process.pid)
 
     def cpu(self):
         return cpu_seconds(self.pids)

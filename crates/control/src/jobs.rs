@@ -163,7 +163,7 @@ impl Jobs {
     ) {
         let supervisor = self.supervisor.clone();
         let shared = self.memory.clone();
-        let cancel = CancellationToken::new();
+        let (cancel, stop) = (CancellationToken::new(), self.tasks.stop_token());
         {
             let mut memory = shared.lock();
             let memory = memory.entry(name.clone()).or_default();
@@ -195,6 +195,7 @@ impl Jobs {
                     biased;
                     // The next try ends at once.
                     () = cancel.cancelled() => {}
+                    () = stop.cancelled() => {}
                     () = clock::sleep(pause) => {}
                 }
             };

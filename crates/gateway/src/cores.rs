@@ -77,8 +77,7 @@ impl Cores {
         let Some(core) = self.0.iter().min_by_key(|core| core.connections.load(Relaxed)) else {
             return tasks.spawn_unnamed(serve(stream));
         };
-        core.connections.fetch_add(1, Relaxed);
-        let seat = Seat(Arc::clone(&core.connections));
+        let seat = Seat::new(&core.connections);
         // The socket is heard by the runtime it was registered with.
         let Ok(stream) = stream.into_std() else { return };
         tasks.spawn_on(&core.runtime, async move {
@@ -87,6 +86,13 @@ impl Cores {
             }
             drop(seat);
         });
+    }
+
+    /// Counts as one more connection of this thread's core until it is dropped: what stays there
+    /// when its connection has been served, as a tunnel does.
+    pub(crate) fn stay(&self) -> Option<Seat> {
+        let core = self.0.get(own().checked_sub(1)?)?;
+        Some(Seat::new(&core.connections))
     }
 }
 
@@ -104,7 +110,14 @@ impl Core {
     }
 }
 
-struct Seat(Arc<AtomicUsize>);
+pub(crate) struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn new(connections: &Arc<AtomicUsize>) -> Self {
+        connections.fetch_add(1, Relaxed);
+        Self(Arc::clone(connections))
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
@@ -135,5 +148,41 @@ impl<T> PerCore<T> {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|padded| &padded.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_stays_after_its_connection_is_spread_over_the_cores() {
+        let (cores, _threads) = Cores::start(2).unwrap();
+        let cores = Arc::new(cores);
+        let tasks = Tasks::new(&CancellationToken::new());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tell, mut told) = tokio::sync::mpsc::channel(1);
+        let mut seats = Vec::new();
+        for _ in 0..6 {
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let (here, tell) = (Arc::clone(&cores), tell.clone());
+            cores.serve(&tasks, stream, move |_| async move {
+                let _ = tell.send((own(), here.stay())).await;
+            });
+            let (core, seat) = told.recv().await.unwrap();
+            seats.push((core, seat.expect("it is on a core")));
+            // The connection itself is over.
+            let over = async {
+                while !tasks.is_empty() {
+                    tokio::task::yield_now().await
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), over).await.unwrap();
+        }
+        assert_eq!(seats.iter().filter(|(core, _)| *core == 1).count(), 3);
+        assert!(cores.stay().is_none(), "this thread is for no core");
     }
 }

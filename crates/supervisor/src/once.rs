@@ -118,11 +118,15 @@ pub(crate) async fn run(common: &Arc<Common>, command: Command) -> OnceReport {
     let report = answer.await;
     on_drop.disarm();
     report.unwrap_or_else(|_| OnceReport {
-        exit: Err(SpawnError::System { what: "run a command", why: "stopping".to_owned() }),
+        exit: Err(stopping()),
         took: started.elapsed(),
         timed_out: None,
         last_lines: Vec::new(),
     })
+}
+
+fn stopping() -> SpawnError {
+    SpawnError::System { what: "run a command", why: "stopping".to_owned() }
 }
 
 async fn run_here(common: &Arc<Common>, command: Command, cancel: CancellationToken) -> OnceReport {
@@ -135,7 +139,12 @@ async fn run_here(common: &Arc<Common>, command: Command, cancel: CancellationTo
         last_lines: Vec::new(),
     };
     let mut readers = Readers { tasks: JoinSet::new(), stop: CancellationToken::new() };
-    match start(common, &command, &shared, &mut readers).await {
+    // What would be killed at once could still have done something.
+    let started_now = match cancel.is_cancelled() {
+        true => Err(stopping()),
+        false => start(common, &command, &shared, &mut readers).await,
+    };
+    match started_now {
         Err(error) => report.exit = Err(error),
         Ok((process, record)) => {
             let timeout = command.spec.timeout;

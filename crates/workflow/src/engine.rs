@@ -96,7 +96,7 @@ pub(crate) struct Shared {
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) config: Config,
     state: Mutex<State>,
-    queue: Queue<Effect>,
+    pub(crate) queue: Queue<Effect>,
     stripes: Vec<tokio::sync::Mutex<()>>,
 }
 

@@ -9,7 +9,7 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use crate::engine::Config;
 use crate::error::WorkflowError;
 use crate::event;
-use crate::instance::Instance;
+use crate::instance::{Instance, Saved};
 use crate::key::Key;
 use crate::migrate;
 use crate::state::{Alarm, State};
@@ -143,8 +143,9 @@ async fn taken_up(kv: &dyn Kv, begun: &Begun) -> Result<Instance, WorkflowError>
     let mut instance = Instance::new(begun.key.clone(), begun.incarnation);
     instance.custom_status.clone_from(&begun.row.custom_status);
     instance.parked.clone_from(&begun.row.parked);
-    // It may have a record that is older than this row, which is not worth a look.
-    instance.unrecorded = true;
+    instance.unrecorded = !begun.row.recorded;
+    // What the row says is taken back when it is no longer so.
+    instance.saved = Some(instance.to_save()).filter(Saved::says_more);
     Ok(instance)
 }
 

@@ -36,5 +36,6 @@ pub(crate) fn record(instance: &mut Instance, unit: &mut Unit) {
 pub(crate) fn active(instance: &Instance) -> bytes::Bytes {
     let (custom_status, parked) = (instance.custom_status.clone(), instance.parked.clone());
     let id = instance.key.id.to_string();
-    ActiveV1 { version: 0, id, whole: true, custom_status, parked }.write()
+    let recorded = !instance.unrecorded;
+    ActiveV1 { version: 0, id, whole: true, custom_status, parked, recorded }.write()
 }

@@ -67,6 +67,9 @@ pub(crate) struct ActiveV1 {
     pub custom_status: Option<String>,
     #[prost(message, optional, tag = "5")]
     pub parked: Option<String>,
+    /// It has a record.
+    #[prost(bool, tag = "6")]
+    pub recorded: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -73,7 +73,7 @@ export function complaints(page) {
     for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) found.add(`two elements are called #${id}`);
     for (const e of document.querySelectorAll("[role=list], [role=listbox]")) {
       const wanted = e.role === "list" ? "listitem" : "option";
-      for (const c of e.children) if (e.role === "list" && c.role !== wanted && !c.querySelector(`[role=${wanted}]`)) found.add(`${named(c)} in ${named(e)} is no ${wanted}`);
+      for (const c of e.children) if (e.role === "list" && c.ariaHidden !== "true" && c.role !== wanted && !c.querySelector(`[role=${wanted}]`)) found.add(`${named(c)} in ${named(e)} is no ${wanted}`);
     }
     if (!document.documentElement.lang) found.add("the page does not say its language");
     return [...found];

@@ -42,7 +42,7 @@ export function Settings() {
       {force && (
         <>
           <Panel title="What is kept" aside={`${bytes(total)} on this disk; where there is a budget, the oldest goes first`}>
-            <div class="scroll">
+            <div class="scroll" tabIndex={0} role="group" aria-label="a wide table">
               <table class="tight">
                 <thead>
                   <tr>
@@ -80,7 +80,7 @@ export function Settings() {
           </Panel>
           <div class="columns">
             <Panel title="Listens on">
-              <div class="scroll">
+              <div class="scroll" tabIndex={0} role="group" aria-label="a wide table">
                 <table class="tight">
                   <tbody>
                     {force.listeners.map((of) => (

@@ -2,7 +2,7 @@
 //! so twice has the effect of once, whatever the method.
 
 use bytes::Bytes;
-use http::{HeaderName, Request, header};
+use http::{HeaderName, HeaderValue, Request, header};
 use http_body::Body as _;
 
 use crate::hop::exchange::refuse_body;
@@ -21,7 +21,8 @@ pub(crate) async fn prepare(
 ) -> Result<Option<Bytes>, Refusal> {
     let size = request.body().size_hint().exact();
     let Some(length) = size.filter(|length| *length <= KEPT_BYTES_MAX) else { return Ok(None) };
-    if !request.headers().contains_key(key) {
+    // One without a value is none: nobody knows anything again by it.
+    if request.headers().get(key).is_none_or(HeaderValue::is_empty) {
         return Ok(None);
     }
     if length == 0 {

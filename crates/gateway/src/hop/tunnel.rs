@@ -71,6 +71,8 @@ pub(crate) fn join(
     head.extensions.clear();
     flight.answered(StatusCode::SWITCHING_PROTOCOLS.as_u16());
     let cut = shared.cut.clone();
+    // Its connection counts as served from here on.
+    let seat = shared.cores.stay();
     shared.tasks.spawn("gateway.tunnel", async move {
         tokio::select! {
             biased;
@@ -78,6 +80,7 @@ pub(crate) fn join(
             bytes = carry(caller, instance) => flight.add_bytes(bytes),
         }
         flight.end();
+        drop(seat);
     });
     Response::from_parts(head, Body::empty())
 }

@@ -251,7 +251,7 @@ impl Instance {
         let own = self.pools.own();
         loop {
             let Some(Idle { mut link, since }) = own.lock_idle().pop() else {
-                return self.adopt(careful);
+                return self.adopt();
             };
             if clock::now() - since > self.shared.limits.idle_upstream {
                 // Below it lie only older ones; the sweep closes them.
@@ -265,8 +265,10 @@ impl Instance {
 
     /// Takes a connection over from another core, when nothing else is under way here: some apps
     /// serve one connection at a time, and would not see a second one before the first is closed.
-    fn adopt(&self, careful: bool) -> Option<Box<Link>> {
-        if self.shared.cores.count() == 0 || self.inflight.load(Relaxed) > 1 {
+    fn adopt(&self) -> Option<Box<Link>> {
+        // One with TLS cannot move, and would be lost to the core that has it.
+        let stays = self.tls.is_some() || self.shared.cores.count() == 0;
+        if stays || self.inflight.load(Relaxed) > 1 {
             return None;
         }
         let idle = self.pools.all().find_map(|pool| pool.lock_idle().pop())?;
@@ -274,7 +276,8 @@ impl Instance {
             return None;
         }
         let mut link = idle.link.moved()?;
-        link.is_free(careful).then_some(link)
+        // This runtime has not heard of a close: only the kernel knows.
+        link.is_free(true).then_some(link)
     }
 
     async fn open(&self, patience: Duration) -> io::Result<Box<Link>> {

@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use archipel_model::{EdgePolicy, Retry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
 use crate::support::*;
 
 #[tokio::test]
@@ -42,4 +47,35 @@ async fn many_clients_at_once_share_no_answer() {
     }
     eventually(|| done.load(SeqCst), |done| *done == CLIENTS).await;
     assert!(*app.connections.lock().unwrap() <= CLIENTS);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_is_not_taken_over() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (close, mut closing) = mpsc::channel::<()>(1);
+    let (closed, mut is_closed) = mpsc::channel::<()>(1);
+    world.tasks.spawn("test.app", async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            let _ = closing.recv().await;
+            drop(stream);
+            let _ = closed.send(()).await;
+        }
+    });
+    // Sent once only: a request on a dead connection would be lost.
+    let once =
+        EdgePolicy { retry: Retry { attempts: 0, ..Retry::default() }, ..EdgePolicy::default() };
+    world.apply(Plan::default().service("app", &[addr]).edge_with("app", once).table()).await;
+    let mut clients =
+        [world.client(world.addr("app")).await, world.client(world.addr("app")).await];
+    for turn in 0..6 {
+        let answer = clients[turn % 2].send_request(get("/")).await.unwrap();
+        assert_eq!((answer.status().as_u16(), text(answer).await.as_str()), (200, "ok"));
+        close.send(()).await.unwrap();
+        is_closed.recv().await.unwrap();
+    }
 }

@@ -137,6 +137,8 @@ async fn a_key_that_the_callee_knows_again_makes_any_request_repeatable() {
         let request = if key { request.header("Idempotency-Key", "k1") } else { request };
         request.body(body).unwrap()
     };
+    let unnamed = Request::post("/charges").header("host", "shop.local");
+    let unnamed = unnamed.header("Idempotency-Key", "").body("five5".into()).unwrap();
     let streamed =
         || Body::stream(futures_util::stream::iter([Ok::<_, std::io::Error>("x".into())]));
     for (request, status, all) in [
@@ -144,6 +146,7 @@ async fn a_key_that_the_callee_knows_again_makes_any_request_repeatable() {
         (charge(true, Body::empty()), 201, vec![(true, 0), (true, 0)]),
         (charge(true, vec![7; 64 << 10].into()), 201, vec![(true, 64 << 10); 2]),
         (charge(false, "five5".into()), 503, vec![(false, 5)]),
+        (unnamed, 503, vec![(true, 5)]),
         (charge(true, vec![7; (64 << 10) + 1].into()), 503, vec![(true, (64 << 10) + 1)]),
         (charge(true, streamed()), 503, vec![(true, 1)]),
     ] {

@@ -105,6 +105,15 @@ async fn the_end_of_the_supervisor_is_the_end_of_its_commands() {
     assert!(!run.join_next().await.unwrap().unwrap().is_success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn after_its_end_the_supervisor_runs_no_command() {
+    let world = World::new().await;
+    let (supervisor, spec) = (world.supervisor.clone(), once(&world, "exit 0"));
+    world.down().await;
+    let done = supervisor.run_once(spec).await;
+    assert!(done.exit.is_err() && done.reason().contains("stopping"), "{done:?}");
+}
+
 struct Project {
     spec: BuildSpec,
     counter: PathBuf,

@@ -152,7 +152,9 @@ fn points(data: Data) -> (Instrument, bool, Points) {
         Data::ExponentialHistogram(of) => {
             let delta = of.aggregation_temporality == DELTA;
             let points = of.data_points.into_iter().map(|point| {
-                let negative = point.negative.map_or(0, |of| of.bucket_counts.iter().sum());
+                let negative = point.negative.map_or(0, |of| {
+                    of.bucket_counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count))
+                });
                 let below = point.zero_count.saturating_add(negative);
                 let positive = point.positive.unwrap_or_default();
                 let found = Buckets::exponential(

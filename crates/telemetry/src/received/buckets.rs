@@ -60,11 +60,11 @@ impl Buckets {
             let index = offset.checked_add(i32::try_from(n).ok()?)? >> shift;
             let at = usize::try_from(index - first).ok()? + 1;
             while out.bounds.len() <= at {
-                let next = first + i32::try_from(out.bounds.len()).ok()?;
+                let next = first.checked_add(i32::try_from(out.bounds.len()).ok()?)?;
                 out.bounds.push(bound_of(next));
                 out.counts.push(0);
             }
-            out.counts[at] += more;
+            out.counts[at] = out.counts[at].saturating_add(*more);
         }
         // Beyond what a number can be: the last bucket.
         let whole = out.bounds.iter().take_while(|bound| bound.is_finite()).count();
@@ -75,15 +75,16 @@ impl Buckets {
 
     /// Where bounds differ, a count stays at its upper one.
     pub(crate) fn add(&mut self, more: &Self) {
-        self.count += more.count;
+        self.count = self.count.saturating_add(more.count);
         self.sum += more.sum;
         if self.bounds == more.bounds {
-            self.counts.iter_mut().zip(&more.counts).for_each(|(sum, more)| *sum += more);
+            let counts = self.counts.iter_mut().zip(&more.counts);
+            counts.for_each(|(sum, more)| *sum = sum.saturating_add(*more));
             return;
         }
         for (bound, count) in more.bounds.iter().zip(&more.counts) {
             match self.bounds.binary_search_by(|own| own.total_cmp(bound)) {
-                Ok(at) => self.counts[at] += count,
+                Ok(at) => self.counts[at] = self.counts[at].saturating_add(*count),
                 Err(at) if self.bounds.len() < BOUNDS_MAX => {
                     self.bounds.insert(at, *bound);
                     self.counts.insert(at, *count);
@@ -91,7 +92,7 @@ impl Buckets {
                 // Into the next one up, or only into `count`.
                 Err(at) => {
                     if let Some(own) = self.counts.get_mut(at) {
-                        *own += count;
+                        *own = own.saturating_add(*count);
                     }
                 }
             }
@@ -167,6 +168,19 @@ mod tests {
         assert_eq!(sum.count, 11);
         assert_eq!(sum.counts.iter().sum::<u64>(), 11);
         assert!(sum.quantile(0.99).unwrap() > 2.8);
+    }
+
+    /// Counts and offsets are what a service says.
+    #[test]
+    fn numbers_at_the_end_of_their_range_do_not_overflow() {
+        for (scale, offset) in [(0, i32::MAX), (0, i32::MIN), (20, i32::MAX), (-10, i32::MAX - 2)] {
+            let most = [u64::MAX; 3];
+            if let Some(mut of) = Buckets::exponential(scale, offset, &most, u64::MAX, u64::MAX) {
+                of.add(&of.clone());
+                of.add(&Buckets::explicit(vec![1.0], vec![u64::MAX, 1], u64::MAX).unwrap());
+                assert_eq!(of.count, u64::MAX);
+            }
+        }
     }
 
     #[test]

@@ -151,10 +151,10 @@ impl Received {
             }
             Some(known) if known != about => *known = about.clone(),
             Some(_) => {}
-            None => drop(self.about.insert(point.of.metric.clone(), about.clone())),
+            None => {}
         }
         let Some(series) = self.series.get_mut(&point.of) else {
-            return self.begin(point, about.instrument, out);
+            return self.begin(point, about, out);
         };
         // Out of order, or twice: the later one has been told.
         if point.at_ms < series.at_ms {
@@ -181,7 +181,7 @@ impl Received {
     fn begin(
         &mut self,
         point: Point,
-        instrument: Instrument,
+        about: &About,
         out: &mut Vec<(MetricKey, f64)>,
     ) -> Result<(), NotTaken> {
         let full = |this: &Self| {
@@ -190,18 +190,21 @@ impl Received {
         };
         if full(self) {
             // Looking is dear, and a flood asks at every point.
-            if self.swept_ms + 60_000 <= point.at_ms {
-                self.sweep(point.at_ms);
+            let now_ms = clock::wall_ms();
+            if self.swept_ms + 60_000 <= now_ms {
+                self.sweep(now_ms);
             }
             if full(self) {
                 return self.refuse(NotTaken::TooMany);
             }
         }
+        // Not of what was refused: names without end would be kept.
+        self.about.entry(point.of.metric.clone()).or_insert_with(|| about.clone());
         *self.of_service.entry(point.of.service.clone()).or_default() += 1;
         // Without a start, a first sum says nothing of how fast it grew.
         let begun = if point.start_ms == 0 { point.at_ms } else { point.start_ms };
         let seconds = point.at_ms.saturating_sub(begun) as f64 / 1_000.0;
-        tell(&point.of, instrument, None, &point.value, seconds, out);
+        tell(&point.of, about.instrument, None, &point.value, seconds, out);
         let Point { of, value, at_ms, start_ms, .. } = point;
         self.series.insert(of, Series { value, at_ms, start_ms, taken_ms: clock::wall_ms() });
         Ok(())
@@ -319,7 +322,11 @@ fn tell(
                 put(":rate", (count - before) as f64 / seconds);
             }
             for (share, quantile) in quantiles {
-                put(&format!(":p{}", share * 100.0), *quantile);
+                // Those that are listed; any number can be called a quantile.
+                let ending = format!(":p{}", share * 100.0);
+                if endings(instrument).contains(&ending.as_str()) {
+                    put(&ending, *quantile);
+                }
             }
         }
     }
@@ -344,12 +351,61 @@ impl Number {
                 Self::Summary { count, sum, quantiles },
                 Self::Summary { count: more, sum: more_sum, quantiles: latest },
             ) => {
-                *count += more;
+                *count = count.saturating_add(more);
                 *sum += more_sum;
                 *quantiles = latest;
             }
             // An instrument does not change its kind; `take` has made sure.
             (this, more) => *this = more,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(into: &mut Received, name: String, value: Number) -> (Result<(), NotTaken>, usize) {
+        let instrument = match value {
+            Number::Summary { .. } => Instrument::Summary,
+            _ => Instrument::Gauge,
+        };
+        let about = About { instrument, unit: String::new(), description: String::new() };
+        let labels = vec![(String::new(), "x".to_owned())];
+        let (service, instance) = ("orders".to_owned(), String::new());
+        let of = SeriesKey { metric: name, service, instance, labels };
+        let mut out = Vec::new();
+        // Long ago, which is not when room was looked for.
+        let point = Point { of, value, at_ms: 1, start_ms: 0, delta: false };
+        (into.take(point, &about, &mut out), out.len())
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_name_that_is_refused() {
+        let mut into = Received::default();
+        into.swept_ms = clock::wall_ms();
+        for n in 0..2 * OF_SERVICE_MAX {
+            let (taken, _) = take(&mut into, format!("m{n}"), Number::Plain(1.0));
+            assert_eq!(taken.is_ok(), n < OF_SERVICE_MAX);
+        }
+        assert_eq!(into.about.len(), OF_SERVICE_MAX);
+        into.swept_ms = 0;
+        assert_eq!(take(&mut into, "new".to_owned(), Number::Plain(1.0)).0, Ok(()));
+    }
+
+    #[test]
+    fn quantiles_without_end_are_not_lines_without_end() {
+        let quantiles = (0..100).map(|n| (f64::from(n) / 100.0, 1.0)).collect();
+        let value = Number::Summary { count: 1, sum: 1.0, quantiles };
+        assert_eq!(take(&mut Received::default(), "s".to_owned(), value), (Ok(()), 3));
+    }
+
+    #[test]
+    fn a_label_without_a_name_does_not_spoil_the_page() {
+        let mut into = Received::default();
+        take(&mut into, "m".to_owned(), Number::Plain(1.0)).0.unwrap();
+        let mut page = String::new();
+        into.expose(1, &mut page);
+        assert!(page.contains("m{service_name=\"orders\",_=\"x\"} 1"), "{page}");
     }
 }

@@ -51,7 +51,7 @@ fn one(out: &mut String, name: &str, labels: &str, value: &Number) {
         Number::Histogram(of) => {
             let mut below = 0;
             for (bound, count) in of.bounds.iter().zip(&of.counts) {
-                below += count;
+                below = count.saturating_add(below);
                 let bound = number(*bound);
                 let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {below}");
             }
@@ -84,6 +84,9 @@ fn labels_of(key: &SeriesKey) -> String {
     let mut named: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (label, value) in &key.labels {
         let mut label = letters(label, false);
+        if label.is_empty() {
+            label.push('_');
+        }
         // These say who, below; `le` and `quantile` are the format's own.
         if matches!(&*label, "service_name" | "service_instance_id" | "le" | "quantile") {
             label.insert_str(0, "otel_");

@@ -13,6 +13,7 @@ use crate::error::WorkflowError;
 use crate::instance::Instance;
 use crate::key::{Key, app_prefix};
 use crate::load;
+use crate::noted::record;
 use crate::pool::TaskId;
 use crate::recent::Recent;
 use crate::state::{State, Unit};
@@ -95,10 +96,18 @@ pub(crate) async fn take(
     state.incarnation = first;
     // Others may have had these shards since.
     state.recent = Recent::default();
+    let mut unit = Unit::default();
     for mut instance in instances {
         state.still_busy(&mut instance, &busy);
+        let unrecorded = instance.unrecorded.then(|| instance.key.clone());
         load::take_up(&mut state, instance);
+        // It began when nobody else was on the store; now others look for its record.
+        if let Some(instance) = unrecorded.and_then(|key| state.active.get_mut(&key)) {
+            instance.saved = None;
+            record(instance, &mut unit);
+        }
     }
+    drop(shared.queue.push(unit));
     state.due_changed.notify_one();
     state.chores.notify_one();
     tracing::info!(app = %app, shards = shards.len(), instances = count, "workflows are taken over");

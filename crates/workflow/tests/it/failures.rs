@@ -79,6 +79,26 @@ async fn a_turn_that_kills_its_workers_is_parked_until_somebody_cares() {
 }
 
 #[tokio::test]
+async fn what_was_resumed_after_a_restart_is_not_parked_by_the_next() {
+    let kv = Arc::new(MemoryKv::default());
+    let engine = engine_on(kv.clone()).await;
+    let key = start(&engine, "steps", "poison").await;
+    for _ in 0..3 {
+        let mut worker = engine.connect(APP, false);
+        next_turn(&mut worker).await;
+    }
+    reaches(&engine, &key, Status::Stalled).await;
+    engine.shutdown(WITHIN).await;
+    let engine = engine_on(kv.clone()).await;
+    reaches(&engine, &key, Status::Stalled).await;
+    engine.resume(&key, Some("mended".to_owned())).await.expect("told");
+    engine.shutdown(WITHIN).await;
+    let engine = engine_on(kv).await;
+    let _worker = work(&engine, APP, one_step, echo);
+    assert_eq!(ended(&engine, &key).await.workflow_status(), Status::Completed);
+}
+
+#[tokio::test]
 async fn what_was_given_up_runs_again_from_a_step() {
     let engine = engine().await;
     let two = |seen: &Seen| stages(seen, &[vec![task(0, "a")], vec![task(1, "b")]], "done");

@@ -226,6 +226,24 @@ fn each(ran: &Ran, instances: usize, activities: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_process_alone_began_is_found_when_others_join() {
+    let (kv, ran) = (store().await, ran());
+    let alone = crate::fake::engine_on(Arc::clone(&kv)).await;
+    let waits = crate::fake::start(&alone, "asks", "waits").await;
+    alone.shutdown(WITHIN).await;
+    let mut a = Process::begin(&kv, LEASE).await;
+    a.work(APP, &ran, Duration::ZERO);
+    shares_become(&kv, APP, &[32]).await;
+    let record = kv.get("i/orders/waits").await.expect("reads");
+    let deadline = clock::now() + WITHIN;
+    while record.is_none() && kv.get("i/orders/waits").await.expect("reads").is_none() {
+        assert!(clock::now() < deadline, "others do not find {waits}");
+        clock::sleep(Duration::from_millis(10)).await;
+    }
+    a.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_the_work_evenly_and_do_everything_once() {
     let (kv, ran) = (store().await, ran());
     let mut a = Process::begin(&kv, LEASE).await;

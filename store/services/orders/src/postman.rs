@@ -167,9 +167,11 @@ impl Postman {
             return Ok(());
         }
         let (tries, why) = (aside.tries.max(1), failure.to_string());
-        (aside.from, aside.tries, aside.due) = (seq + 1, 0, now);
         tracing::error!(order_id = %id, seq, why, tries, "the order cannot be told; laid in dead_letter");
-        self.app.db.write(move |tx| signal::give_up(tx, seq, tries, &why)).await
+        // Not passed over before that is written: nobody would bring it again.
+        self.app.db.write(move |tx| signal::give_up(tx, seq, tries, &why)).await?;
+        (aside.from, aside.tries, aside.due) = (seq + 1, 0, now);
+        Ok(())
     }
 
     async fn tidy(&self) -> Result<(), Problem> {
