@@ -382,8 +382,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_name_that_is_refused() {
-        let mut into = Received::default();
-        into.swept_ms = clock::wall_ms();
+        let mut into = Received { swept_ms: clock::wall_ms(), ..Received::default() };
         for n in 0..2 * OF_SERVICE_MAX {
             let (taken, _) = take(&mut into, format!("m{n}"), Number::Plain(1.0));
             assert_eq!(taken.is_ok(), n < OF_SERVICE_MAX);
