@@ -186,7 +186,8 @@ impl Jobs {
                 let Some(retry) = again else { break outcome };
                 let pause = retry.backoff.pause(tries, random::u64());
                 tries += 1;
-                let shown = archipel_model::show_duration(Duration::from_millis(pause.as_millis() as u64));
+                let shown =
+                    archipel_model::show_duration(Duration::from_millis(pause.as_millis() as u64));
                 outcome.outcome +=
                     &format!(", to be repeated after {shown} ({tries} of {})", retry.attempts);
                 tracing::warn!(job = %name, "{}", outcome.outcome);

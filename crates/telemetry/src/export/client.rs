@@ -40,8 +40,9 @@ pub struct Target {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("`{0}` is no address of a collector; it is like https://collector:4318")]
-    Address(String),
+    /// Not repeated: it may carry a password.
+    #[error("`otlp` is no address of a collector; it is like https://collector:4318")]
+    Address,
     #[error("the header `{0}` cannot be sent")]
     Header(String),
     #[error("no certificates to trust: {0}")]
@@ -72,7 +73,7 @@ impl Client {
     /// # Errors
     /// When the target cannot be one.
     pub fn new(target: &Target, tasks: &Tasks) -> Result<Self, ExportError> {
-        let wrong = || ExportError::Address(target.url.clone());
+        let wrong = || ExportError::Address;
         let url: Uri = target.url.parse().map_err(|_| wrong())?;
         let host = url.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
         let secure = match url.scheme_str() {
