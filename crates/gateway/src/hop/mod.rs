@@ -110,8 +110,10 @@ pub(crate) async fn carry(flight: &mut Flight, passage: Passage<'_>) -> Forwarde
     };
     let repeat = match &way.idempotency {
         // In a box, so that requests that are sent once do not carry the room for it.
-        Some(header) => Box::pin(repeat::prepare(&mut request, header, &way.rule)).await?,
-        None => None,
+        Some(header) if policy.retry.attempts > 0 => {
+            Box::pin(repeat::prepare(&mut request, header, &way.rule)).await?
+        }
+        _ => None,
     };
     let outside = origin.is_outside();
     let Outgoing { mut request, upgrade, deadline } =
