@@ -3,12 +3,15 @@
 //! `otlp_load URL traces|logs COUNT FROM [NAME: VALUE]…`, where each number from FROM up makes
 //! the same span in every run. Prints the id of the trace in the middle, and says how long it took.
 
+mod made_up;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_rt::{CancellationToken, Tasks, clock};
 use archipel_telemetry::export::{Client, Target, Verdict};
 use archipel_telemetry::otlp::Signal;
+use made_up::{id_of, mix, trace_of};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -18,23 +21,6 @@ use prost::Message;
 
 const BATCH: u64 = 512;
 const PATHS: [&str; 8] = ["orders", "cart", "items", "users", "stock", "prices", "ships", "pays"];
-
-/// Numbers that look random and are the same in every run.
-fn mix(n: u64) -> u64 {
-    let mut x = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-fn trace_of(n: u64) -> [u8; 16] {
-    let trace = n / 8;
-    (u128::from(mix(trace)) << 64 | u128::from(mix(trace + 7))).to_be_bytes()
-}
-
-fn id_of(n: u64) -> Vec<u8> {
-    mix(n ^ 0xabcd).to_be_bytes().to_vec()
-}
 
 fn text(key: &str, value: String) -> KeyValue {
     let value = Some(AnyValue { value: Some(Value::StringValue(value)) });
@@ -61,8 +47,8 @@ fn span(n: u64, now_ns: u64) -> trace::Span {
     let start = now_ns + n % BATCH * 1_000;
     trace::Span {
         trace_id: trace_of(n).to_vec(),
-        span_id: id_of(n),
-        parent_span_id: if n.is_multiple_of(8) { Vec::new() } else { id_of(n - 1) },
+        span_id: id_of(n).to_vec(),
+        parent_span_id: if n.is_multiple_of(8) { Vec::new() } else { id_of(n - 1).to_vec() },
         name: format!("GET /{what}/{{id}}"),
         kind: 2,
         start_time_unix_nano: start,
@@ -95,7 +81,7 @@ fn line(n: u64, now_ns: u64) -> logs::LogRecord {
         body: Some(AnyValue { value: Some(Value::StringValue(body)) }),
         attributes: vec![text("logger", "shop.orders".to_owned()), int("thread.id", n % 16)],
         trace_id: trace_of(n).to_vec(),
-        span_id: id_of(n),
+        span_id: id_of(n).to_vec(),
         ..logs::LogRecord::default()
     }
 }

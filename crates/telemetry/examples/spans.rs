@@ -1,6 +1,8 @@
 //! How fast spans are taken, stored and found: a million of a shop's, as OTLP and from memory.
 //! Run with `--release`. Times are of the whole process, so that compression counts.
 
+mod made_up;
+
 use std::sync::Arc;
 
 use archipel_model::{ServiceName, SpanId, TraceId};
@@ -10,6 +12,7 @@ use archipel_telemetry::{
     Expr, Hop, HopKind, Kind, LogStore, MetricPolicy, MetricStore, Resource, Span, SpanPolicy,
     SpanQuery, SpanStatus, SpanStore, Value,
 };
+use made_up::{id_of, mix, trace_of};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1 as wire;
@@ -18,23 +21,6 @@ use prost::Message;
 const SPANS: u64 = 1_000_000;
 const BATCH: u64 = 512;
 const SERVICES: u64 = 20;
-
-/// Numbers that look random and are the same in every run.
-fn mix(n: u64) -> u64 {
-    let mut x = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-fn trace_of(n: u64) -> [u8; 16] {
-    let trace = n / 8;
-    (u128::from(mix(trace)) << 64 | u128::from(mix(trace + 7))).to_be_bytes()
-}
-
-fn id_of(n: u64) -> [u8; 8] {
-    mix(n ^ 0xabcd).to_be_bytes()
-}
 
 fn texts(n: u64) -> [(&'static str, String); 5] {
     [

@@ -20,6 +20,7 @@ use super::convert::{
     VALUE_BYTES_MAX, cut, finish, latest, of_event, of_json, of_link, resource_of,
 };
 use super::keys::Keys;
+use crate::span::codec::take_varint;
 use crate::span::{Resource, Span, Text, Value};
 
 /// One field of a message.
@@ -78,15 +79,7 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0;
-        for (at, byte) in self.0.iter().enumerate().take(10) {
-            value |= u64::from(byte & 0x7f) << (at * 7);
-            if byte & 0x80 == 0 {
-                self.0 = &self.0[at + 1..];
-                return Ok(value);
-            }
-        }
-        Err(Malformed("it ends in the middle of a number"))
+        take_varint(&mut self.0).ok_or(Malformed("it ends in the middle of a number"))
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {

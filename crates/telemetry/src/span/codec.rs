@@ -16,6 +16,19 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// The number that `from` begins with, which is taken away; protobuf writes them the same way.
+pub(crate) fn take_varint(from: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for (at, byte) in from.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (at * 7);
+        if byte & 0x80 == 0 {
+            *from = &from[at + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// Small whatever the sign.
 pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
@@ -35,15 +48,7 @@ pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     pub(crate) fn varint(&mut self) -> io::Result<u64> {
-        let mut value = 0;
-        for (at, byte) in self.0.iter().enumerate().take(10) {
-            value |= u64::from(byte & 0x7f) << (at * 7);
-            if byte & 0x80 == 0 {
-                self.0 = &self.0[at + 1..];
-                return Ok(value);
-            }
-        }
-        Err(damaged())
+        take_varint(&mut self.0).ok_or_else(damaged)
     }
 
     pub(crate) fn count(&mut self) -> io::Result<usize> {

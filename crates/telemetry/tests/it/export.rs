@@ -11,8 +11,8 @@ use archipel_rt::{CancellationToken, Tasks, clock};
 use archipel_telemetry::export::{Exported, Exporter, Target};
 use archipel_telemetry::otlp::{Encoding, Otlp, Signal};
 use archipel_telemetry::{
-    Expr, Filter, Kind, Line, LogStore, MetricPolicy, MetricQuery, MetricStore, Resource, Span,
-    SpanPolicy, SpanQuery, SpanStatus, SpanStore, Stream, Value,
+    Expr, Filter, Kind, Line, LogStore, MetricQuery, MetricStore, Resource, Span, SpanQuery,
+    SpanStatus, SpanStore, Stream, Value,
 };
 use archipel_testkit::eventually;
 use bytes::Bytes;
@@ -40,11 +40,8 @@ impl Side {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("works");
         let tasks = Tasks::new(&CancellationToken::new());
-        let policy = SpanPolicy::default();
-        let spans = SpanStore::open(dir.path().join("spans"), policy, &tasks).expect("works");
-        let logs = LogStore::open(dir.path().join("logs"), &tasks).expect("works");
-        let metrics = MetricStore::open(dir.path().join("metrics"), MetricPolicy::default());
-        Self { _dir: dir, tasks, spans, logs, metrics: metrics.expect("works") }
+        let (spans, logs, metrics) = crate::stores(dir.path(), &tasks);
+        Self { _dir: dir, tasks, spans, logs, metrics }
     }
 
     fn exporter(&self) -> Exporter {

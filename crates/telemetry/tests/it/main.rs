@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use archipel_model::{Bytes, InstanceId, LogPolicy, ServiceName};
 use archipel_rt::{CancellationToken, Tasks};
-use archipel_telemetry::{Filter, Level, Line, LogStore, Stream};
+use archipel_telemetry::{
+    Filter, Level, Line, LogStore, MetricPolicy, MetricStore, SpanPolicy, SpanStore, Stream,
+};
 use futures_util::StreamExt;
 
 fn line(instance: &str, at_ms: u64, text: &str) -> Line {
@@ -21,6 +23,14 @@ fn line(instance: &str, at_ms: u64, text: &str) -> Line {
 
 fn service(name: &str) -> ServiceName {
     ServiceName::new(name).expect("a name")
+}
+
+/// All that one Archipel keeps, side by side in `dir`.
+fn stores(dir: &std::path::Path, tasks: &Tasks) -> (SpanStore, LogStore, MetricStore) {
+    let spans = SpanStore::open(dir.join("spans"), SpanPolicy::default(), tasks).expect("opens");
+    let logs = LogStore::open(dir.join("logs"), tasks).expect("opens");
+    let metrics = MetricStore::open(dir.join("metrics"), MetricPolicy::default()).expect("opens");
+    (spans, logs, metrics)
 }
 
 struct Fixture {

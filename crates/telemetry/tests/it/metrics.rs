@@ -5,9 +5,7 @@ use std::time::Duration;
 use archipel_model::ServiceName;
 use archipel_rt::{CancellationToken, Tasks, clock};
 use archipel_telemetry::otlp::{Encoding, Otlp, Reply, Signal};
-use archipel_telemetry::{
-    LogStore, MetricKey, MetricPolicy, MetricQuery, MetricStore, SpanPolicy, SpanStore,
-};
+use archipel_telemetry::{MetricKey, MetricQuery, MetricStore};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
@@ -30,11 +28,7 @@ impl Fixture {
 
     fn open(dir: tempfile::TempDir) -> Self {
         let tasks = Tasks::new(&CancellationToken::new());
-        let policy = SpanPolicy::default();
-        let spans = SpanStore::open(dir.path().join("spans"), policy, &tasks).expect("works");
-        let logs = LogStore::open(dir.path().join("logs"), &tasks).expect("works");
-        let metrics = MetricStore::open(dir.path().join("metrics"), MetricPolicy::default());
-        let metrics = metrics.expect("works");
+        let (spans, logs, metrics) = crate::stores(dir.path(), &tasks);
         Self { dir, tasks, otlp: Otlp::new(spans, logs, metrics.clone()), metrics }
     }
 

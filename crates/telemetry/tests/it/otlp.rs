@@ -7,8 +7,7 @@ use archipel_model::ServiceName;
 use archipel_rt::{CancellationToken, Tasks};
 use archipel_telemetry::otlp::{Encoding, Otlp, Reply, Signal};
 use archipel_telemetry::{
-    Expr, Filter, Level, LogStore, MetricPolicy, MetricStore, Span, SpanPolicy, SpanQuery,
-    SpanStatus, SpanStore, Value,
+    Expr, Filter, Level, LogStore, Span, SpanQuery, SpanStatus, SpanStore, Value,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -30,11 +29,7 @@ impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("works");
         let tasks = Tasks::new(&CancellationToken::new());
-        let policy = SpanPolicy::default();
-        let spans = SpanStore::open(dir.path().join("spans"), policy, &tasks).expect("works");
-        let logs = LogStore::open(dir.path().join("logs"), &tasks).expect("works");
-        let metrics = MetricStore::open(dir.path().join("metrics"), MetricPolicy::default());
-        let metrics = metrics.expect("works");
+        let (spans, logs, metrics) = crate::stores(dir.path(), &tasks);
         let otlp = Otlp::new(spans.clone(), logs.clone(), metrics);
         Self { _dir: dir, tasks, otlp, spans, logs }
     }
