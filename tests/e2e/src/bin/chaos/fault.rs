@@ -57,19 +57,6 @@ const LOCKED: [&str; 4] = ["orders", "payments", "inventory", "cart"];
 
 /// Whose database lies on a disk of its own, which can be filled.
 pub(crate) const SMALL_DISKS: [&str; 3] = ["orders", "payments", "inventory"];
-/// Those with a limit that their own work should never reach.
-const MEMORY: [&str; 10] = [
-    "storefront",
-    "catalog",
-    "customers",
-    "cart",
-    "checkout",
-    "orders",
-    "inventory",
-    "payments",
-    "warehouse",
-    "notifications",
-];
 pub(crate) const DISK_BYTES: u64 = 48 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +103,9 @@ pub(crate) fn all() -> Vec<Fault> {
     all.extend(EDGES.map(|(from, to)| Fault::Late(from, to)));
     all.extend(REFUSALS.map(|(from, to)| Fault::Refuse(from, to)));
     all.extend(SMALL_DISKS.map(Fault::DiskFull));
-    all.extend(MEMORY.map(Fault::MemoryFull));
+    // Ours, whose own work should never reach their limits.
+    let ours = SERVICES.into_iter().filter(|name| !name.ends_with("-sim"));
+    all.extend(ours.map(Fault::MemoryFull));
     all.extend(LOCKED.map(Fault::Locked));
     all
 }
