@@ -52,6 +52,9 @@ pub(crate) fn answer(shared: &Shared, request: &Parts, door: &DashboardDoor) -> 
     let name = "archipel_telemetry_points_refused";
     head(&mut out, &format!("{name}_total"), "counter", "Data points of services not taken.");
     let _ = writeln!(out, "{name}_total {}", shared.parts.metrics.refused());
+    let name = "archipel_telemetry_metrics_changed_kind";
+    head(&mut out, &format!("{name}_total"), "counter", "Metrics that became another instrument.");
+    let _ = writeln!(out, "{name}_total {}", shared.parts.metrics.changed());
     exported(&mut out, &shared.parts.exporter);
     head(&mut out, "archipel_telemetry_spans_disk_bytes", "gauge", "Bytes of spans on disk.");
     let _ = writeln!(out, "archipel_telemetry_spans_disk_bytes {}", shared.parts.spans.bytes());

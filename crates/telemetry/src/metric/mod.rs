@@ -167,6 +167,11 @@ impl MetricStore {
         lock(&self.received).refused()
     }
 
+    /// How often a metric was of another kind than before, since the store was opened.
+    pub fn changed(&self) -> u64 {
+        lock(&self.received).changed()
+    }
+
     /// Parts of requests of OTLP with what is new since then.
     pub(crate) fn copied(&self, since_ms: u64) -> Vec<(Vec<u8>, u64)> {
         let own = {

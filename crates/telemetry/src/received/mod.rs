@@ -11,6 +11,9 @@
 //! A service can make as many series as it likes by what it puts into attributes, so their number
 //! is bounded for each and for all: what is over is refused, and the sender told so. One that is
 //! silent for an hour makes room.
+//!
+//! A release may make another instrument of a metric. Then what was counted so far is no start for
+//! the new, so its series begin anew. One service cannot do that to what another still sends.
 
 mod buckets;
 mod prometheus;
@@ -119,6 +122,9 @@ pub(crate) struct Received {
     of_service: BTreeMap<String, usize>,
     swept_ms: u64,
     refused: u64,
+    changed: u64,
+    /// When a change was last told of.
+    told_ms: u64,
 }
 
 /// Why a point was not taken.
@@ -132,7 +138,9 @@ impl NotTaken {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::TooMany => "more time series than are kept: 2,000 of a service, 10,000 of all",
-            Self::OtherInstrument => "another kind of instrument already has this name",
+            Self::OtherInstrument => {
+                "another service sends another kind of instrument by this name, or this is older"
+            }
         }
     }
 }
@@ -147,7 +155,9 @@ impl Received {
     ) -> Result<(), NotTaken> {
         match self.about.get_mut(&point.of.metric) {
             Some(known) if known.instrument != about.instrument => {
-                return self.refuse(NotTaken::OtherInstrument);
+                if !self.begin_anew(&point) {
+                    return self.refuse(NotTaken::OtherInstrument);
+                }
             }
             Some(known) if known != about => *known = about.clone(),
             Some(_) => {}
@@ -210,6 +220,42 @@ impl Received {
         Ok(())
     }
 
+    /// Forgets a metric that is of another kind now, unless a newer point or another service's
+    /// says that it is not.
+    fn begin_anew(&mut self, point: &Point) -> bool {
+        let (now_ms, of) = (clock::wall_ms(), &point.of);
+        let first = SeriesKey {
+            metric: of.metric.clone(),
+            service: String::new(),
+            instance: String::new(),
+            labels: Vec::new(),
+        };
+        let known = self.series.range(first..).take_while(|(key, _)| key.metric == of.metric);
+        let stands = |(key, series): (&SeriesKey, &Series)| match key.service == of.service {
+            true => series.at_ms > point.at_ms,
+            false => series.taken_ms + STALE_MS > now_ms,
+        };
+        if known.clone().any(stands) {
+            return false;
+        }
+        let old: Vec<SeriesKey> = known.map(|(key, _)| key.clone()).collect();
+        for key in old {
+            self.series.remove(&key);
+            if let Some(count) = self.of_service.get_mut(&key.service) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        self.about.remove(&of.metric);
+        self.changed += 1;
+        // Two kinds in every export would be told of without end; the count goes on.
+        if self.told_ms + 60_000 <= now_ms {
+            self.told_ms = now_ms;
+            let (service, metric) = (&of.service, &of.metric);
+            tracing::warn!(service, metric, "a metric is of another kind now; it begins anew");
+        }
+        true
+    }
+
     fn refuse(&mut self, why: NotTaken) -> Result<(), NotTaken> {
         self.refused += 1;
         Err(why)
@@ -261,6 +307,11 @@ impl Received {
     /// Points that were not taken, since the start.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// How often a metric was of another kind than before, since the start.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
     }
 }
 

@@ -219,6 +219,31 @@ async fn a_flood_of_series_is_refused_and_takes_nothing_from_others() {
 }
 
 #[tokio::test]
+async fn a_metric_of_another_kind_begins_anew_unless_another_service_still_sends_the_old() {
+    let fixture = Fixture::new();
+    let now = clock::wall_ms();
+    let gauge =
+        |at, value| json!({ "name": "jobs", "gauge": { "dataPoints": [point(0, at, value)] } });
+    let counter = |at, value| sum("jobs", CUMULATIVE, true, &[point(now - 9_000, at, value)]);
+    fixture.send(&[counter(now - 3_000, 60.0)]);
+    fixture.send(&[gauge(now - 2_000, 7.0)]);
+    assert_eq!(fixture.values("jobs").await, [7.0]);
+    let page = fixture.exposed();
+    assert!(page.contains("# TYPE jobs gauge") && !page.contains("jobs_total"), "{page}");
+    // A late point of the old kind changes nothing back, and the sender is told.
+    let late =
+        fixture.send_as("orders", Encoding::Protobuf, &request(&[counter(now - 2_500, 61.0)]));
+    let told = ExportMetricsServiceResponse::decode(&*late.body).expect("is one");
+    assert_eq!(told.partial_success.map(|some| some.rejected_data_points), Some(1));
+    // Nor can a neighbour change what is not its own.
+    let other = fixture.send_as("cart", Encoding::Protobuf, &request(&[counter(now, 1.0)]));
+    assert!(!other.body.is_empty(), "refused");
+    assert_eq!((fixture.metrics.changed(), fixture.metrics.refused()), (1, 2));
+    fixture.send(&[gauge(now, 8.0)]);
+    assert_eq!(fixture.metrics.received()[0].services, [("orders".to_owned(), 1)].into());
+}
+
+#[tokio::test]
 async fn no_service_speaks_for_the_platform_and_secrets_are_hidden() {
     let fixture = Fixture::new();
     let now = clock::wall_ms();
