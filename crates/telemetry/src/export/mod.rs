@@ -150,10 +150,14 @@ impl Exporter {
             let client = target.and_then(|target| Client::new(&target, &tasks).ok());
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 changed = targets.changed() => if changed.is_err() { return },
                 () = self.send_all(signal, client) => {}
             }
+        }
+        let lost = self.queue(signal).clear();
+        if lost > 0 {
+            tracing::warn!(?signal, lost, "stopped before the collector took all telemetry");
         }
     }
 
@@ -166,16 +170,16 @@ impl Exporter {
         };
         let mut failing = false;
         loop {
-            let Some((bytes, items)) = queue.take() else {
+            let Some(held) = queue.take() else {
                 queue.some.notified().await;
                 if !queue.is_ample() {
                     clock::sleep(GATHER).await;
                 }
                 continue;
             };
-            let mut tries = 0;
+            let (items, mut tries) = (held.items(), 0);
             loop {
-                match client.send(signal, &bytes).await {
+                match client.send(signal, held.bytes()).await {
                     Verdict::Taken => _ = queue.sent.fetch_add(items, Relaxed),
                     Verdict::Partial(refused, why) => {
                         let refused = refused.min(items);
@@ -205,6 +209,7 @@ impl Exporter {
                 }
                 break;
             }
+            held.done();
         }
     }
 

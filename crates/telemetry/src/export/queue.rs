@@ -37,14 +37,18 @@ impl Queue {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.bytes += bytes.len();
         parts.all.push_back(Part { bytes, items });
+        self.bound(&mut parts);
+        drop(parts);
+        self.some.notify_one();
+    }
+
+    fn bound(&self, parts: &mut Parts) {
         while parts.bytes > QUEUE_BYTES_MAX
             && let Some(oldest) = parts.all.pop_front()
         {
             parts.bytes -= oldest.bytes.len();
             self.lost.fetch_add(oldest.items, Relaxed);
         }
-        drop(parts);
-        self.some.notify_one();
     }
 
     /// Whether a request would be full.
@@ -53,8 +57,8 @@ impl Queue {
         parts.bytes >= REQUEST_BYTES_MAX
     }
 
-    /// The oldest, as much as fits a request, and how many items that is.
-    pub(super) fn take(&self) -> Option<(Vec<u8>, u64)> {
+    /// The oldest, as much as fits a request.
+    pub(super) fn take(&self) -> Option<Held<'_>> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let first = parts.all.pop_front()?;
         let (mut bytes, mut items) = (first.bytes, first.items);
@@ -67,12 +71,46 @@ impl Queue {
             bytes.extend_from_slice(&next.bytes);
             items += next.items;
         }
-        Some((bytes, items))
+        Some(Held { queue: self, part: Some(Part { bytes, items }) })
     }
 
-    /// Nobody wants it any more.
-    pub(super) fn clear(&self) {
-        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = Parts::default();
+    /// Nobody wants it any more: all of it is lost. How many that is.
+    pub(super) fn clear(&self) -> u64 {
+        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        let lost = parts.all.iter().map(|part| part.items).sum();
+        self.lost.fetch_add(lost, Relaxed);
+        lost
+    }
+}
+
+/// What is being sent. Dropped before it is `done` it goes back to where it was, so that a new
+/// target gets it; the old one may have it as well.
+pub(super) struct Held<'a> {
+    queue: &'a Queue,
+    part: Option<Part>,
+}
+
+impl Held<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.part.as_ref().map_or(&[], |part| &part.bytes)
+    }
+
+    pub(super) fn items(&self) -> u64 {
+        self.part.as_ref().map_or(0, |part| part.items)
+    }
+
+    pub(super) fn done(mut self) {
+        self.part = None;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let Some(part) = self.part.take() else { return };
+        let mut parts = self.queue.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.bytes += part.bytes.len();
+        parts.all.push_front(part);
+        self.queue.bound(&mut parts);
     }
 }
 
@@ -87,12 +125,26 @@ mod tests {
             queue.put(vec![n; 1 << 20], 10);
         }
         assert_eq!(queue.lost.load(Relaxed), 40);
-        let (first, items) = queue.take().unwrap();
-        assert_eq!((first[0], first.len(), items), (4, 1 << 20, 10));
-        (0..15).for_each(|_| assert!(queue.take().is_some()));
+        let first = queue.take().unwrap();
+        assert_eq!((first.bytes()[0], first.bytes().len(), first.items()), (4, 1 << 20, 10));
+        first.done();
+        (0..15).for_each(|_| queue.take().unwrap().done());
         queue.put(vec![1; 10], 1);
         queue.put(vec![2; 10], 2);
-        assert_eq!(queue.take().map(|(bytes, items)| (bytes.len(), items)), Some((20, 3)));
+        let both = queue.take().unwrap();
+        assert_eq!((both.bytes().len(), both.items()), (20, 3));
+        both.done();
+        assert!(queue.take().is_none());
+    }
+
+    #[test]
+    fn what_was_not_sent_goes_to_the_next_or_is_counted() {
+        let queue = Queue::default();
+        queue.put(vec![1; 10], 1);
+        queue.put(vec![2; REQUEST_BYTES_MAX], 2);
+        drop(queue.take());
+        assert_eq!(queue.take().unwrap().bytes()[0], 1, "the oldest first, as before");
+        assert_eq!((queue.clear(), queue.lost.load(Relaxed)), (3, 3));
         assert!(queue.take().is_none());
     }
 }

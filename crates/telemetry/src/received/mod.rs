@@ -153,15 +153,15 @@ impl Received {
         about: &About,
         out: &mut Vec<(MetricKey, f64)>,
     ) -> Result<(), NotTaken> {
-        match self.about.get_mut(&point.of.metric) {
-            Some(known) if known.instrument != about.instrument => {
-                if !self.begin_anew(&point) {
-                    return self.refuse(NotTaken::OtherInstrument);
-                }
-            }
-            Some(known) if known != about => *known = about.clone(),
-            Some(_) => {}
-            None => {}
+        let known = self.about.get(&point.of.metric);
+        let other = known.is_some_and(|known| known.instrument != about.instrument);
+        if other && !self.begin_anew(&point) {
+            return self.refuse(NotTaken::OtherInstrument);
+        }
+        if let Some(known) = self.about.get_mut(&point.of.metric)
+            && known != about
+        {
+            *known = about.clone();
         }
         let Some(series) = self.series.get_mut(&point.of) else {
             return self.begin(point, about, out);

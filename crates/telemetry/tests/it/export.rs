@@ -275,3 +275,30 @@ async fn what_is_refused_for_good_is_counted_and_the_next_goes_on() {
     ours.spans.flush().await;
     assert_eq!(exporter.counts(Signal::Traces), Exported { sent: 10, lost: 10 });
 }
+
+#[tokio::test]
+async fn what_one_collector_does_not_take_goes_to_the_next_or_is_counted_at_the_end() {
+    // Connections are accepted by the system, and nobody reads.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("works");
+    let deaf = Target {
+        url: format!("http://{}", silent.local_addr().expect("is bound")),
+        grpc: Some(false),
+        headers: Vec::new(),
+        ca: None,
+    };
+    let (ours, collector) = (Side::new(), Collector::start(false).await);
+    let exporter = ours.exporter();
+    exporter.apply(Some(deaf.clone()), &ours.tasks).expect("is a target");
+    assert!(ours.spans.take((0..100).map(span).collect()));
+    // The request is under way.
+    let _first = silent.accept().await.expect("works");
+    exporter.apply(Some(collector.target(false)), &ours.tasks).expect("is a target");
+    sent(&exporter, Signal::Traces, 100).await;
+    assert_eq!(exporter.counts(Signal::Traces).lost, 0);
+
+    exporter.apply(Some(deaf), &ours.tasks).expect("is a target");
+    assert!(ours.spans.take((100..150).map(span).collect()));
+    let _under_way = silent.accept().await.expect("works");
+    assert_eq!(ours.tasks.shutdown(LONG).await, 0, "no task is left");
+    assert_eq!(exporter.counts(Signal::Traces), Exported { sent: 100, lost: 50 });
+}
