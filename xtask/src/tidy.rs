@@ -11,7 +11,7 @@ use crate::run::{output, root};
 const ROWS: &[(u8, &[&str])] = &[
     (0, &["model", "rt", "schema", "ui"]),
     (1, &["manifest", "storage"]),
-    (2, &["supervisor", "gateway", "broker", "workflow", "telemetry", "testkit"]),
+    (2, &["supervisor", "gateway", "broker", "state", "workflow", "telemetry", "testkit"]),
     (3, &["control", "alert"]),
     (4, &["console", "api"]),
     (5, &["archipel"]),

@@ -62,7 +62,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let logs = LogStore::open(dir.path().join("logs"), &tasks)?;
     let metrics = MetricStore::open(dir.path().join("metrics"), MetricPolicy::default())?;
     let otlp = Otlp::new(spans, logs, metrics);
-    let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &stop);
+    let states = archipel_state::States::new(Arc::new(MemoryKv::default()));
+    let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, states, &stop);
     let own = ServiceApi {
         service: orders.clone(),
         http_port: 0,

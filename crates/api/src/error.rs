@@ -67,6 +67,8 @@ pub enum ApiError {
     InstanceNotFound { id: String },
     #[error("error {} '{what}': {reason}", act.words())]
     Workflow { act: Act, what: String, reason: String },
+    #[error(transparent)]
+    State(crate::state::StateFault),
     #[error("invalid request: {reason}")]
     BadRequest { reason: String },
     #[error("this building block is not served by this version of Archipel: {path}")]
@@ -131,6 +133,7 @@ impl ApiError {
             Self::WorkflowApp { .. } => (S::FORBIDDEN, "ERR_WORKFLOW_APP_ID_INVALID", None),
             Self::InstanceNotFound { .. } => (S::NOT_FOUND, "ERR_INSTANCE_ID_NOT_FOUND", None),
             Self::Workflow { act, .. } => (S::INTERNAL_SERVER_ERROR, act.code(), None),
+            Self::State(fault) => fault.facts(),
             Self::BadRequest { .. } => (S::BAD_REQUEST, "ERR_BAD_REQUEST", None),
             Self::Unimplemented { .. } => (S::NOT_IMPLEMENTED, "ERR_API_UNIMPLEMENTED", None),
         }
@@ -151,6 +154,11 @@ impl ApiError {
                 "domain": "dapr.io",
                 "metadata": { "appID": service.as_str() },
             }]);
+        }
+        if let Self::State(fault) = self
+            && let Some(details) = body.get_mut("details").and_then(Value::as_array_mut)
+        {
+            fault.detail(details);
         }
         if let Self::Schema { topic, schema, mismatch } = self {
             body["details"][0]["domain"] = json!("archipel");

@@ -17,6 +17,7 @@ mod publish;
 mod route;
 mod rpc;
 mod server;
+mod state;
 mod task_hub;
 mod telemetry;
 mod trace;
@@ -25,6 +26,7 @@ mod workflows;
 pub use app_caller::AppCaller;
 pub use error::ApiError;
 pub use server::{Api, ApiListenError, ServiceApi, Side};
+pub use state::StateFault;
 pub use task_hub::{Conduct, TaskHub, TaskHubServer};
 
 /// The one pubsub component there is: Archipel's own broker.

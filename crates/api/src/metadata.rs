@@ -36,6 +36,11 @@ pub(crate) fn document(of: &ServiceApi, extended: &[(String, String)], workers: 
             "type": "pubsub.archipel",
             "version": "v1",
             "capabilities": ["SUBSCRIBE_WILDCARDS"],
+        }, {
+            "name": crate::state::STORE,
+            "type": "state.archipel",
+            "version": "v1",
+            "capabilities": ["ETAG", "TRANSACTIONAL", "TTL"],
         }],
         "extended": extra,
         "subscriptions": of.subscriptions.iter().map(|(topic, path)| json!({

@@ -3,6 +3,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::state;
 use crate::workflows::{Ask, ask};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) enum Operation {
         path: String,
     },
     Workflows(Ask),
+    /// The store, and what to do in it.
+    State(String, state::Ask),
     /// A building block that Dapr has and this version does not.
     NotServed,
     /// Nothing of the API: an invocation by header, if it has that header.
@@ -70,9 +73,13 @@ pub(crate) fn operation(method: &Method, path: &str) -> Operation {
             Some(ask) => Operation::Workflows(ask),
             None => Operation::Other,
         },
+        ("state", tail) => match state::ask(method, version, tail) {
+            Some((store, ask)) => Operation::State(store, ask),
+            None => Operation::NotServed,
+        },
         (
-            "state" | "bindings" | "secrets" | "configuration" | "jobs" | "actors" | "lock"
-            | "unlock" | "crypto" | "conversation" | "publish" | "shutdown",
+            "bindings" | "secrets" | "configuration" | "jobs" | "actors" | "lock" | "unlock"
+            | "crypto" | "conversation" | "publish" | "shutdown",
             _,
         ) => Operation::NotServed,
         _ => Operation::Other,
@@ -133,7 +140,10 @@ mod tests {
         let invoke = |path: &str| Operation::Invoke { id: "cart".into(), path: path.into() };
         assert_eq!(get("/v1.0/invoke/cart/method/v1/x%20y"), invoke("/v1/x%20y"));
         assert_eq!(get("/v1.0/invoke/cart/method"), invoke("/"));
-        assert_eq!(get("/v1.0/state/store/key"), Operation::NotServed);
+        let key = Operation::State("store".into(), state::Ask::Get("a/b".into()));
+        assert_eq!(get("/v1.0/state/store/a%2Fb"), key);
+        assert_eq!(get("/v1.0/state/store"), Operation::NotServed);
+        assert_eq!(get("/v1.0/secrets/store/key"), Operation::NotServed);
         for other in ["/", "/anything", "/v1.0", "/v1.0/nothing", "/v2.0/healthz", "//"] {
             assert_eq!(get(other), Operation::Other, "{other}");
         }

@@ -10,6 +10,7 @@ use archipel_broker::Broker;
 use archipel_gateway::{Body, Gateway};
 use archipel_model::{EdgePolicy, ServiceName, TopicName, WorkflowPolicy, WorkflowSchedule};
 use archipel_rt::{CancellationToken, Tasks};
+use archipel_state::States;
 use archipel_telemetry::otlp::{Otlp, Signal};
 use archipel_workflow::{Engine, Limits, Reach, Schedule};
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use crate::listener::Door;
 use crate::publish::{Publish, publish};
 use crate::route::{Operation, operation};
 use crate::trace::Trace;
-use crate::{grpc, invoke, metadata, telemetry, workflows};
+use crate::{grpc, invoke, metadata, state, telemetry, workflows};
 
 /// What Dapr takes unless told otherwise.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -86,6 +87,7 @@ pub(crate) struct Shared {
     broker: Broker,
     pub(crate) engine: Engine,
     otlp: Otlp,
+    states: States,
     /// Every name that somebody may call, to tell a forbidden target from an unknown one.
     known: Mutex<Arc<BTreeSet<ServiceName>>>,
     /// Of `PUT /v1.0/metadata/{key}`: kept while we live, as in Dapr.
@@ -98,10 +100,11 @@ impl Api {
         broker: Broker,
         engine: Engine,
         otlp: Otlp,
+        states: States,
         stop: &CancellationToken,
     ) -> Self {
         let (known, extended) = (Mutex::default(), Mutex::default());
-        let shared = Shared { gateway, broker, engine, otlp, known, extended };
+        let shared = Shared { gateway, broker, engine, otlp, states, known, extended };
         Self { shared: Arc::new(shared), tasks: Tasks::new(stop), doors: Arc::default() }
     }
 
@@ -245,6 +248,12 @@ async fn perform(
             let query = parts.uri.query().unwrap_or_default();
             workflows::perform(&shared.engine, of.service.as_str(), ask, query, &body).await
         }
+        Operation::State(store, ask) => {
+            let (parts, body) = read(request).await?;
+            let query = parts.uri.query().unwrap_or_default();
+            let asked = state::Asked { query, headers: &parts.headers, body: &body };
+            state::perform(&shared.states, of, (store, ask), asked).await
+        }
         Operation::NotServed => {
             Err(ApiError::Unimplemented { path: request.uri().path().to_owned() })
         }
@@ -335,7 +344,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn empty() -> Response<Body> {
+pub(crate) fn empty() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

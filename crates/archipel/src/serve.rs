@@ -16,6 +16,7 @@ use archipel_model::{
     App, EnvValue, Export, ExportProtocol, SecretName, ServiceName, TelemetryPolicy,
 };
 use archipel_rt::{CancellationToken, Receiver, Tasks, channel, clock};
+use archipel_state::States;
 use archipel_storage::embedded::{EmbeddedKv, EmbeddedLogs};
 use archipel_storage::{Kv, Logs};
 use archipel_supervisor::{Config, PORT_RANGE, Ports, Shutdown, Supervisor};
@@ -85,6 +86,7 @@ struct Stores {
     logs: Arc<EmbeddedLogs>,
     kv: Arc<EmbeddedKv>,
     workflows: Arc<dyn Kv>,
+    states: States,
 }
 
 /// Of the budget, an eighth is for metrics: they take little, and are asked for the longest.
@@ -119,7 +121,15 @@ async fn assemble(place: &Place, app: &App, dashboard_port: u16) -> Result<Parts
     let metrics = MetricStore::open(state.metrics(), metric_policy(&app.telemetry))?;
     let exporter = Exporter::start(&spans, &logs, &metrics, &loops);
     let otlp = Otlp::new(spans.clone(), logs.clone(), metrics.clone());
-    let api = Api::new(gateway.clone(), broker.clone(), engine.clone(), otlp, &root);
+    loops.spawn("archipel.state", stores.states.clone().keep_swept(loops.stop_token()));
+    let api = Api::new(
+        gateway.clone(),
+        broker.clone(),
+        engine.clone(),
+        otlp,
+        stores.states.clone(),
+        &root,
+    );
     let control = Control::start(
         archipel_control::Parts {
             state: state.clone(),
@@ -245,7 +255,9 @@ async fn open_stores(place: &Place, app: &App) -> Result<Stores, Failure> {
             Arc::new(EmbeddedKv::open(&file, options).await?)
         }
     };
-    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv), workflows })
+    let states = EmbeddedKv::open(&place.state.services().join("state.db"), options).await?;
+    let states = States::new(Arc::new(states));
+    Ok(Stores { logs: Arc::new(logs), kv: Arc::new(kv), workflows, states })
 }
 
 async fn open_broker(
@@ -449,6 +461,7 @@ async fn stop(
         Logs::close(&*parts.stores.logs).await;
         Kv::close(&*parts.stores.kv).await;
         Kv::close(&*parts.stores.workflows).await;
+        parts.stores.states.close().await;
     };
     tokio::pin!(rest);
     loop {

@@ -135,6 +135,11 @@ impl StateDir {
         self.root.join("events")
     }
 
+    /// What services keep through the state API.
+    pub fn services(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
     pub fn workflows(&self) -> PathBuf {
         self.root.join("workflows")
     }

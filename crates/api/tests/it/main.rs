@@ -5,6 +5,7 @@ mod bursts;
 mod events;
 mod invoke;
 mod server;
+mod state;
 mod task_hub;
 mod telemetry;
 mod workflows;

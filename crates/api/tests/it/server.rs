@@ -57,7 +57,7 @@ async fn metadata_tells_who_it_is_and_keeps_what_it_is_told() {
 #[tokio::test]
 async fn what_is_not_served_says_so_in_the_shape_of_dapr() {
     let world = World::new().await;
-    for path in ["/v1.0/state/store/key", "/v1.0/secrets/store/key", "/v1.0/jobs/x"] {
+    for path in ["/v1.0/configuration/store", "/v1.0/secrets/store/key", "/v1.0/jobs/x"] {
         let told = world.ask(get(path), "").await;
         assert_eq!(told.error(), (501, "ERR_API_UNIMPLEMENTED".to_owned()), "{path}");
         assert!(told.json()["message"].as_str().is_some_and(|m| m.contains(path)));

@@ -192,7 +192,8 @@ impl World {
         let kv = std::sync::Arc::new(MemoryKv::default());
         let config = archipel_workflow::Config::default();
         let engine = archipel_workflow::Engine::open(kv, config, &stop).await.expect("opens");
-        let api_of = Api::new(gateway.clone(), broker.clone(), engine, otlp, &stop);
+        let states = archipel_state::States::new(std::sync::Arc::new(MemoryKv::default()));
+        let api_of = Api::new(gateway.clone(), broker.clone(), engine, otlp, states, &stop);
         let apis = vec![
             api("orders", &["order.placed"], &["catalog"]),
             api("cart", &[], &[]),
