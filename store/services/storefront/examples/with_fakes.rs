@@ -4,7 +4,7 @@
 //! to use real ones for them.
 
 #[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/shop/fakes.rs"]
+#[path = "../tests/shop/fakes/mod.rs"]
 mod fakes;
 
 use std::time::Duration;
