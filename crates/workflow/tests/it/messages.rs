@@ -1,5 +1,8 @@
 //! What instances are told from outside and by each other.
 
+use std::time::Duration;
+
+use archipel_rt::clock;
 use archipel_workflow::{Filter, Key, WorkflowError};
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::work_item::Request;
@@ -86,7 +89,7 @@ async fn a_recursive_end_reaches_the_children_of_a_child_that_has_ended() {
     assert_eq!(ended(&engine, &key("m")).await.workflow_status(), Status::Completed);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_purge_waits_for_children_that_were_told_to_end() {
     let engine = engine().await;
     let code = |seen: &Seen| match seen.name() {
@@ -102,9 +105,13 @@ async fn a_purge_waits_for_children_that_were_told_to_end() {
     let filter = Filter::default();
     let gone = engine.purge_where(APP, &filter, true).await.expect("purges");
     assert_eq!(gone, 0, "of many, one that is not ready is left for the next time");
-    let late = async { drop(work(&engine, "billing", code, echo)) };
-    let (gone, ()) = tokio::join!(engine.purge(&root, true, false), late);
-    assert_eq!(gone.expect("purges"), 2, "the child ended as soon as it had a worker");
+    let mut purge = std::pin::pin!(engine.purge(&root, true, false));
+    tokio::select! {
+        gone = &mut purge => panic!("it did not wait: {gone:?}"),
+        () = clock::sleep(Duration::from_secs(5)) => {}
+    }
+    let _late = work(&engine, "billing", code, echo);
+    assert_eq!(purge.await.expect("purges"), 2, "the child ended as soon as it had a worker");
     assert!(engine.get(&far, false).await.expect("reads").is_none());
 }
 
