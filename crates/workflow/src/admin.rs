@@ -1,7 +1,9 @@
 //! What people and retention do to instances: list, find, purge.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use archipel_rt::clock::{self, Instant};
 use dapr_durabletask_proto::{OrchestrationStatus, PurgeInstanceFilter, WorkflowState};
 
 use crate::engine::{Engine, Shared};
@@ -14,6 +16,10 @@ use crate::sharing;
 use crate::stored;
 
 const PAGE: usize = 500;
+
+/// How long a purge waits for what a terminated instance had begun: that has been told to end as
+/// well, and ends when its own worker has had a turn.
+const CHILDREN_END_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which instances; an empty filter lets all pass.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +87,8 @@ impl Engine {
     }
 
     /// Removes an instance that has ended (with `force`, any), and with `recursive` everything
-    /// that it had begun. Returns how many are gone.
+    /// that it had begun. Returns how many are gone. What a terminated one had begun may still be
+    /// about to end: it is waited for.
     ///
     /// # Errors
     /// [`WorkflowError::NotFound`], [`WorkflowError::NotCompleted`]; then nothing is removed.
@@ -91,22 +98,41 @@ impl Engine {
         recursive: bool,
         force: bool,
     ) -> Result<u32, WorkflowError> {
+        self.purge_within(key, recursive, force, CHILDREN_END_WITHIN).await
+    }
+
+    async fn purge_within(
+        &self,
+        key: &Key,
+        recursive: bool,
+        force: bool,
+        patience: Duration,
+    ) -> Result<u32, WorkflowError> {
         if self.get(key, false).await?.is_none() {
             return Err(WorkflowError::NotFound { id: key.id.to_string() });
         }
-        let (mut all, mut next) = (BTreeSet::new(), vec![(key.clone(), None::<Key>)]);
+        let patience = clock::now() + patience;
+        let (mut all, mut next) = (BTreeSet::new(), vec![(key.clone(), None::<(Key, bool)>)]);
         while let Some((key, of)) = next.pop() {
-            let Some(state) = self.get(&key, false).await? else { continue };
-            // Its name may have been another's when it was to be begun.
-            if of.is_some_and(|of| !instance::is_child_of(&state, &key.app, &of)) {
-                continue;
+            let Some(mut state) = self.get(&key, false).await? else { continue };
+            if let Some((of, terminated)) = of {
+                // Its name may have been another's when it was to be begun.
+                if !instance::is_child_of(&state, &key.app, &of) {
+                    continue;
+                }
+                if terminated && !force {
+                    let Some(ended) = self.ended_by(patience, &key, state).await? else { continue };
+                    state = ended;
+                }
             }
             if !force && !instance::is_terminal(state.workflow_status) {
                 return Err(WorkflowError::NotCompleted { id: key.id.to_string() });
             }
             if all.insert(key.clone()) && recursive {
                 let children = self.shared.stored_children(&key).await?;
-                next.extend(children.into_iter().map(|child| (child, Some(key.clone()))));
+                let terminated = state.workflow_status() == OrchestrationStatus::Terminated;
+                let of = |child| (child, Some((key.clone(), terminated)));
+                next.extend(children.into_iter().map(of));
             }
         }
         let mut gone = 0;
@@ -114,6 +140,26 @@ impl Engine {
             gone += u32::from(self.shared.remove(&key, force).await?);
         }
         Ok(gone)
+    }
+
+    /// The instance when it has ended, or as it is at `deadline`; `None` when it is gone.
+    async fn ended_by(
+        &self,
+        deadline: Instant,
+        key: &Key,
+        state: WorkflowState,
+    ) -> Result<Option<WorkflowState>, WorkflowError> {
+        let ended = |state: Option<&WorkflowState>| {
+            state.is_none_or(|state| instance::is_terminal(state.workflow_status))
+        };
+        if ended(Some(&state)) {
+            return Ok(Some(state));
+        }
+        tokio::select! {
+            biased;
+            found = self.wait(key, false, ended) => found,
+            () = clock::sleep_until(deadline) => Ok(Some(state)),
+        }
     }
 
     /// Removes the instances of an app that have ended and that `filter` lets pass.
@@ -132,7 +178,7 @@ impl Engine {
             for state in &page {
                 if instance::is_terminal(state.workflow_status) {
                     let key = Key::new(app, &state.instance_id)?;
-                    match self.purge(&key, recursive, false).await {
+                    match self.purge_within(&key, recursive, false, Duration::ZERO).await {
                         Ok(count) => gone += count,
                         // Gone with its parent, begun anew, or with a child still at work.
                         Err(

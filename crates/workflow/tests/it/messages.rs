@@ -1,6 +1,9 @@
 //! What instances are told from outside and by each other.
 
-use archipel_workflow::WorkflowError;
+use std::time::Duration;
+
+use archipel_rt::clock;
+use archipel_workflow::{Filter, Key, WorkflowError};
 use dapr_durabletask_proto::history_event::EventType;
 use dapr_durabletask_proto::work_item::Request;
 use dapr_durabletask_proto::workflow_action::WorkflowActionType as Action;
@@ -84,6 +87,32 @@ async fn a_recursive_end_reaches_the_children_of_a_child_that_has_ended() {
         assert_eq!(state.output.as_deref(), Some("enough"), "{id}");
     }
     assert_eq!(ended(&engine, &key("m")).await.workflow_status(), Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_waits_for_children_that_were_told_to_end() {
+    let engine = engine().await;
+    let code = |seen: &Seen| match seen.name() {
+        "root" => stages(seen, &[vec![to("billing", child(1, "wait", "far"))]], "-"),
+        _ => Vec::new(),
+    };
+    let _worker = work(&engine, APP, code, echo);
+    let root = start(&engine, "root", "r").await;
+    let far = Key::new("billing", "far").expect("is valid");
+    reaches(&engine, &far, Status::Pending).await;
+    engine.terminate(&root, None, true).await.expect("told");
+    ended(&engine, &root).await;
+    let filter = Filter::default();
+    let gone = engine.purge_where(APP, &filter, true).await.expect("purges");
+    assert_eq!(gone, 0, "of many, one that is not ready is left for the next time");
+    let mut purge = std::pin::pin!(engine.purge(&root, true, false));
+    tokio::select! {
+        gone = &mut purge => panic!("it did not wait: {gone:?}"),
+        () = clock::sleep(Duration::from_secs(5)) => {}
+    }
+    let _late = work(&engine, "billing", code, echo);
+    assert_eq!(purge.await.expect("purges"), 2, "the child ended as soon as it had a worker");
+    assert!(engine.get(&far, false).await.expect("reads").is_none());
 }
 
 #[tokio::test]
