@@ -100,13 +100,9 @@ fn a_newcomer_finds_the_cause_of_each_of_four_faults_in_under_five_clicks() {
     found(&app, "payments", "payments (is backing off|is failed|keeps ending)");
     // Since the start it has grown towards its limit.
     eventually_blocking(Duration::from_secs(300), || {
-        let status = app.status();
-        let service = |s: &&serde_json::Value| s["name"] == "notifications";
-        let seen = status["services"].as_array().and_then(|all| all.iter().find(service)).cloned();
-        let near = seen.as_ref().is_some_and(|s| {
-            let exit = s["instances"][0]["last_exit"].as_str().unwrap_or_default();
-            s["memory_bytes"].as_u64() > Some(145 << 20) || exit.contains("memory limit")
-        });
+        let seen = app.service("notifications").expect("it is declared");
+        let exit = seen["instances"][0]["last_exit"].as_str().unwrap_or_default();
+        let near = seen["memory_bytes"].as_u64() > Some(145 << 20) || exit.contains("memory limit");
         if near { Ok(()) } else { Err(seen) }
     });
     found(&app, "leak", "notifications (is near its memory limit|ran out of memory)");
