@@ -141,7 +141,8 @@ fn time_to_live(metadata: &[(String, String)]) -> Result<Option<Duration>, ApiEr
     })
 }
 
-fn rfc3339(at: OffsetDateTime) -> String {
+/// To the second, as Dapr writes times.
+pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
     let at = at.replace_nanosecond(0).unwrap_or(at);
     at.format(&Rfc3339).unwrap_or_default()
 }

@@ -76,17 +76,17 @@ pub(crate) struct Seen {
     pub live: bool,
 }
 
-/// Adds to `tx` what the change needs.
+/// `tx` with what the change needs.
 ///
 /// # Errors
 /// [`StateError::Mismatch`] when its guard does not hold for what was seen.
 pub(crate) fn add(
-    tx: &mut Tx,
+    mut tx: Tx,
     space: &Space,
     change: &Change,
     seen: Option<&Seen>,
     now_ms: u64,
-) -> Result<(), StateError> {
+) -> Result<Tx, StateError> {
     let entry = space.entry(&change.key);
     let live = seen.filter(|seen| seen.live);
     let mismatch = || StateError::Mismatch { key: change.key.clone() };
@@ -97,13 +97,13 @@ pub(crate) fn add(
             if live.is_none_or(|live| live.version != wanted) {
                 return Err(mismatch());
             }
-            tx.expects.push((entry.clone(), Expect::Version(wanted)));
+            tx = tx.expect(entry.clone(), Expect::Version(wanted));
         }
         Guard::Absent if live.is_some() => return Err(mismatch()),
         Guard::Absent => {
             // One that has expired counts as absent, and is still there.
             let expect = seen.map_or(Expect::Absent, |seen| Expect::Version(seen.version));
-            tx.expects.push((entry.clone(), expect));
+            tx = tx.expect(entry.clone(), expect);
         }
     }
     let old_mark = seen.and_then(|seen| seen.expires_ms);
@@ -116,20 +116,20 @@ pub(crate) fn add(
             });
             let record =
                 Record { written_ms: now_ms, expires_ms: new_mark, data: data.clone() }.encode();
-            *tx = std::mem::take(tx).put(entry, record);
+            tx = tx.put(entry, record);
         }
-        What::Delete if seen.is_some() => *tx = std::mem::take(tx).delete(entry),
+        What::Delete if seen.is_some() => tx = tx.delete(entry),
         What::Delete => {}
     }
     if old_mark != new_mark {
         if let Some(old) = old_mark {
-            *tx = std::mem::take(tx).delete(space.mark(&change.key, old));
+            tx = tx.delete(space.mark(&change.key, old));
         }
         if let Some(new) = new_mark {
-            *tx = std::mem::take(tx).put(space.mark(&change.key, new), Bytes::new());
+            tx = tx.put(space.mark(&change.key, new), Bytes::new());
         }
     }
-    Ok(())
+    Ok(tx)
 }
 
 pub(crate) fn etag(version: Version) -> String {
@@ -181,8 +181,8 @@ mod tests {
         let ttl = time_to_live(&i64::MAX.to_string()).expect("a number");
         let what = What::Put { data: Bytes::new(), time_to_live: ttl };
         let change = Change { what, ..Change::delete("k") };
-        let (mut tx, space) = (Tx::new(), Space::new("s", "o"));
-        add(&mut tx, &space, &change, None, u64::MAX - 1).expect("fits");
+        let space = Space::new("s", "o");
+        let tx = add(Tx::new(), &space, &change, None, u64::MAX - 1).expect("fits");
         assert_eq!(tx.writes.len(), 2);
     }
 }

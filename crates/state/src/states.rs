@@ -178,7 +178,7 @@ impl States {
         let (mut tx, now_ms) = (Tx::new(), self.now_ms());
         for change in changes {
             let seen = reads.next().await.transpose()?.flatten();
-            change::add(&mut tx, space, change, seen.as_ref(), now_ms)?;
+            tx = change::add(tx, space, change, seen.as_ref(), now_ms)?;
         }
         Ok(tx)
     }

@@ -111,7 +111,7 @@ impl Engine {
         if self.get(key, false).await?.is_none() {
             return Err(WorkflowError::NotFound { id: key.id.to_string() });
         }
-        let patience = clock::now() + patience;
+        let deadline = clock::now() + patience;
         let (mut all, mut next) = (BTreeSet::new(), vec![(key.clone(), None::<(Key, bool)>)]);
         while let Some((key, of)) = next.pop() {
             let Some(mut state) = self.get(&key, false).await? else { continue };
@@ -121,7 +121,7 @@ impl Engine {
                     continue;
                 }
                 if terminated && !force {
-                    let Some(ended) = self.ended_by(patience, &key, state).await? else { continue };
+                    let Some(ended) = self.ended_by(deadline, &key, state).await? else { continue };
                     state = ended;
                 }
             }
@@ -152,14 +152,8 @@ impl Engine {
         let ended = |state: Option<&WorkflowState>| {
             state.is_none_or(|state| instance::is_terminal(state.workflow_status))
         };
-        if ended(Some(&state)) {
-            return Ok(Some(state));
-        }
-        tokio::select! {
-            biased;
-            found = self.wait(key, false, ended) => found,
-            () = clock::sleep_until(deadline) => Ok(Some(state)),
-        }
+        let waited = clock::timeout_at(deadline, self.wait(key, false, ended)).await;
+        waited.unwrap_or(Ok(Some(state)))
     }
 
     /// Removes the instances of an app that have ended and that `filter` lets pass.

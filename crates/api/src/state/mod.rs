@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 pub(crate) use self::fault::Doing;
 pub use self::fault::StateFault;
 use crate::error::ApiError;
+use crate::publish::rfc3339;
 use crate::route::{self, decode};
 use crate::server::ServiceApi;
 
@@ -214,7 +215,7 @@ fn compact(json: &str) -> Vec<u8> {
 fn metadata(item: &Item) -> Option<String> {
     let at = std::time::Duration::from_millis(item.expires_ms?);
     let at = time::OffsetDateTime::UNIX_EPOCH.checked_add(at.try_into().ok()?)?;
-    at.replace_nanosecond(0).ok()?.format(&time::format_description::well_known::Rfc3339).ok()
+    Some(rfc3339(at))
 }
 
 fn whole(item: &Item) -> Response<Body> {
@@ -231,9 +232,8 @@ fn whole(item: &Item) -> Response<Body> {
 }
 
 fn row(key: &str, item: &Item) -> Value {
-    let data = serde_json::from_slice(&item.data)
+    let data = serde_json::from_slice::<Value>(&item.data)
         .unwrap_or_else(|_| String::from_utf8_lossy(&item.data).into_owned().into());
-    let data: Value = data;
     let mut row = json!({ "key": key, "data": data, "etag": item.etag });
     if let Some(at) = metadata(item) {
         row["metadata"] = json!({ "ttlExpireTime": at });

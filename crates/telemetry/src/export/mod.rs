@@ -151,7 +151,7 @@ impl Exporter {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                changed = targets.changed() => if changed.is_err() { return },
+                changed = targets.changed() => if changed.is_err() { break },
                 () = self.send_all(signal, client) => {}
             }
         }

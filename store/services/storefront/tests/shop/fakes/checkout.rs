@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -10,7 +10,7 @@ use store_kit::{CheckoutId, Clock, OrderId};
 use tokio::sync::watch;
 
 use super::catalog::all_variants;
-use super::{Known, World, eur, problem};
+use super::{Known, World, eur, problem, refused};
 
 pub(super) fn routes() -> Router<Arc<Mutex<World>>> {
     Router::new()
@@ -43,12 +43,7 @@ async fn patch_checkout(
     let mut world = world.lock().unwrap();
     if change["address"]["postcode"] == "BAD" {
         let body = json!({"type": "urn:store:problem:validation", "title": "x", "status": 422, "detail": "x", "code": "validation", "trace_id": "", "retryable": false, "errors": [{"pointer": "/address/postcode", "detail": "not a postcode there is"}]});
-        return (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            [(header::CONTENT_TYPE, "application/problem+json")],
-            body.to_string(),
-        )
-            .into_response();
+        return refused(422, &body);
     }
     let Some(checkout) = world.checkouts.get_mut(&id) else { return problem(404, "not-found") };
     for (member, value) in change.as_object().unwrap() {
@@ -104,12 +99,7 @@ async fn quote(State(world): Known, Path(id): Path<String>) -> Response {
         .collect();
     if !changes.is_empty() {
         let body = json!({"type": "urn:store:problem:price-changed", "title": "x", "status": 409, "detail": "x", "code": "price-changed", "trace_id": "", "retryable": false, "changes": changes});
-        return (
-            StatusCode::CONFLICT,
-            [(header::CONTENT_TYPE, "application/problem+json")],
-            body.to_string(),
-        )
-            .into_response();
+        return refused(409, &body);
     }
     let Some(quote) = quote_of(&world, &checkout) else { return problem(409, "cart-empty") };
     let checkout = world.checkouts.get_mut(&id).unwrap();

@@ -1,14 +1,14 @@
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use store_kit::CustomerId;
 
-use super::{Known, World, problem};
+use super::{Known, World, customer_of, problem, refused};
 
 pub(super) fn routes() -> Router<Arc<Mutex<World>>> {
     Router::new()
@@ -38,12 +38,7 @@ async fn register(State(world): Known, Json(body): Json<Value>) -> Response {
     let email = body["email"].as_str().unwrap().to_owned();
     if body["password"].as_str().unwrap().len() < 10 {
         let body = json!({"type": "x", "title": "x", "status": 422, "detail": "x", "code": "validation", "trace_id": "", "retryable": false, "errors": [{"pointer": "/password", "detail": "at least ten characters"}]});
-        return (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            [(header::CONTENT_TYPE, "application/problem+json")],
-            body.to_string(),
-        )
-            .into_response();
+        return refused(422, &body);
     }
     if world.members.contains_key(&email) {
         return problem(409, "email-taken");
@@ -87,13 +82,8 @@ async fn refresh(State(world): Known, Json(body): Json<Value>) -> Response {
 }
 
 fn member_of<'w>(world: &'w mut World, headers: &HeaderMap) -> Option<&'w mut Value> {
-    let token = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer token-of-")?
-        .to_owned();
-    world.members.values_mut().find(|m| m["customer_id"] == token.as_str())
+    let id = customer_of(headers)?;
+    world.members.values_mut().find(|m| m["customer_id"] == id)
 }
 
 async fn me(State(world): Known, headers: HeaderMap) -> Response {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -137,12 +137,21 @@ async fn in_a_mood(
 
 fn problem(status: u16, code: &str) -> Response {
     let body = json!({"type": format!("urn:store:problem:{code}"), "title": code, "status": status, "detail": "", "code": code, "trace_id": "", "retryable": status == 503});
+    refused(status, &body)
+}
+
+fn refused(status: u16, body: &Value) -> Response {
     (
         StatusCode::from_u16(status).unwrap(),
         [(header::CONTENT_TYPE, "application/problem+json")],
         body.to_string(),
     )
         .into_response()
+}
+
+/// Whose token a request carries.
+fn customer_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer token-of-")
 }
 
 fn eur(minor: i64) -> Value {

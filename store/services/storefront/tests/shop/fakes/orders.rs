@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use futures_util::stream;
 use serde_json::{Value, json};
 
-use super::{Known, World, problem};
+use super::{Known, World, customer_of, problem};
 
 pub(super) fn routes() -> Router<Arc<Mutex<World>>> {
     Router::new()
@@ -22,14 +22,9 @@ pub(super) fn routes() -> Router<Arc<Mutex<World>>> {
 }
 
 fn own(world: &World, id: &str, headers: &HeaderMap) -> Option<Value> {
-    let token = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer token-of-")?
-        .to_owned();
+    let caller = customer_of(headers)?;
     let view = world.orders.get(id)?.borrow().clone();
-    (view["customer_id"] == token.as_str()).then_some(view)
+    (view["customer_id"] == caller).then_some(view)
 }
 
 async fn all_orders(State(world): Known, headers: HeaderMap) -> Response {
